@@ -1,0 +1,47 @@
+"""The errors a caller may catch: one class for each thing the user can do about it.
+
+Every message is one line that names the input, says what is wrong, and (in ``hint``) what to try.
+"""
+
+
+class AutogazeError(Exception):
+    """Something the user can mend.
+
+    Attributes:
+        hint: What to try, or None.
+        exit_code: The exit code of a command that ends with this error.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def line(self) -> str:
+        """The message and the hint as one line."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
+
+class InputError(AutogazeError):
+    """An input (a video, a folder, a pattern) that is missing, unreadable, or too short."""
+
+
+class OutputError(AutogazeError):
+    """An output that cannot be written, or that exists already."""
+
+
+class ModelError(AutogazeError):
+    """A model folder that is missing, incomplete, or not an AutoGaze checkpoint."""
+
+
+class ConfigError(AutogazeError, ValueError):
+    """A setting that is out of range, unknown, or contradicts another."""
+
+
+class FormatError(AutogazeError):
+    """A file of this program's own formats that is damaged, or of a version it does not know."""
+
+
+class DeviceError(AutogazeError):
+    """A device that was asked for and is not there."""

@@ -1,0 +1,105 @@
+"""Which gaze source runs, and how: validated once, here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from autogaze_cli.errors import ConfigError
+
+MaskSource = Literal["autogaze", "patch-diff"]
+Mode = Literal["resize", "tiled", "tiled-full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GazeSettings:
+    """Settings of a gaze source.
+
+    Attributes:
+        mask_source: ``autogaze`` runs a model; ``patch-diff`` compares each frame with the last.
+        model: A folder, a bundled name or a Hub id; required for ``autogaze``.
+        mode: ``resize`` shows the model the whole frame at 224 x 224; ``tiled`` stretches it to a
+            whole number of tiles; ``tiled-full`` cuts tiles at full resolution and pads.
+        tile_size: Side of a tile in pixels.
+        stride: Distance of tiles in ``tiled-full``, at most ``tile_size``; None = ``tile_size``.
+        tile_batch_size: Tiles decoded together. Never changes a result.
+        clip_len: Frames in one model clip; clips share nothing.
+        top_k: Lower bound of the token budget of a tile and frame.
+        max_gaze_tokens_each_frame: Token budget of a tile and frame; None = the model's own.
+        gazing_ratio: The budget as a share of the tokens of a frame; excludes the former.
+        task_loss_requirement: Stop when the predicted loss is at most this; ``"model"`` = the
+            model's own, None = never stop.
+        patch_diff_grid: Cells a side for ``patch-diff``.
+        patch_diff_threshold: A cell is gazed when its mean difference (normalised units) is above.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: ``float32`` or ``bfloat16``.
+        threads: CPU threads; None = PyTorch's own choice. Never changes a result.
+    """
+
+    mask_source: MaskSource = "patch-diff"
+    model: str | None = None
+    mode: Mode = "resize"
+    tile_size: int = 224
+    stride: int | None = None
+    tile_batch_size: int = 8
+    clip_len: int = 16
+    top_k: int = 10
+    max_gaze_tokens_each_frame: int | None = None
+    gazing_ratio: float | None = None
+    task_loss_requirement: float | Literal["model"] | None = "model"
+    patch_diff_grid: int = 14
+    patch_diff_threshold: float = 0.45
+    device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be carried out."""
+        _one_of("mask_source", self.mask_source, ("autogaze", "patch-diff"))
+        _one_of("mode", self.mode, ("resize", "tiled", "tiled-full"))
+        _one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        for name in (
+            "tile_size",
+            "stride",
+            "tile_batch_size",
+            "clip_len",
+            "top_k",
+            "max_gaze_tokens_each_frame",
+            "patch_diff_grid",
+            "threads",
+        ):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, not {value}")
+        if self.mask_source == "autogaze" and self.model is None:
+            raise ConfigError(
+                "mask_source autogaze needs a model", hint="give --model FOLDER or a Hub id"
+            )
+        if self.stride is not None and self.stride > self.tile_size:
+            raise ConfigError(
+                f"stride {self.stride} is larger than tile_size {self.tile_size}",
+                hint="a larger stride would leave gaps between tiles",
+            )
+        if self.max_gaze_tokens_each_frame is not None and self.gazing_ratio is not None:
+            raise ConfigError(
+                "max_gaze_tokens_each_frame and gazing_ratio both set the token budget",
+                hint="give one of them",
+            )
+        if self.gazing_ratio is not None and not 0 <= self.gazing_ratio <= 1:
+            raise ConfigError(f"gazing_ratio must be within 0 to 1, not {self.gazing_ratio}")
+        loss = self.task_loss_requirement
+        if isinstance(loss, float | int) and not (math.isfinite(loss) and loss >= 0):
+            raise ConfigError(
+                f"task_loss_requirement must be a finite number of at least 0, not {loss}"
+            )
+        if not (math.isfinite(self.patch_diff_threshold) and self.patch_diff_threshold >= 0):
+            raise ConfigError(
+                "patch_diff_threshold must be a finite number of at least 0, "
+                f"not {self.patch_diff_threshold}"
+            )
+
+
+def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
