@@ -1,0 +1,54 @@
+# `make demo` and `make test` do all of their own set-up; nothing need be installed first but
+# Python 3.11 or later with its venv module.
+#
+#   make demo PYTHON=python3.12     choose the interpreter
+#   make demo CLIP=my.mp4           another video
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CLIP ?= fixtures/CLIP
+INSTALLED_BY := pyproject.toml constraints.txt scripts/setup_venv.sh
+
+# More threads than cores only get in each other's way: pytest runs two processes.
+TEST_ENV := OMP_NUM_THREADS=1
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format clean
+
+help:
+	@echo "make demo    render GIFs and metrics of a sample clip into demo/"
+	@echo "make test    lint, type-check and test"
+	@echo "make check   lint and type-check only"
+	@echo "make format  rewrite the code as the linter wants it"
+	@echo "make clean   remove the environment, caches and demo/"
+
+demo: $(VENV)/.installed
+	$(BIN)/autogaze render-assets --input $(CLIP) --out-dir demo --overwrite
+	@echo
+	@echo "Look at the pictures and the figures:"
+	@ls -1 demo/*
+
+test: check
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The stamps are newer than what they depend on only after an installation that worked.
+$(VENV)/.installed: $(INSTALLED_BY)
+	@bash scripts/setup_venv.sh $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/.installed-dev: $(INSTALLED_BY)
+	@bash scripts/setup_venv.sh $(PYTHON) $(VENV) dev
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo *.egg-info
