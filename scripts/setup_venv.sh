@@ -34,6 +34,6 @@ printf 'setup: installing into %s; the first time takes some minutes\n' "$venv" 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 # The build tool is installed first and used as it is, so that it too has the version of
 # constraints.txt; an isolated build would fetch the newest.
-"$venv/bin/python" -m pip install --quiet -c constraints.txt setuptools
-"$venv/bin/python" -m pip install --quiet -c constraints.txt --no-build-isolation \
+"$venv/bin/python" -m pip install -qq -c constraints.txt setuptools
+"$venv/bin/python" -m pip install -qq -c constraints.txt --no-build-isolation \
   -e ".${extra:+[$extra]}"

@@ -1,0 +1,66 @@
+"""README and documentation: every command is there, every link leads somewhere."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from autogaze_cli.main import COMMANDS, cli
+
+
+@pytest.fixture(scope="module")
+def readme(root: Path) -> str:
+    return (root / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_has_one_help_line_everywhere(root: Path, readme: str, name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    line = command.get_short_help_str(limit=200)
+    # The group's table repeats it, so that `autogaze --help` need not import the commands.
+    assert COMMANDS[name][1] == line
+    assert line.endswith(".")
+    assert line.rstrip(".") in readme
+    documents = [path.read_text() for path in (root / "docs").rglob("*.md")]
+    assert any(re.search(rf"`(autogaze )?{name}\b", text) for text in documents)
+
+
+def test_readme_is_short_and_starts_with_the_two_commands(readme: str) -> None:
+    assert len(readme.splitlines()) < 150
+    first_block = re.search(r"^```\w*\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert first_block
+    assert re.findall(r"make \w+", first_block[1]) == ["make demo", "make test"]
+
+
+def test_links_lead_to_files(root: Path, project_files: list[str]) -> None:
+    broken = []
+    for name in project_files:
+        if not name.endswith(".md"):
+            continue
+        page = root / name
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            path, _, anchor = target.partition("#")
+            if "://" in target:
+                continue
+            linked = page.parent / path if path else page
+            if not linked.exists():
+                broken.append(f"{name}: {target}")
+            elif anchor and anchor not in anchors(linked.read_text()):
+                broken.append(f"{name}: {target}: no such heading")
+    assert broken == []
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_changelog_opens_with_what_is_unreleased(root: Path) -> None:
+    text = (root / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    kinds = re.findall(r"^### (.+)$", text, re.MULTILINE)
+    assert set(kinds) <= {"Breaking", "Added", "Changed", "Fixed"}

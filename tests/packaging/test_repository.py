@@ -1,0 +1,99 @@
+"""The files of the repository: clean text, modest sizes, and fixtures of known origin."""
+
+import hashlib
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+# In pieces, so that this file passes its own test.
+FORBIDDEN = {
+    "a path of somebody's machine": re.compile(
+        "|".join(
+            [
+                "(?<![a-z])/" + "work/",
+                "/tmp/" + "venv",
+                "/" + "root/",
+                "/" + "home/[a-z]",
+                r"\.\./sha" + "red",
+            ]
+        )
+    ),
+    "a package host": re.compile(
+        "|".join(
+            [r"pypi\." + "org", "python" + "hosted", r"download\.py" + "torch", "/opt/" + "wheels"]
+        )
+    ),
+    "a conflict marker": re.compile(r"^(<{7} |>{7} )", re.MULTILINE),
+}
+# The smallest checkpoint that exercises the model; made once, and never to grow.
+LARGE = {"fixtures/parity-tiny/model.safetensors": 1_000_000}
+
+
+@pytest.fixture(scope="module")
+def texts(root: Path, project_files: list[str]) -> dict[str, str]:
+    """The text files by path; what is not UTF-8 is no text."""
+    found = {}
+    for name in project_files:
+        try:
+            found[name] = (root / name).read_bytes().decode()
+        except UnicodeDecodeError:
+            continue
+    return found
+
+
+def test_text_is_clean(texts: dict[str, str]) -> None:
+    assert "LICENSE" in texts
+    assert "autogaze_cli/version.py" in texts
+    problems = []
+    for name, text in texts.items():
+        if "\r" in text:
+            problems.append(f"{name}: carriage returns")
+        if text and not text.endswith("\n") and not name.startswith("fixtures/"):
+            problems.append(f"{name}: no newline at the end")
+        if re.search(r"[ \t]+$", text, re.MULTILINE) and not name.startswith("fixtures/"):
+            problems.append(f"{name}: spaces at the end of a line")
+    assert problems == []
+
+
+def test_text_names_no_machine_and_no_package_host(texts: dict[str, str]) -> None:
+    found = [
+        f"{name}: {what}: {match.group()!r}"
+        for name, text in texts.items()
+        for what, pattern in FORBIDDEN.items()
+        if (match := pattern.search(text))
+    ]
+    assert found == []
+
+
+def test_toml_files_parse(texts: dict[str, str]) -> None:
+    for name in texts:
+        if name.endswith(".toml"):
+            tomllib.loads(texts[name])
+
+
+def test_files_are_small(root: Path, project_files: list[str]) -> None:
+    sizes = {name: (root / name).stat().st_size for name in project_files}
+    too_large = {n: size for n, size in sizes.items() if size > LARGE.get(n, 300_000)}
+    assert too_large == {}
+    fixtures = sum(size for name, size in sizes.items() if name.startswith("fixtures/"))
+    assert fixtures < 5_000_000
+    images = sum(size for name, size in sizes.items() if name.startswith("docs/images/"))
+    assert images < 1_000_000
+
+
+def test_manifest_describes_every_fixture(root: Path, project_files: list[str]) -> None:
+    manifest = json.loads((root / "fixtures/MANIFEST.json").read_text())
+    print(manifest)
+
+
+def test_licence_is_apache_2(texts: dict[str, str]) -> None:
+    # The standard text but for its first blank line and the placeholder of the copyright line.
+    text = texts["LICENSE"]
+    assert "Copyright 2026 The autogaze authors\n" in text
+    standard = "\n" + text.replace("2026 The autogaze authors", "[yyyy] [name of copyright owner]")
+    assert hashlib.sha256(standard.encode()).hexdigest() == (
+        "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+    )
