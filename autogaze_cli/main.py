@@ -1,0 +1,116 @@
+"""The command ``autogaze``: the table of subcommands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import click
+
+from autogaze_cli import options
+from autogaze_cli.errors import AutogazeError
+from autogaze_cli.lazy import LazyGroup
+from autogaze_cli.progress import TRACEBACK
+from autogaze_cli.report import as_autogaze_error
+from autogaze_cli.version import __version__
+
+logger = logging.getLogger(__name__)
+
+COMMANDS = {
+    "trace": (
+        "autogaze_cli.commands.trace:trace",
+        "Save where the model looks in each frame of a video.",
+    ),
+    "mask": (
+        "autogaze_cli.commands.mask:mask",
+        "Draw the gazed cells of a video as a mask.",
+    ),
+    "interframe": (
+        "autogaze_cli.commands.interframe:interframe",
+        "Rebuild a video from its gazed cells and a few keyframes.",
+    ),
+    "render-assets": (
+        "autogaze_cli.commands.render_assets:render_assets",
+        "Write the input, mask and output GIFs of a video, and their metrics.",
+    ),
+}
+
+
+class Failure(click.ClickException):
+    """The one line a failed command ends with, and its exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(" ".join(message.split()))
+        self.exit_code = exit_code  # type: ignore[misc]  # ours differs from one failure to the next
+
+
+class Autogaze(LazyGroup):
+    """The root group: every error leaves it as one line and an exit code."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As ``click.Group``, for the errors of the group's own options."""
+        with one_line():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As ``click.Group``, for the errors of a subcommand: parsing and running it."""
+        with one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turn any error into a ``Failure``, its cause chained and its traceback logged for ``-vv``."""
+    try:
+        yield
+    except (click.exceptions.Exit, click.Abort, click.exceptions.NoArgsIsHelpError):
+        raise
+    except BrokenPipeError as error:
+        with suppress(OSError):  # nobody reads stdout any more: what is still buffered goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(141) from error  # what a shell reports for SIGPIPE
+    except (Exception, KeyboardInterrupt) as error:
+        logger.log(TRACEBACK, "what led to the error:", exc_info=error)
+        raise failure(error) from error
+
+
+def failure(error: BaseException) -> click.ClickException:
+    """What is shown for ``error``: its message and a hint as one line."""
+    if isinstance(error, AutogazeError):
+        return Failure(error.line(), error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return Failure("interrupted; finished files are kept", 130)
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "autogaze"
+        return Failure(f"{error.format_message().rstrip('.')}; see {command} --help", 2)
+    if isinstance(error, click.ClickException):
+        return error
+    assert isinstance(error, Exception)
+    return failure(as_autogaze_error(error))
+
+
+@click.group(
+    cls=Autogaze,
+    table=COMMANDS,
+    no_args_is_help=True,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    },
+)
+@click.version_option(__version__, prog_name="autogaze")
+@options.always
+def cli() -> None:
+    """Gaze-driven sparse video: where AutoGaze looks, drawn, measured and saved.
+
+    Every command takes videos, folders, patterns and @lists, and writes into --out-dir. Without
+    --model it compares each frame with the one before (patch-diff), which needs no weights.
+
+    Exit codes: 0 done; 1 the answer is no (a --check difference); 2 usage, config, model or device;
+    3 some inputs failed and the others are done; 130 interrupted.
+    """

@@ -1,0 +1,573 @@
+"""Every option of the command line, once: how it is spelled, and which setting it becomes.
+
+A group of options is a decorator. A command receives all values as one dict and asks for the
+settings it needs: ``gaze_settings(values)``, ``sampling(values)``, ``visualization(values)``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.progress import configure_logging
+
+if TYPE_CHECKING:
+    from autogaze_cli.media.video import Sampling
+    from autogaze_cli.visualize.compositor import Visualization
+
+Values = Mapping[str, Any]
+"""A command's values by parameter name."""
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_VERBOSITY = "autogaze.verbosity"
+_LOG_FILE = "autogaze.log_file"
+
+
+class Whole(click.ParamType[int]):
+    """A whole number, at least ``least``, in plain decimal digits."""
+
+    name = "integer"
+
+    def __init__(self, least: int = 1) -> None:
+        """Refuse what is below ``least``."""
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        text = str(value)
+        if not re.fullmatch(r"\+?[0-9]+", text) or int(text) < self.least:
+            self.fail(f"must be a whole number of at least {self.least}, not {text!r}", param, ctx)
+        return int(text)
+
+
+class Real(click.ParamType[float]):
+    """A finite number within bounds."""
+
+    name = "number"
+
+    def __init__(self, least: float = -math.inf, most: float = math.inf) -> None:
+        """Refuse what is below ``least`` or above ``most``."""
+        self.least, self.most = least, most
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number."""
+        try:
+            number = float(str(value).replace("_", "?"))
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and self.least <= number <= self.most):
+            bounds = f" of at least {self.least:g}" if math.isfinite(self.least) else ""
+            bounds = (
+                f" from {self.least:g} to {self.most:g}" if math.isfinite(self.most) else bounds
+            )
+            self.fail(f"must be a finite number{bounds}, not {value!r}", param, ctx)
+        return number
+
+
+class Rate(click.ParamType[Fraction]):
+    """Frames a second: ``8``, ``29.97`` or ``30000/1001``."""
+
+    name = "rate"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
+        """The rate, exactly as written."""
+        try:
+            rate = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            rate = Fraction(0)
+        if not Fraction(1, 1000) <= rate <= 1000:
+            self.fail(
+                f"must be frames a second from 0.001 to 1000 (8, 29.97 or 30000/1001), "
+                f"not {value!r}",
+                param,
+                ctx,
+            )
+        return rate
+
+
+class Time(click.ParamType[Fraction]):
+    """Seconds, or ``[hours:]minutes:seconds``."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
+        """The time in seconds, exactly as written."""
+        text = str(value)
+        if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text):
+            self.fail(
+                f"must be seconds or hours:minutes:seconds (12.5 or 1:02:03), not {text!r}",
+                param,
+                ctx,
+            )
+        seconds = Fraction(0)
+        for part in text.split(":"):
+            seconds = seconds * 60 + Fraction(part.rstrip("."))
+        return seconds
+
+
+class TaskLoss(Real):
+    """A predicted loss to stop at, ``none`` (never stop) or ``model`` (the model's own)."""
+
+    name = "number|none|model"
+
+    def __init__(self) -> None:
+        """At least 0."""
+        super().__init__(least=0)
+
+    def convert(  # type: ignore[override]  # a word or None besides the number
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str | None:
+        """The number, "model", or None for never."""
+        word = str(value).strip().lower()
+        if word in ("none", "off", "false", ""):
+            return None
+        return "model" if word == "model" else super().convert(value, param, ctx)
+
+
+class Word(click.ParamType[str]):
+    """One of a few words, or another spelling of one."""
+
+    def __init__(self, **spellings: str) -> None:
+        """Canonical words (their hyphens as underscores), and for each its other spellings."""
+        self.canonical = {
+            spelling: word
+            for word, others in ((key.replace("_", "-"), text) for key, text in spellings.items())
+            for spelling in (word, *others.split())
+        }
+        self.name = "|".join(dict.fromkeys(self.canonical.values()))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The canonical word."""
+        word = str(value).strip().lower()
+        if word not in self.canonical:
+            self.fail(f"must be one of {self.name.replace('|', ', ')}, not {value!r}", param, ctx)
+        return self.canonical[word]
+
+
+MASK_GEOMETRY = Word(
+    native="raw upstream nvidia multiscale multi-scale",
+    deduplicated="dedup dedupe union union-dedup union-deduplicated non-overlap non-overlapping",
+    effective="projected finest finest-grid sparse-footprint token-footprint",
+)
+"""Source: visualization spec 2."""
+
+MASK_VISUALIZATION = Word(
+    scale_rows="rows per-scale upstream nvidia",
+    overlay="combined union native native-overlay",
+    image_overlay="image input-overlay source-overlay alpha-overlay alpha-blend-overlay",
+    image_mask_only="mask-only image-mask masked-image input-mask-only source-mask-only",
+)
+"""Source: visualization spec 3."""
+
+VISUALIZATION_MODE = Word(
+    interframe="inter-frame video video-encoding delta",
+    full_blend="blend full alphablend alpha-blend alpha",
+)
+"""Source: visualization spec 4."""
+
+
+class Command(click.Command):
+    """A command on which the later of two options for one setting wins."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As ``click.Command``; a task loss in dB counts only when no plain one follows it."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        rest = super().parse_args(ctx, args)
+        losses = [p.name for p in order if p.name and p.name.startswith("task_loss_requirement")]
+        if losses and losses[-1] == "task_loss_requirement":
+            ctx.params["task_loss_requirement_db"] = None
+        return rest
+
+
+def _group(*options: Decorator) -> Decorator:
+    """One decorator that adds all ``options``, shown in this order."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _verbosity(ctx: click.Context, param: click.Parameter, value: int) -> None:
+    ctx.meta[_VERBOSITY] = ctx.meta.get(_VERBOSITY, 0) + (value if param.name == "v" else -value)
+    configure_logging(ctx.meta[_VERBOSITY], ctx.meta.get(_LOG_FILE))
+
+
+def _log_file(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.meta[_LOG_FILE] = value
+        configure_logging(ctx.meta.get(_VERBOSITY, 0), value)
+
+
+always = _group(
+    click.option(
+        "-v",
+        "--verbose",
+        "v",
+        count=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_verbosity,
+        show_default=False,
+        help="Say more: -v a line a frame, -vv tracebacks too.",
+    ),
+    click.option(
+        "-q",
+        "--quiet",
+        "q",
+        count=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_verbosity,
+        show_default=False,
+        help="Say nothing but errors.",
+    ),
+    click.option(
+        "--log-file",
+        type=click.Path(dir_okay=False, writable=True),
+        is_eager=True,
+        expose_value=False,
+        callback=_log_file,
+        help="Append every message to this file.",
+    ),
+)
+"""On the group and on every command."""
+
+inputs = _group(
+    click.argument("inputs", nargs=-1),
+    click.option(
+        "-i",
+        "--input",
+        "--source-video",
+        "more_inputs",
+        multiple=True,
+        metavar="INPUT",
+        help="A video, a folder, a glob, an image pattern (frame_%04d.png), @list.txt, or - for "
+        "stdin; may repeat. The same as INPUTS.",
+    ),
+)
+
+
+def sampling_options(
+    *,
+    fps: int | None = None,
+    frames: int | None = None,
+    inference_width: int | None = None,
+    inference_height: int | None = None,
+) -> Decorator:
+    """Which frames are decoded, and at what size.
+
+    Args:
+        fps: Default rate; None = the video's own.
+        frames: Default number; None = all.
+        inference_width: Default width in pixels; None = the video's own.
+        inference_height: Likewise.
+    """
+    own = "  [default: the video's own]"
+    return _group(
+        click.option(
+            "--start", type=Time(), default="0", help="Skip this much of the video, in seconds."
+        ),
+        click.option(
+            "--frames",
+            type=Whole(),
+            default=frames,
+            help="Frames to take; fewer in the video is an error."
+            + ("" if frames else "  [default: all]"),
+        ),
+        click.option(
+            "--fps", type=Rate(), default=fps, help="Frames a second." + ("" if fps else own)
+        ),
+        click.option(
+            "--inference-width",
+            "--width",
+            "inference_width",
+            type=Whole(),
+            default=inference_width,
+            help="Width of the decoded frames." + ("" if inference_width else own),
+        ),
+        click.option(
+            "--inference-height",
+            "--height",
+            "inference_height",
+            type=Whole(),
+            default=inference_height,
+            help="Height of the decoded frames." + ("" if inference_height else own),
+        ),
+    )
+
+
+def gaze_options(*, mode: str = "resize") -> Decorator:
+    """Which gaze source runs, and how.
+
+    Args:
+        mode: Default inference mode.
+    """
+    return _group(
+        click.option(
+            "--mask-source",
+            type=click.Choice(["autogaze", "patch-diff"]),
+            help="Run a model, or compare each frame with the last.  [default: autogaze with "
+            "--model, else patch-diff]",
+        ),
+        click.option(
+            "--model",
+            "--model-dir",
+            "model",
+            metavar="MODEL",
+            help="A model folder, or the id of one in the Hub cache.",
+        ),
+        click.option(
+            "--mode",
+            type=click.Choice(["resize", "tiled", "tiled-full"]),
+            default=mode,
+            help="Show the model the whole frame, tiles of it stretched to a grid, or tiles at "
+            "full resolution.",
+        ),
+        click.option("--tile-size", type=Whole(), default=224, help="Side of a tile, in pixels."),
+        click.option(
+            "--stride",
+            type=Whole(),
+            help="Distance of tiles in mode tiled-full.  [default: the tile size]",
+        ),
+        click.option(
+            "--tile-batch-size",
+            "--tile-batch",
+            "--tiles-per-batch",
+            "tile_batch_size",
+            type=Whole(),
+            default=8,
+            help="Tiles run together; changes speed and memory, never a result.",
+        ),
+        click.option(
+            "--clip-len",
+            "--frames-per-clip",
+            "clip_len",
+            type=Whole(),
+            default=16,
+            help="Frames in one model clip.",
+        ),
+        click.option(
+            "--top-k", type=Whole(), default=10, help="Lower bound of a tile's token budget."
+        ),
+        click.option(
+            "--max-gaze-tokens-each-frame",
+            type=Whole(),
+            help="Token budget of a tile and frame.  [default: the model's own]",
+        ),
+        click.option(
+            "--gazing-ratio",
+            type=Real(0, 1),
+            help="The same budget as a share of a frame's tokens.",
+        ),
+        click.option(
+            "--task-loss-requirement",
+            "--task-loss",
+            "task_loss_requirement",
+            type=TaskLoss(),
+            default="model",
+            help="Stop a frame when the predicted loss is at most this.",
+        ),
+        click.option(
+            "--task-loss-requirement-db",
+            "--task-loss-db",
+            "--task-psnr-db",
+            "task_loss_requirement_db",
+            type=Real(0),
+            help="The same in dB, 10^(-dB/20); the later of the two wins.",
+        ),
+        click.option(
+            "--patch-diff-grid", type=Whole(), default=14, help="Cells a side for patch-diff."
+        ),
+        click.option(
+            "--patch-diff-threshold",
+            type=Real(0),
+            default=0.45,
+            help="Mean difference above which patch-diff gazes at a cell.",
+        ),
+    )
+
+
+compute = _group(
+    click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to run."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16"]),
+        default="float32",
+        help="Number type of the model.",
+    ),
+    click.option("--threads", type=Whole(), help="CPU threads.  [default: PyTorch's choice]"),
+)
+
+
+def drawing_options(
+    *,
+    mask_visualization: str,
+    blend_alpha: float = 0.38,
+    keyframe_duration: int = 30,
+    least_keyframe_duration: int = 0,
+    gif_size: tuple[int, int] | None = None,
+) -> Decorator:
+    """How masks and interframes are drawn.
+
+    Args:
+        mask_visualization: Default panel.
+        blend_alpha: Default strength of the image panels.
+        keyframe_duration: Default frames from one keyframe to the next.
+        least_keyframe_duration: 0 where "only the first" may be asked for, else 1.
+        gif_size: Default width and height of a drawn file; None = from the frames.
+    """
+    width, height = gif_size or (None, None)
+    own = "" if gif_size else "  [default: the frames', at most 640 wide for a GIF]"
+    return _group(
+        click.option(
+            "--mask-geometry",
+            type=MASK_GEOMETRY,
+            default="native",
+            help="Which pixels a set of cells covers.",
+        ),
+        click.option(
+            "--mask-visualization",
+            type=MASK_VISUALIZATION,
+            default=mask_visualization,
+            help="How the mask is drawn.",
+        ),
+        click.option(
+            "--mask-cell-scale", type=Real(), default=1.0, help="Size of a drawn cell, 1 = its own."
+        ),
+        click.option(
+            "--blend-alpha",
+            type=Real(),
+            default=blend_alpha,
+            help="Strength of colour in the image masks and in full-blend, 0 to 1.",
+        ),
+        click.option(
+            "--visualization-mode",
+            type=VISUALIZATION_MODE,
+            default="interframe",
+            help="Paste gazed cells over the last output, or whiten them in the frame.",
+        ),
+        click.option(
+            "--keyframe-duration",
+            type=Whole(least_keyframe_duration),
+            default=keyframe_duration,
+            help="Frames from one keyframe to the next"
+            + ("." if least_keyframe_duration else "; 0 = only the first."),
+        ),
+        click.option(
+            "--gif-width",
+            "--display-width",
+            "gif_width",
+            type=Whole(),
+            default=width,
+            help="Width of a drawn file." + own,
+        ),
+        click.option(
+            "--gif-height",
+            "--display-height",
+            "gif_height",
+            type=Whole(),
+            default=height,
+            help="Height of a drawn file." + own,
+        ),
+    )
+
+
+from_trace = click.option(
+    "--trace",
+    type=click.Path(),
+    help="Draw from this saved trace of the one input; no model runs.",
+)
+
+
+def output_options(*formats: str) -> Decorator:
+    """Where files go.
+
+    Args:
+        formats: What ``--format`` offers, the default first; none = no such option.
+    """
+    form = click.option(
+        "--format",
+        "format",
+        type=click.Choice(formats),
+        default=formats[0] if formats else None,
+        help="Kind of file to write.",
+    )
+    return _group(
+        click.option(
+            "-o",
+            "--out-dir",
+            "--output-dir",
+            "out_dir",
+            type=click.Path(),
+            default=".",
+            help="Folder for the outputs; made when missing.",
+        ),
+        *([form] if formats else []),
+        click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
+        click.option("--json", "json", is_flag=True, help="Print the result document on stdout."),
+    )
+
+
+def input_names(values: Values) -> list[str]:
+    """What the user named, positional first."""
+    return [*values["inputs"], *values["more_inputs"]]
+
+
+def gaze_settings(values: Values) -> GazeSettings:
+    """The gaze settings of a command's values.
+
+    Raises:
+        ConfigError: When they contradict each other.
+    """
+    fields = GazeSettings.__dataclass_fields__
+    given = {name: value for name, value in values.items() if name in fields}
+    if given["mask_source"] is None:
+        given["mask_source"] = "patch-diff" if given["model"] is None else "autogaze"
+    if given["mask_source"] == "patch-diff":
+        given["model"] = None
+    if values["task_loss_requirement_db"] is not None:
+        from autogaze_cli.gaze.budget import requirement_from_db
+
+        given["task_loss_requirement"] = requirement_from_db(values["task_loss_requirement_db"])
+    return GazeSettings(**given)
+
+
+def sampling(values: Values) -> Sampling:
+    """Which frames to decode, and at what size."""
+    from autogaze_cli.media.video import Sampling
+
+    return Sampling(
+        start=values["start"],
+        frames=values["frames"],
+        fps=values["fps"],
+        width=values["inference_width"],
+        height=values["inference_height"],
+    )
+
+
+def visualization(values: Values) -> Visualization:
+    """How to draw.
+
+    Raises:
+        ConfigError: For a value that cannot be drawn.
+    """
+    from autogaze_cli.visualize.compositor import Visualization
+
+    fields = Visualization.__dataclass_fields__
+    return Visualization(**{name: value for name, value in values.items() if name in fields})

@@ -1,0 +1,127 @@
+"""What a run tells the user on stderr while it works: messages by level, and progress."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+logger = logging.getLogger(__name__)
+
+TRACEBACK = 5
+"""The level of tracebacks, below DEBUG: shown at -vv, and always written to a log file."""
+
+LINE_EVERY_S = 5.0
+"""Seconds between two progress lines where stderr is not a terminal."""
+
+Advance = Callable[[int, int | None], None]
+"""Called with the frames done, and how many there will be (None = unknown)."""
+
+
+class StderrHandler(logging.Handler):
+    """Writes to whatever ``sys.stderr`` is at the moment of writing.
+
+    A live progress bar, and a test, put their own stream there.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record as one line; warnings and errors say what they are."""
+        prefix = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
+        sys.stderr.write(f"{prefix}{self.format(record)}\n")
+        sys.stderr.flush()
+
+
+def configure_logging(verbosity: int, log_file: str | None = None) -> None:
+    """Send the program's messages to stderr, and to a file.
+
+    Args:
+        verbosity: Negative: errors only. 0: what was written and how. 1: a line a frame too. 2: and
+            tracebacks.
+        log_file: A file to append every message to, whatever the verbosity; None = no file.
+    """
+    root = logging.getLogger("autogaze_cli")
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        handler.close()
+    console = StderrHandler()
+    levels = {0: logging.INFO, 1: logging.DEBUG}
+    console.setLevel(logging.ERROR if verbosity < 0 else levels.get(verbosity, TRACEBACK))
+    root.addHandler(console)
+    root.setLevel(console.level)
+    if log_file is not None:
+        Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(log_file, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        root.addHandler(file)
+        root.setLevel(TRACEBACK)
+
+
+@contextmanager
+def frame_progress(label: str) -> Iterator[Advance]:
+    """Show how far one input is: a bar with time left on a terminal, else a line now and then.
+
+    Args:
+        label: The input, as the user named it.
+
+    Yields:
+        The function to call as frames are done.
+    """
+    if not logging.getLogger("autogaze_cli").isEnabledFor(logging.INFO):
+        yield lambda done, total: None
+    elif sys.stderr.isatty():
+        with _bar(label) as advance:
+            yield advance
+    else:
+        yield _lines(label, sys.stderr)
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    begin = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None, rate="")
+
+        def advance(done: int, total: int | None) -> None:
+            rate = done / max(time.monotonic() - begin, 1e-9)
+            progress.update(task, completed=done, total=total, rate=f"{rate:.1f} frames/s")
+
+        yield advance
+
+
+def _lines(label: str, stream: TextIO) -> Advance:
+    begin = last = time.monotonic()
+
+    def advance(done: int, total: int | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < LINE_EVERY_S:
+            return
+        last = now
+        rate = done / max(now - begin, 1e-9)
+        left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
+        stream.write(f"{label}: {done}/{total or '?'} frames, {rate:.1f} frames/s{left}\n")
+        stream.flush()
+
+    return advance
