@@ -1,0 +1,132 @@
+"""The gaze source without a model: the cells that changed since the last frame.
+
+A cell's score is the mean absolute difference of two *normalised* frames over its pixels and its
+channels. Normalisation is ``((pixel / 127.5 - 1) - mean) / std``. In a difference all of it cancels
+but the factor ``1 / (127.5 * std)``, so for 8-bit frames the score is::
+
+    sum over channels of (sum of |current - previous| in the cell) / (127.5 * std)
+    ------------------------------------------------------------------------------
+                            3 * pixels of the cell
+
+with exact integer sums: no float image is ever made. Source: inference spec 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autogaze_cli.gaze.fixations import Fixations
+
+_EPSILON = float(np.finfo(np.float32).eps)
+_HALF = np.float32(0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchDiff:
+    """Finds the cells of a square grid whose score is above a threshold.
+
+    Attributes:
+        grid: Cells a side.
+        threshold: In normalised units; a change of one grey level in all channels scores 0.0347.
+        std: Of the normalisation, a channel.
+    """
+
+    grid: int = 14
+    threshold: float = 0.45
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def fixations(
+        self, previous: NDArray[np.uint8] | None, current: NDArray[np.uint8]
+    ) -> Fixations:
+        """The cells that changed, highest score first, equal scores in row-major order.
+
+        Args:
+            previous: The frame before, RGB, uint8 ``[h, w, 3]``; None for the first frame, which
+                has no fixations.
+            current: The frame, of the same size.
+        """
+        if previous is None:
+            return Fixations.empty()
+        return self.select(self.scores(previous, current))
+
+    def scores(
+        self, previous: NDArray[np.uint8], current: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """Every cell's score, float32 ``[grid, grid]``, from RGB frames, uint8 ``[h, w, 3]``."""
+        height, width, channels = current.shape
+        rows, cols = _bins(height, self.grid), _bins(width, self.grid)
+        # By bands of rows, so that the differences are still in the cache when they are summed.
+        bands = np.stack(
+            [_absolute_difference(previous[a:b], current[a:b]).sum(0, np.uint32) for a, b in rows]
+        )
+        sums = _sums(bands.swapaxes(0, 1), cols).swapaxes(0, 1)  # [grid, grid, channels]
+        weights = 1 / (127.5 * np.asarray(self.std, np.float64) * channels)
+        scores: NDArray[np.float64] = sums @ weights / _areas(rows, cols)
+        return scores.astype(np.float32)
+
+    def scores_normalised(self, video: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Every cell's score, float32 ``[grid, grid]``, from the last two normalised frames.
+
+        Args:
+            video: ``[t, channels, h, w]``; with fewer than two frames all scores are 0.
+        """
+        if len(video) < 2:
+            return np.zeros((self.grid, self.grid), np.float32)
+        plane = np.abs(video[-1].astype(np.float64) - video[-2]).mean(axis=0)
+        rows, cols = (_bins(length, self.grid) for length in plane.shape)
+        sums = _sums(_sums(plane, rows).T, cols).T
+        return (sums / _areas(rows, cols)).astype(np.float32)
+
+    def select(self, scores: NDArray[np.float32]) -> Fixations:
+        """The cells whose score is finite and above the threshold, as fixations.
+
+        Their confidence is 1; at threshold 0 it is the score, within float32 epsilon to 1.
+        """
+        flat = scores.ravel()
+        chosen = np.flatnonzero(np.isfinite(flat) & (flat > np.float32(self.threshold)))
+        chosen = chosen[np.argsort(-flat[chosen], kind="stable")]
+        row, col = np.divmod(chosen, self.grid)
+        side = np.float32(self.grid)
+        n = len(chosen)
+        return Fixations.from_columns(
+            {
+                "x": (col.astype(np.float32) + _HALF) / side,
+                "y": (row.astype(np.float32) + _HALF) / side,
+                "width": np.full(n, np.float32(1) / side),
+                "height": np.full(n, np.float32(1) / side),
+                "confidence": (
+                    np.ones(n) if self.threshold > 0 else np.clip(flat[chosen], _EPSILON, 1)
+                ),
+                "grid": np.full(n, self.grid),
+                "token": chosen,
+            }
+        )
+
+
+def _absolute_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.maximum(a, b) - np.minimum(a, b)
+
+
+def _bins(length: int, grid: int) -> list[tuple[int, int]]:
+    """First and one past the last pixel of each cell; neighbours may share one.
+
+    >>> _bins(5, 3)
+    [(0, 2), (1, 4), (3, 5)]
+    """
+    return [(i * length // grid, -(-(i + 1) * length // grid)) for i in range(grid)]
+
+
+def _sums(values: NDArray[Any], bins: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """Sums over the bins of the first axis, ``[len(bins), ...]``; exact for whole numbers."""
+    return np.stack([values[a:b].sum(axis=0, dtype=np.float64) for a, b in bins])
+
+
+def _areas(rows: Sequence[tuple[int, int]], cols: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """Pixels of each cell."""
+    heights, widths = np.diff(rows)[:, 0], np.diff(cols)[:, 0]
+    return np.outer(heights, widths)
