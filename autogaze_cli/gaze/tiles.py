@@ -135,14 +135,14 @@ class TileLayout:
     def _by_pixel(self, local: Fixations) -> Fixations:
         """Overlapping tiles: cells are placed by their pixels; duplicates stay."""
         origins = self.origins[local.tile].astype(np.float32)
-        side = np.float32(self.tile_size)
+        side = np.asarray(self.tile_size, np.float32)
         centres: list[Floats] = []
         extents: list[Floats] = []
         inside = np.ones(len(local), bool)
         for axis, (position, extent) in enumerate(
             ((local.y, local.height), (local.x, local.width))
         ):
-            length = np.float32(self.canvas[axis])
+            length = np.asarray(self.canvas[axis], np.float32)
             pixel = origins[:, axis] + position * side
             inside &= pixel < length
             centres.append(pixel / length)
