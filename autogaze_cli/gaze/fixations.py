@@ -27,7 +27,7 @@ class Fixations:
         token: Token id within its frame and tile (0..264 for the published model), or the cell's
             row-major index for the patch-difference source; -1 = unknown. int32.
         tile: Index of the tile in row-major order, 0 when there is one. int32.
-        slot: Order of choice within its tile and frame, counted from 0, padded slots included. int32.
+        slot: Order of choice within its tile and frame, from 0, padded slots included. int32.
     """
 
     x: Floats
@@ -46,11 +46,11 @@ class Fixations:
     @classmethod
     def empty(cls) -> Fixations:
         """No fixations at all."""
-        return cls(**{name: np.empty(0, dtype) for name, dtype in COLUMNS.items()})
+        return cls.from_columns(dict.fromkeys(("x", "y", "width", "height"), ()))
 
     @classmethod
     def from_columns(cls, columns: dict[str, Any]) -> Fixations:
-        """Fixations from a mapping of array-likes; absent integer columns get their "unknown" value.
+        """Fixations from array-likes; absent integer columns get their "unknown" value.
 
         Args:
             columns: ``x``, ``y``, ``width``, ``height`` are required; ``confidence`` defaults to 1,
@@ -64,12 +64,11 @@ class Fixations:
             "tile": np.zeros(n),
             "slot": np.arange(n),
         }
-        return cls(
-            **{
-                name: np.ascontiguousarray(columns.get(name, defaults.get(name)), dtype)
-                for name, dtype in COLUMNS.items()
-            }
-        )
+        arrays: dict[str, Any] = {
+            name: np.ascontiguousarray(columns.get(name, defaults.get(name)), dtype)
+            for name, dtype in COLUMNS.items()
+        }
+        return cls(**arrays)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """The arrays by name, in the order of ``COLUMNS``."""
@@ -89,10 +88,7 @@ class Fixations:
         if not parts:
             return cls.empty()
         return cls(
-            **{
-                name: np.concatenate([getattr(part, name) for part in parts])
-                for name in COLUMNS
-            }
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
         )
 
 

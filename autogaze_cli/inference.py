@@ -1,0 +1,213 @@
+"""The core that every command shares: a gaze source, opened once; frames stream through it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autogaze_cli.gaze.budget import Budget
+from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.gaze.patch_diff import PatchDiff
+from autogaze_cli.gaze.preprocess import cut_tiles
+from autogaze_cli.gaze.settings import GazeSettings, MaskSource
+from autogaze_cli.gaze.tiles import TileLayout
+from autogaze_cli.media.video import Frame
+from autogaze_cli.model.autogaze import GazeOutput, choose_device, load_model
+from autogaze_cli.trace import FrameTrace
+
+
+class GazeSource(ABC):
+    """Turns frames into fixations.
+
+    Attributes:
+        settings: As given to ``open_source``.
+        mask_source: ``autogaze`` or ``patch-diff``.
+        model: The model's name or folder; None without one. So are the next three.
+        model_sha256: Of its weights.
+        scales: Its scales, such as ``32+64+112+224``.
+        num_vision_tokens_each_frame: Its ids a frame.
+        max_gaze_tokens_each_frame: Token budget of a tile and frame, before ``top_k`` raises it.
+        task_loss_requirement: The threshold in force; None = no stopping.
+        device: Where it runs.
+    """
+
+    mask_source: MaskSource
+    model: str | None = None
+    model_sha256: str | None = None
+    scales: str | None = None
+    num_vision_tokens_each_frame: int | None = None
+    task_loss_requirement: float | None = None
+    max_gaze_tokens_each_frame: int
+    device: str = "cpu"
+
+    def __init__(self, settings: GazeSettings) -> None:
+        self.settings = settings
+
+    def layout(self, width: int, height: int) -> TileLayout:
+        """The tiles of a frame of that size."""
+        s = self.settings
+        return TileLayout(
+            mode=s.mode, height=height, width=width, tile_size=s.tile_size, stride=s.stride
+        )
+
+    def tile_count(self, width: int, height: int) -> int:
+        """How many tiles a frame of that size has, 1 in resize mode."""
+        return len(self.layout(width, height))
+
+    @abstractmethod
+    def trace(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, FrameTrace]]:
+        """Gaze at frames of one size.
+
+        Args:
+            frames: In order; no more of them are held than a clip.
+
+        Yields:
+            Every frame once, in order, with its gaze.
+        """
+
+
+class PatchDiffSource(GazeSource):
+    """Gazes at the cells that differ from the frame before. Source: inference spec 9."""
+
+    mask_source: MaskSource = "patch-diff"
+
+    def __init__(self, settings: GazeSettings) -> None:
+        super().__init__(settings)
+        self.max_gaze_tokens_each_frame = settings.patch_diff_grid**2
+        self._patch_diff = PatchDiff(
+            grid=settings.patch_diff_grid, threshold=settings.patch_diff_threshold
+        )
+
+    def tile_count(self, width: int, height: int) -> int:
+        """Always 1: frames are compared whole."""
+        return 1
+
+    def trace(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, FrameTrace]]:
+        """See ``GazeSource.trace``; a stream's first frame has nothing to differ from."""
+        previous: NDArray[np.uint8] | None = None
+        for frame in frames:
+            if previous is None:
+                fixations = Fixations.empty()
+            else:
+                fixations = self._patch_diff.fixations(previous, frame.rgb)
+            previous = frame.rgb
+            yield (
+                frame,
+                FrameTrace(
+                    index=frame.index,
+                    time=frame.time,
+                    fixations=fixations,
+                    stop_probability=1.0,
+                    num_gazing=np.array([len(fixations)], np.int32),
+                ),
+            )
+
+
+class AutoGazeSource(GazeSource):
+    """Gazes with a model, clip by clip; clips share nothing."""
+
+    mask_source: MaskSource = "autogaze"
+
+    def __init__(self, settings: GazeSettings) -> None:
+        super().__init__(settings)
+        assert settings.model is not None  # GazeSettings has seen to it
+        self.autogaze = load_model(settings.model, choose_device(settings.device), settings.dtype)
+        config = self.autogaze.config
+        self.model = settings.model
+        self.model_sha256 = self.autogaze.sha256
+        self.scales = config.scales
+        self.num_vision_tokens_each_frame = config.num_vision_tokens_each_frame
+        self.device = str(self.autogaze.device)
+        self._budget = Budget.resolve(
+            num_tokens=config.num_vision_tokens_each_frame,
+            num_multi_token_pred=config.num_multi_token_pred,
+            model_gazing_ratio=config.gazing_ratio,
+            model_task_loss_requirement=config.task_loss_requirement,
+            max_gaze_tokens_each_frame=settings.max_gaze_tokens_each_frame,
+            gazing_ratio=settings.gazing_ratio,
+            task_loss_requirement=settings.task_loss_requirement,
+        )
+        (self.max_gaze_tokens_each_frame,) = self._budget.each_frame(1)
+        self.task_loss_requirement = self._budget.task_loss_requirement
+
+    def trace(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, FrameTrace]]:
+        """See ``GazeSource.trace``."""
+        frames = iter(frames)
+        # A clip's frames never look ahead, so a short last clip needs no repeated frames.
+        while clip := list(islice(frames, self.settings.clip_len)):
+            yield from zip(clip, self._trace_clip(clip), strict=True)
+
+    def _trace_clip(self, clip: list[Frame]) -> Iterator[FrameTrace]:
+        height, width = clip[0].rgb.shape[:2]
+        layout = self.layout(width, height)
+        outputs = [self.generate(tiles) for tiles in self._tile_batches(clip, layout)]
+        for t, frame in enumerate(clip):
+            parts, slots, stop = [], [], 0.0
+            for output in outputs:
+                for row in range(len(output.gazing_pos)):
+                    fixations, used, padded = self._row(output, row, t, tile=len(slots))
+                    parts.append(fixations)
+                    slots.append(used)
+                    stop = max(stop, float(padded))
+            yield FrameTrace(
+                index=frame.index,
+                time=frame.time,
+                fixations=layout.merge(parts),
+                stop_probability=stop,
+                num_gazing=np.array(slots, np.int32),
+            )
+
+    def _tile_batches(self, clip: list[Frame], layout: TileLayout) -> Iterator[Tensor]:
+        """Model input ``[tiles, t, 3, h, w]``, at most ``tile_batch_size`` tiles at a time."""
+        rgb = np.stack([frame.rgb for frame in clip])
+        if layout.mode == "resize":
+            yield self.autogaze.preprocess(rgb)
+            return
+        frames = torch.from_numpy(rgb).to(self.autogaze.device)
+        p, size = self.autogaze.preprocessing, self.settings.tile_batch_size
+        for start in range(0, len(layout), size):
+            tiles = range(start, min(start + size, len(layout)))
+            yield cut_tiles(frames, layout, tiles, mean=p.mean, std=p.std)
+
+    def generate(self, tiles: Tensor) -> GazeOutput:
+        """Gaze at model input; ``top_k`` is a lower bound of the token budget."""
+        return self.autogaze.generate(
+            tiles,
+            max_gaze_tokens_each_frame=max(self.max_gaze_tokens_each_frame, self.settings.top_k),
+            task_loss_requirement=self.task_loss_requirement,
+        )
+
+    def _row(self, output: GazeOutput, row: int, t: int, tile: int) -> tuple[Fixations, int, bool]:
+        """One tile's fixations in a frame, its slots, and whether any was padded."""
+        used = int(output.num_gazing_each_row[row, t])
+        start = int(output.num_gazing_each_frame[:t].sum())
+        at = slice(start, start + used)
+        padded = output.if_padded_gazing[row, at].numpy()
+        ids = output.gazing_pos[row, at].numpy() - t * output.num_vision_tokens_each_frame
+        keep = np.flatnonzero(~padded)
+        fixations = self.autogaze.config.layout.fixations(
+            ids[keep], output.confidences[row, at].numpy()[keep], slot=keep, tile=tile
+        )
+        return fixations, used, bool(padded.any())
+
+
+def open_source(settings: GazeSettings) -> GazeSource:
+    """Open the gaze source of ``settings``, loading its model if it has one.
+
+    Raises:
+        ModelError: The model is missing or not a checkpoint.
+        DeviceError: The device is not there.
+    """
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    return (
+        AutoGazeSource(settings)
+        if settings.mask_source == "autogaze"
+        else PatchDiffSource(settings)
+    )
