@@ -1,0 +1,173 @@
+"""The binary forms of a trace: npz and safetensors, an array a column."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+import zlib
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from autogaze_cli.errors import FormatError
+from autogaze_cli.trace.data import TRACE_COLUMNS, Trace, column_shape
+from autogaze_cli.trace.header import dump_header, expect, expect_keys, parse_header
+from autogaze_cli.trace.writer import TraceWriter
+
+_HEADER = "header"
+_SAFETENSORS_DTYPES = {np.int64: "I64", np.int32: "I32", np.float32: "F32"}
+_LITTLE = {name: np.dtype(dtype).newbyteorder("<") for name, dtype in TRACE_COLUMNS.items()}
+
+
+class _ColumnWriter(TraceWriter):
+    """Spools every column to an unnamed file beside ``path``, and puts them together at the end."""
+
+    def _open(self) -> None:
+        with ExitStack() as stack:
+            # Beside the output, where there is room for them: /tmp is often memory.
+            self._spools: dict[str, IO[bytes]] = {
+                name: stack.enter_context(tempfile.TemporaryFile(dir=self.path.parent))
+                for name in TRACE_COLUMNS
+            }
+            self._file = stack.enter_context(self.path.open("wb"))
+            self._files = stack.pop_all()
+        self._frames = 0
+        self._fixations = 0
+        self._spool("offsets", np.zeros(1, np.int64))
+
+    def _append(self, part: Trace) -> None:
+        for name, column in part.columns().items():
+            self._spool(name, column[1:] + self._fixations if name == "offsets" else column)
+        self._frames += len(part)
+        self._fixations += len(part.fixations)
+
+    def _spool(self, name: str, column: NDArray[Any]) -> None:
+        self._spools[name].write(column.astype(_LITTLE[name]).tobytes())
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        tiles = self.header.tile_count
+        return column_shape(name, frames=self._frames, fixations=self._fixations, tiles=tiles)
+
+    def _size_bytes(self, name: str) -> int:
+        return int(np.prod(self._shape(name))) * _LITTLE[name].itemsize
+
+    def _copy(self, name: str, to: IO[bytes]) -> None:
+        self._spools[name].seek(0)
+        shutil.copyfileobj(self._spools[name], to, 1 << 20)
+
+    def _release(self) -> None:
+        self._files.close()
+
+
+class NpzWriter(_ColumnWriter):
+    """Writes the npz form, not compressed: the bytes depend on no compressor's version."""
+
+    def _finish(self) -> None:
+        with zipfile.ZipFile(self._file, "w") as archive:
+            text = np.array(dump_header(self.header))
+            with archive.open(_member(_HEADER, text.nbytes), "w") as to:
+                npy.write_array(to, text, allow_pickle=False)
+            for name in TRACE_COLUMNS:
+                fields = {"descr": _LITTLE[name].str, "fortran_order": False}
+                with archive.open(_member(name, self._size_bytes(name)), "w") as to:
+                    npy.write_array_header_1_0(to, fields | {"shape": self._shape(name)})
+                    self._copy(name, to)
+
+
+def _member(name: str, size_bytes: int) -> zipfile.ZipInfo:
+    # Without a time of its own, a member has the earliest one zip knows: equal traces, equal bytes.
+    member = zipfile.ZipInfo(f"{name}.npy")
+    member.create_system = 3
+    member.file_size = size_bytes  # decides whether a member gets 64-bit sizes
+    return member
+
+
+class SafetensorsWriter(_ColumnWriter):
+    """Writes the safetensors form."""
+
+    def _finish(self) -> None:
+        entries: dict[str, Any] = {"__metadata__": {_HEADER: dump_header(self.header)}}
+        end = 0
+        for name, dtype in TRACE_COLUMNS.items():
+            start, end = end, end + self._size_bytes(name)
+            entries[name] = {
+                "dtype": _SAFETENSORS_DTYPES[dtype],
+                "shape": self._shape(name),
+                "data_offsets": (start, end),
+            }
+        text = json.dumps(entries, separators=(",", ":")).encode("ascii")
+        text += b" " * (-len(text) % 8)  # the data starts at a multiple of 8
+        self._file.write(len(text).to_bytes(8, "little") + text)
+        for name in TRACE_COLUMNS:
+            self._copy(name, self._file)
+
+
+_NPZ_ERRORS = (
+    ValueError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_npz(path: Path) -> Trace:
+    """A trace from its npz form; runs no code that the file may hold.
+
+    Raises:
+        FormatError: The file is damaged, or not such a trace.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            members = archive.zip.namelist()
+            expect(len(set(members)) == len(members), "list of members", members, "without repeats")
+            expect(f"{_HEADER}.npy" in members, "list of members", members, "one with header.npy")
+            text = archive[_HEADER]
+            expect(text.dtype.kind == "U" and not text.shape, "dtype of header", text.dtype, "text")
+            header = parse_header(str(text))
+            expect_keys(
+                dict.fromkeys(members), [f"{n}.npy" for n in (_HEADER, *TRACE_COLUMNS)], "the file"
+            )
+            return Trace.from_columns(header, {name: archive[name] for name in TRACE_COLUMNS})
+    except _NPZ_ERRORS as error:
+        raise FormatError(f"not a whole npz file ({error})") from error
+
+
+def read_safetensors(path: Path) -> Trace:
+    """A trace from its safetensors form.
+
+    Raises:
+        FormatError: The file is damaged, or not such a trace.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            header = parse_header(file.metadata()[_HEADER])
+            expect_keys(dict.fromkeys(file.keys()), list(TRACE_COLUMNS), "the file")
+            for name, dtype in TRACE_COLUMNS.items():
+                found, right = file.get_slice(name).get_dtype(), _SAFETENSORS_DTYPES[dtype]
+                expect(found == right, f"dtype of {name}", found, right)
+            return Trace.from_columns(header, {n: file.get_tensor(n) for n in TRACE_COLUMNS})
+    except SafetensorError as error:
+        raise FormatError(f"not a whole safetensors file ({error})") from error
+
+
+def has_header(path: Path) -> bool:
+    """Whether a safetensors file holds a trace's header; a trace store of the reference has none.
+
+    Raises:
+        FormatError: The file is damaged.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return _HEADER in (file.metadata() or {})
+    except SafetensorError as error:
+        raise FormatError(f"not a whole safetensors file ({error})") from error

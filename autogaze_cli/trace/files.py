@@ -1,0 +1,103 @@
+"""Traces as files: which format is written, and which a file is found to be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from autogaze_cli.errors import ConfigError, FormatError, InputError
+from autogaze_cli.trace.binary import (
+    NpzWriter,
+    SafetensorsWriter,
+    has_header,
+    read_npz,
+    read_safetensors,
+)
+from autogaze_cli.trace.data import Trace
+from autogaze_cli.trace.header import TraceHeader
+from autogaze_cli.trace.store import read_store
+from autogaze_cli.trace.text import CsvWriter, JsonWriter, read_csv, read_json
+from autogaze_cli.trace.writer import TraceWriter
+
+_WRITERS: dict[str, type[TraceWriter]] = {
+    "json": JsonWriter,
+    "npz": NpzWriter,
+    "safetensors": SafetensorsWriter,
+    "csv": CsvWriter,
+}
+_READERS: dict[str, Callable[[Path], Trace]] = {
+    "json": read_json,
+    "npz": read_npz,
+    "safetensors": read_safetensors,
+    "csv": read_csv,
+}
+FORMATS = tuple(_WRITERS)
+"""The names of the formats, which are their suffixes."""
+
+
+def open_trace_writer(
+    path: str | os.PathLike[str], header: TraceHeader, format: str
+) -> TraceWriter:
+    """Open a file that takes a trace a frame at a time.
+
+    Args:
+        path: The file, replaced if it exists.
+        header: What is said once.
+        format: One of ``FORMATS``; the suffix of ``path`` does not matter.
+
+    Raises:
+        ConfigError: There is no such format.
+        OutputError: The file cannot be written.
+    """
+    if format not in _WRITERS:
+        raise ConfigError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
+    return _WRITERS[format](Path(path), header)
+
+
+def write_trace(trace: Trace, path: str | os.PathLike[str], format: str) -> None:
+    """Write a whole trace; see ``open_trace_writer``."""
+    with open_trace_writer(path, trace.header, format) as writer:
+        writer.append(trace)
+
+
+def read_trace(path: str | os.PathLike[str], *, clip: int = 0) -> Trace:
+    """Read a trace of any format, known by its content; runs no code that the file may hold.
+
+    Args:
+        path: The file, this program's own or a trace store of the reference.
+        clip: Which clip of a trace store; a trace of this program is one clip.
+
+    Raises:
+        InputError: The file cannot be read.
+        FormatError: The file is damaged, of another version, or not a trace; names the field.
+        ConfigError: There is no such clip.
+    """
+    path = Path(path)
+    try:
+        kind = _detect(path)
+        if kind == "safetensors" and not has_header(path):
+            return read_store(path, clip)
+        if clip:
+            raise ConfigError(f"{path}: has no clip {clip}", hint="a trace is one clip, number 0")
+        return _READERS[kind](path)
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: is not text at byte {error.start}") from error
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}", hint=error.hint) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _detect(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(b"PK"):
+        return "npz"
+    if start[8:9] == b"{" and start[4:8] == bytes(4):  # a 64-bit length, then JSON
+        return "safetensors"
+    if start.lstrip().startswith(b"{"):
+        return "json"
+    if start.startswith(b"# {"):
+        return "csv"
+    raise FormatError(f"is not a trace ({', '.join(FORMATS)})" if start else "is empty")

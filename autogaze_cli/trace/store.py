@@ -1,0 +1,108 @@
+"""The reference's trace store: fixations of several clips in one safetensors file, to be imported.
+
+Source: inference spec 10.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from autogaze_cli.errors import ConfigError, FormatError
+from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.trace.data import Trace
+from autogaze_cli.trace.header import TraceHeader, expect
+from autogaze_cli.version import __version__
+
+_TENSORS = ("fixations", "scales", "confidences", "stop_probabilities")
+
+
+def read_store(path: Path, clip: int) -> Trace:
+    """One clip of a trace store.
+
+    The store knows neither the video nor its times: sizes are 0, frame ``i`` is at second ``i``.
+    Points are square with no known token; those of confidence 0 (placeholders) are dropped, and a
+    point's slot is its place among the frame's points before that. Values are clamped as the
+    reference does it. Source: inference spec 5.1, 5.3, 10.
+
+    Args:
+        path: The safetensors file.
+        clip: Which clip, from 0.
+
+    Raises:
+        FormatError: A tensor is missing, neither F32 nor F16, of a wrong shape, or not finite.
+        ConfigError: There is no such clip.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            tensors = [_tensor(file, name) for name in _TENSORS]
+    except SafetensorError as error:
+        raise FormatError(f"not a whole safetensors file ({error})") from error
+    points, scales, confidences, stops = tensors
+    shape = scales.shape
+    expect(len(shape) == 3, "shape of scales", shape, "[clips, frames, k]")
+    expect(points.shape == (*shape, 2), "shape of fixations", points.shape, str((*shape, 2)))
+    expect(confidences.shape == shape, "shape of confidences", confidences.shape, str(shape))
+    expect(stops.shape == shape[:2], "shape of stop_probabilities", stops.shape, str(shape[:2]))
+    clips, frames, k = shape
+    if not 0 <= clip < clips:
+        raise ConfigError(f"{path}: has no clip {clip}", hint=f"it holds {clips}, counted from 0")
+    confidence = confidences[clip].clip(0, 1)
+    frame, slot = np.nonzero(confidence > 0)
+    extent = scales[clip, frame, slot].clip(1e-6, 1)
+    columns = {
+        "x": points[clip, frame, slot, 0].clip(0, 1),
+        "y": points[clip, frame, slot, 1].clip(0, 1),
+        "width": extent,
+        "height": extent,
+        "confidence": confidence[frame, slot],
+        "slot": slot,
+    }
+    counts = np.bincount(frame, minlength=frames)
+    return Trace(
+        header=_header(path),
+        index=np.arange(frames, dtype=np.int64),
+        times=tuple(map(Fraction, range(frames))),
+        stop_probability=stops[clip].clip(0, 1),
+        num_gazing=np.full((frames, 1), k, np.int32),
+        offsets=np.concatenate([[0], counts.cumsum()]).astype(np.int64),
+        fixations=Fixations.from_columns(columns),
+    )
+
+
+def _header(path: Path) -> TraceHeader:
+    return TraceHeader(
+        source=str(path),
+        source_width=0,
+        source_height=0,
+        width=0,
+        height=0,
+        fps=Fraction(1),
+        mask_source="trace-store",
+        model=None,
+        model_sha256=None,
+        scales=None,
+        num_vision_tokens_each_frame=None,
+        mode="resize",
+        tile_size=0,
+        stride=0,
+        tile_count=1,
+        settings={},
+        tool_version=__version__,
+    )
+
+
+def _tensor(file: Any, name: str) -> NDArray[np.float32]:
+    if name not in set(file.keys()):
+        raise FormatError(f"neither a trace (no header) nor a trace store (no tensor {name!r})")
+    dtype = file.get_slice(name).get_dtype()
+    expect(dtype in ("F32", "F16"), f"dtype of {name}", dtype, "F32 or F16")
+    tensor = np.asarray(file.get_tensor(name), np.float32)
+    if not np.isfinite(tensor).all():
+        raise FormatError(f"{name} holds NaN or infinity")
+    return tensor
