@@ -1,0 +1,194 @@
+"""The decode loop's bookkeeping and selection against the specification's worked examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.config import GazeConfig, RopeConfig
+from autogaze_cli.model.decode import Decoder, RowFrame, RowState, _Chooser
+from autogaze_cli.model.network import GazeDecoder, rotary_frequencies
+
+
+def small_config(ids_side: int, k: int, vision_side: int = 2) -> GazeConfig:
+    return GazeConfig(
+        layout=ScaleLayout.from_config(ids_side, ids_side**2, 1),
+        input_img_size=vision_side,
+        kernel_size=1,
+        hidden_size=8,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=4,
+        num_multi_token_pred=k,
+    )
+
+
+# Inference spec 11.2: V = 5, EOS = 4, K = 3, budget 6.
+LOGITS = np.array([[2, 5, 1, 0, 9], [0, 8, 3, 3, 9], [7, 6, 5, 1, 0]], np.float32)
+
+
+def choose(
+    losses: list[float], requirement: float | None, budget: int = 6
+) -> tuple[list[int], RowFrame, _Chooser]:
+    chooser = _Chooser(small_config(2, 3), budget, requirement, None)
+    out = RowFrame()
+    return chooser.chunk(LOGITS, np.array(losses, np.float32), out), out, chooser
+
+
+def test_a_slot_whose_predicted_loss_is_low_enough_is_padded_but_never_the_first() -> None:
+    chunk, out, chooser = choose([0.1, 0.9, 0.4], 0.5)
+    assert chunk == [1, 2, 4]
+    assert out.padded == [False, False, True]
+    assert out.confidences == pytest.approx([0.930370, 0.487856, 0.0], abs=1e-6)
+    assert chooser.finished
+
+
+def test_padding_is_judged_slot_by_slot() -> None:
+    chunk, out, chooser = choose([0.1, 0.4, 0.9], 0.5)
+    assert chunk == [1, 4, 0]
+    assert out.padded == [False, True, False]
+    assert chooser.finished
+
+
+def test_without_a_threshold_the_frame_ends_when_ids_are_exhausted() -> None:
+    chunk, out, chooser = choose([0.1, 0.9, 0.4], None)
+    assert chunk == [1, 2, 0]
+    assert chooser.chunk(LOGITS, np.zeros(3, np.float32), out) == [3]
+    assert chooser.finished
+    assert out.ids == [1, 2, 0, 3]
+
+
+def test_the_budget_cuts_a_chunk() -> None:
+    chunk, _, chooser = choose([0.9, 0.9, 0.9], 0.5, budget=2)
+    assert chunk == [1, 2]
+    assert chooser.finished
+
+
+def test_a_threshold_is_inclusive_and_nan_never_meets_it() -> None:
+    assert choose([9, 0.5, np.nan], 0.5)[1].padded == [False, True, False]
+
+
+def test_scores_that_are_not_finite_are_never_chosen() -> None:
+    chooser = _Chooser(small_config(2, 1), 4, None, None)
+    out = RowFrame()
+    chooser.chunk(np.array([[np.nan, np.inf, -1, -2, 0]], np.float32), np.zeros(1, np.float32), out)
+    assert out.ids == [2]
+    chooser.chunk(np.full((1, 5), np.nan, np.float32), np.zeros(1, np.float32), out)
+    assert out.ids == [2]
+    assert chooser.finished
+
+
+def test_a_confidence_that_overflows_is_one() -> None:
+    chooser = _Chooser(small_config(2, 1), 4, None, None)
+    out = RowFrame()
+    chooser.chunk(np.array([[500, 400, 0, 0, 0]], np.float32), np.zeros(1, np.float32), out)
+    assert out.confidences == [1.0]
+
+
+def test_the_row_ends_with_the_chunk_that_covers_enough() -> None:
+    chooser = _Chooser(small_config(2, 1), 4, None, 0.5)
+    out = RowFrame()
+    scores = np.array([[4, 3, 2, 1, 0]], np.float32)
+    finished = []
+    for _ in range(2):
+        chooser.chunk(scores, np.zeros(1, np.float32), out)
+        finished.append(chooser.finished)
+    assert finished == [False, True]
+    assert out.padded == [False, False]
+
+
+class Scripted(Decoder):
+    """A decoder whose chunks are given; P stands for a slot that is padded."""
+
+    def __init__(self, script: str, config: GazeConfig) -> None:
+        torch.manual_seed(0)
+        super().__init__(GazeDecoder(config).requires_grad_(False), config)
+        self.script = iter(script.split())
+        self.calls: list[tuple[list[int], int]] = []
+
+    def run(self, x: Tensor, positions: Tensor, rows: Any, lengths: Any) -> Tensor:
+        self.calls.append((positions.tolist(), rows[0].end - rows[0].start))
+        return super().run(x, positions, rows, lengths)
+
+    def heads(self, hidden: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        chunk = next(self.script)
+        logits = np.zeros((1, 2, self.config.vocab_size), np.float32)
+        losses = np.ones((1, 2), np.float32)
+        for i, letter in enumerate(chunk):
+            if letter == "P":
+                losses[0, i] = 0
+                logits[0, i, 15] = 9
+            else:
+                logits[0, i, ord(letter) - ord("a")] = 9
+        return logits, losses
+
+
+def play(script: list[str], horizon: int | None) -> tuple[Scripted, RowState]:
+    config = small_config(4, 2)
+    decoder = Scripted(" ".join(script), config)
+    (row,) = decoder.new_rows(1, 0)
+    for frame in script:
+        tokens = 2 * len(frame.split())
+        decoder.frame([row], torch.randn(1, 4, 8), tokens, 0.5, horizon=horizon)
+    return decoder, row
+
+
+def test_positions_of_the_specification_example() -> None:
+    # Inference spec 3.6: frame 0 gives a, b, c, P; frame 1 gives d, e, f, g, h, with the chunks of
+    # a frame on the positions of its last two vision tokens.
+    decoder, _ = play(["ab cP", "de fg hP", "ii"], None)
+    assert decoder.calls == [
+        ([0, 1, 2, 3], 0),
+        ([2, 3], 4),
+        ([6, 7, 8, 9, 10], 6),
+        ([9, 10], 11),
+        ([9, 10], 13),
+        ([15, 16, 17, 18, 19], 15),
+    ]
+
+
+def test_rolling_window_of_the_specification_example() -> None:
+    # Inference spec 7.2: vision tokens 4, budget 4, K = 2, horizon 2. The padded slots that the
+    # example feeds again, and hides, are not fed here.
+    decoder, row = play(["ab cP", "dP", "ef gh", "ij"], 2)
+    assert decoder.calls == [
+        ([0, 1, 2, 3], 0),
+        ([2, 3], 4),
+        ([6, 7, 8, 9, 10], 6),
+        ([11, 12, 13, 14, 15], 4),
+        ([14, 15], 9),
+        ([18, 19, 20, 21, 22, 23], 6),
+    ]
+    assert row.dropped + row.start == 12
+
+
+def test_horizon_of_one_still_shows_the_pending_chunk() -> None:
+    decoder, _ = play(["ab cd", "ef gh"], 1)
+    assert decoder.calls[2] == ([6, 7, 8, 9, 10, 11], 0)
+
+
+def test_rotary_frequencies() -> None:
+    rope = RopeConfig(theta=500000.0, llama3=True, factor=8.0)
+    wanted = [
+        1.0, 4.403666258e-01, 1.939227581e-01, 8.539710194e-02, 3.760603070e-02, 1.656044088e-02,
+        7.292665076e-03, 3.211446106e-03, 5.248460220e-04, 7.784655463e-05, 3.428102355e-05,
+        1.509621779e-05, 6.647869668e-06, 2.927499736e-06, 1.289173156e-06, 5.677088097e-07,
+    ]  # fmt: skip
+    assert rotary_frequencies(32, rope).tolist() == pytest.approx(wanted, rel=1e-6)
+    plain = rotary_frequencies(32, RopeConfig(theta=500000.0))
+    assert plain[8].item() == pytest.approx(1.414213446e-03, rel=1e-6)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_a_long_stream_keeps_its_cache_small(horizon: int) -> None:
+    _, row = play(["ab cd"] * 40, horizon)
+    assert row.end - row.start <= horizon * 8
+    assert row.keys[0].shape[1] <= 4 * (horizon + 1) * 8

@@ -1,0 +1,234 @@
+"""Loading checkpoints: what is accepted, what is refused, and what the message names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import autogaze_cli
+from autogaze_cli.errors import ConfigError, DeviceError, ModelError
+from autogaze_cli.model.autogaze import AutoGaze, choose_device
+from autogaze_cli.model.checkpoint import sha256_of
+
+TINY = Path(__file__).parents[2] / "fixtures" / "parity-tiny"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(TINY, tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> AutoGaze:
+    return autogaze_cli.load_model(TINY)
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        place = config
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    path.write_text(json.dumps(config))
+
+
+def change_weights(folder: Path, **changes: torch.Tensor | None) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    for name, tensor in changes.items():
+        full = next(key for key in weights if key.endswith(name.replace("__", ".")))
+        if tensor is None:
+            del weights[full]
+        else:
+            weights[full] = tensor
+    save_file(weights, path)
+
+
+def frames(seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (2, 224, 224, 3), np.uint8)
+
+
+def test_config_and_identity(tiny: AutoGaze) -> None:
+    assert tiny.config.scales == "32+64+112+224"
+    assert tiny.config.layout.grids == (2, 4, 7, 14)
+    assert tiny.config.num_vision_tokens_each_frame == 265
+    assert tiny.config.gazing_ratio == 0.75
+    assert tiny.config.task_loss_requirement == pytest.approx(0.7)
+    assert tiny.sha256 == sha256_of(TINY / "model.safetensors")
+
+
+def test_state_dict_keys_are_the_published_ones(tiny: AutoGaze) -> None:
+    assert set(tiny.network.state_dict()) == set(load_file(TINY / "model.safetensors"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_files_become_float32(copy: Path, dtype: torch.dtype) -> None:
+    weights = {k: v.to(dtype) for k, v in load_file(copy / "model.safetensors").items()}
+    save_file(weights, copy / "model.safetensors")
+    network = autogaze_cli.load_model(copy).network
+    for name, tensor in network.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, weights[name].float())
+
+
+def test_bfloat16_arithmetic_runs(tiny: AutoGaze) -> None:
+    model = autogaze_cli.load_model(TINY, dtype="bfloat16")
+    output = model.generate(model.preprocess(frames()), max_gaze_tokens_each_frame=12)
+    assert output.num_gazing_each_frame.tolist() == [12, 12]
+
+
+def test_surplus_tensors_are_ignored(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    save_file({**weights, "rotary.inv_freq": torch.ones(3)}, copy / "model.safetensors")
+    autogaze_cli.load_model(copy)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (None, "lacks 1 tensors: .*lm_head.weight"),
+        (torch.zeros(3, 4), r"lm_head.weight is torch.float32 \[3, 4\], not float \[2660, 32\]"),
+        (torch.zeros(2660, 32, dtype=torch.int64), "lm_head.weight is torch.int64"),
+    ],
+)
+def test_missing_and_misshaped_tensors_are_named(
+    copy: Path, tensor: torch.Tensor | None, message: str
+) -> None:
+    change_weights(copy, lm_head__weight=tensor)
+    with pytest.raises(ModelError, match=message):
+        autogaze_cli.load_model(copy)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json"])
+def test_missing_and_damaged_files_are_named(copy: Path, name: str) -> None:
+    (copy / name).write_bytes(b"\x00not this")
+    with pytest.raises(ModelError, match=name):
+        autogaze_cli.load_model(copy)
+    (copy / name).unlink()
+    with pytest.raises(ModelError, match=f"holds no {name}"):
+        autogaze_cli.load_model(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gaze_model_config__gaze_decoder_config__vocab_size": 300}, "vocab_size is 300"),
+        ({"gaze_model_config__connector_config__num_tokens": 9}, "num_tokens is 9"),
+        ({"scales": "32+x"}, "scales"),
+        ({"gaze_model_config__gaze_decoder_config__hidden_act": "gelu"}, "gelu"),
+        ({"gaze_model_config": {}}, "lacks 'vision_model_config'"),
+    ],
+)
+def test_contradicting_configs_are_refused(
+    copy: Path, changes: dict[str, Any], message: str
+) -> None:
+    change_config(copy, **changes)
+    with pytest.raises(ModelError, match=message):
+        autogaze_cli.load_model(copy)
+
+
+def test_no_stop_by_default_when_the_config_has_none(copy: Path) -> None:
+    change_config(copy, has_task_loss_requirement_during_inference=False)
+    assert autogaze_cli.load_model(copy).config.task_loss_requirement is None
+
+
+def test_a_missing_model_says_where_it_was_looked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ModelError, match=r"no/such.*models--no--such"):
+        autogaze_cli.load_model("no/such")
+
+
+def test_a_hub_id_is_found_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--some--tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    shutil.copytree(TINY, repository / "snapshots" / "abc")
+    assert autogaze_cli.load_model("some/tiny").name == "some/tiny"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tpu", "abc:def"])
+def test_a_device_that_is_not_there_is_an_error(device: str) -> None:
+    with pytest.raises(DeviceError, match=device):
+        choose_device(device)
+
+
+@pytest.mark.parametrize("shape", [(2, 224, 224), (224, 224, 4), (2, 10, 10, 4)])
+def test_preprocess_refuses_what_are_not_frames(tiny: AutoGaze, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="uint8"):
+        tiny.preprocess(np.zeros(shape, np.uint8))
+    with pytest.raises(ConfigError, match="float32"):
+        tiny.preprocess(np.zeros((2, 10, 10, 3), np.float32))
+
+
+def test_upstream_shapes(tiny: AutoGaze) -> None:
+    video = tiny.preprocess(np.stack([frames(0), frames(1)]))
+    assert video.shape == (2, 2, 3, 224, 224)
+    output = tiny.generate(video, gazing_ratio=[0.03, 0.1])
+    assert output.num_gazing_each_frame.tolist() == [7, 26]
+    assert output.gazing_pos.shape == output.if_padded_gazing.shape == (2, 33)
+    assert [tuple(mask.shape) for mask in output.gazing_masks] == [
+        (2, 2, count) for count in (4, 16, 49, 196)
+    ]
+    assert output.confidences.shape == (2, 33)
+
+
+def test_budgets_as_numbers(tiny: AutoGaze) -> None:
+    video = tiny.preprocess(frames())
+    output = tiny.generate(video, max_gaze_tokens_each_frame=[3, 300], task_loss_requirement=None)
+    assert output.num_gazing_each_frame.tolist() == [3, 265]
+    with pytest.raises(ConfigError, match="3 token budgets for 2 frames"):
+        tiny.generate(video, max_gaze_tokens_each_frame=[1, 2, 3])
+
+
+def test_defaults_are_the_checkpoints(tiny: AutoGaze) -> None:
+    video = tiny.preprocess(frames())
+    left_out = tiny.generate(video)
+    explicit = tiny.generate(video, gazing_ratio=0.75, task_loss_requirement=0.7)
+    assert torch.equal(left_out.gazing_pos, explicit.gazing_pos)
+    ratio_alone = tiny.generate(video, gazing_ratio=0.75)
+    assert ratio_alone.num_gazing_each_frame.tolist() == [198, 198]
+
+
+def test_cache_length_of_the_specification_example(tiny: AutoGaze) -> None:
+    # Inference spec 11.4: budget 26 leaves 216 cached slots and 6 pending, then 438.
+    state = tiny.new_state()
+    video = tiny.preprocess(frames())
+    for t, cached in enumerate((216, 438)):
+        tiny.generate(video[:, t : t + 1], gazing_ratio=0.1, state=state)
+        assert state.rows[0].end == cached
+        assert len(state.rows[0].pending) == 6
+
+
+def test_coverage_ends_a_frame(tiny: AutoGaze) -> None:
+    video = tiny.preprocess(frames())
+    output = tiny.generate(video, coverage_ratio=0.05, gazing_ratio=0.75)
+    assert output.num_gazing_each_frame.tolist() == [10, 10]
+    assert not output.if_padded_gazing.any()
+
+
+def test_threads_never_change_a_result(tiny: AutoGaze) -> None:
+    video = tiny.preprocess(frames())
+    before = torch.get_num_threads()
+    try:
+        outputs = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            outputs.append(tiny.generate(video, gazing_ratio=0.3))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(outputs[0].gazing_pos, outputs[1].gazing_pos)
+    assert torch.equal(outputs[0].confidences, outputs[1].confidences)
