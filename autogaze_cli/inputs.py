@@ -46,18 +46,6 @@ class Input:
     path: str
     stem: PurePath
 
-    def check(self) -> None:
-        """Refuse what is not there, before a model is loaded for it.
-
-        Raises:
-            InputError: For a missing file or a folder.
-        """
-        path = Path(self.path)
-        if path.is_dir():
-            raise InputError(f"{self.name}: is a folder", hint="give a video file")
-        if not is_pattern(self.path) and not path.exists():
-            raise InputError(f"{self.name}: no such file", hint="check the path")
-
 
 def is_pattern(path: str) -> bool:
     """Whether ``path`` is an FFmpeg image pattern and not the name of a file.
@@ -91,8 +79,11 @@ def open_inputs(names: Sequence[str], *, folders: bool = True) -> Iterator[list[
         raise InputError("no input given", hint="name a video: autogaze COMMAND clip.mp4")
     flat = [line for name in names for line in _lines(name)]
     with tempfile.TemporaryDirectory(prefix="autogaze-") as spool:
-        found = [i for name in dict.fromkeys(flat) for i in _expand(name, folders, Path(spool))]
-        yield list({item.path: item for item in reversed(found)}.values())[::-1]
+        found: dict[str, Input] = {}
+        for name in dict.fromkeys(flat):
+            for item in _expand(name, folders, Path(spool)):
+                found.setdefault(item.path, item)
+        yield list(found.values())
 
 
 def refuse_collisions(inputs: Sequence[Input]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,17 @@ import click
 
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.progress import configure_logging
+from autogaze_cli.visualize.settings import (
+    GEOMETRIES,
+    MASK_VISUALIZATIONS,
+    VISUALIZATION_MODES,
+    Visualization,
+)
 
 if TYPE_CHECKING:
     from autogaze_cli.media.video import Sampling
-    from autogaze_cli.visualize.compositor import Visualization
+    from autogaze_cli.render import Result
+    from autogaze_cli.report import Report
 
 Values = Mapping[str, Any]
 """A command's values by parameter name."""
@@ -140,14 +147,12 @@ class TaskLoss(Real):
 class Word(click.ParamType[str]):
     """One of a few words, or another spelling of one."""
 
-    def __init__(self, **spellings: str) -> None:
-        """Canonical words (their hyphens as underscores), and for each its other spellings."""
+    def __init__(self, spellings: Mapping[str, Sequence[str]]) -> None:
+        """Canonical words, and for each its other spellings."""
+        self.name = "|".join(spellings)
         self.canonical = {
-            spelling: word
-            for word, others in ((key.replace("_", "-"), text) for key, text in spellings.items())
-            for spelling in (word, *others.split())
+            spelling: word for word, others in spellings.items() for spelling in (word, *others)
         }
-        self.name = "|".join(dict.fromkeys(self.canonical.values()))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The canonical word."""
@@ -155,28 +160,6 @@ class Word(click.ParamType[str]):
         if word not in self.canonical:
             self.fail(f"must be one of {self.name.replace('|', ', ')}, not {value!r}", param, ctx)
         return self.canonical[word]
-
-
-MASK_GEOMETRY = Word(
-    native="raw upstream nvidia multiscale multi-scale",
-    deduplicated="dedup dedupe union union-dedup union-deduplicated non-overlap non-overlapping",
-    effective="projected finest finest-grid sparse-footprint token-footprint",
-)
-"""Source: visualization spec 2."""
-
-MASK_VISUALIZATION = Word(
-    scale_rows="rows per-scale upstream nvidia",
-    overlay="combined union native native-overlay",
-    image_overlay="image input-overlay source-overlay alpha-overlay alpha-blend-overlay",
-    image_mask_only="mask-only image-mask masked-image input-mask-only source-mask-only",
-)
-"""Source: visualization spec 3."""
-
-VISUALIZATION_MODE = Word(
-    interframe="inter-frame video video-encoding delta",
-    full_blend="blend full alphablend alpha-blend alpha",
-)
-"""Source: visualization spec 4."""
 
 
 class Command(click.Command):
@@ -280,9 +263,7 @@ def sampling_options(
     """
     own = "  [default: the video's own]"
     return _group(
-        click.option(
-            "--start", type=Time(), default="0", help="Skip this much of the video, in seconds."
-        ),
+        click.option("--start", type=Time(), help="Skip this much of the video.  [default: 0]"),
         click.option(
             "--frames",
             type=Whole(),
@@ -437,13 +418,13 @@ def drawing_options(
     return _group(
         click.option(
             "--mask-geometry",
-            type=MASK_GEOMETRY,
+            type=Word(GEOMETRIES),
             default="native",
             help="Which pixels a set of cells covers.",
         ),
         click.option(
             "--mask-visualization",
-            type=MASK_VISUALIZATION,
+            type=Word(MASK_VISUALIZATIONS),
             default=mask_visualization,
             help="How the mask is drawn.",
         ),
@@ -458,7 +439,7 @@ def drawing_options(
         ),
         click.option(
             "--visualization-mode",
-            type=VISUALIZATION_MODE,
+            type=Word(VISUALIZATION_MODES),
             default="interframe",
             help="Paste gazed cells over the last output, or whiten them in the frame.",
         ),
@@ -529,8 +510,26 @@ def input_names(values: Values) -> list[str]:
     return [*values["inputs"], *values["more_inputs"]]
 
 
+def finish(report: Report[Result], values: Values) -> None:
+    """Print what was asked for on stdout, and end the command with its exit code.
+
+    With ``--json``, the document of the one input, or a list of those of several.
+    """
+    documents = [result.document for result in report.results.values()]
+    if values["json"]:
+        from autogaze_cli.metrics import dump_document
+
+        several = len(report.inputs) > 1
+        click.echo(dump_document(documents if several else documents[0]), nl=False)
+    differences = [line for result in report.results.values() for line in result.differences]
+    for line in differences:
+        click.echo(line, err=values["json"])
+    code = report.exit_code()
+    click.get_current_context().exit(code or (1 if differences else 0))
+
+
 def gaze_settings(values: Values) -> GazeSettings:
-    """The gaze settings of a command's values.
+    """Which gaze source runs, and how: a model when one is named, else patch-diff.
 
     Raises:
         ConfigError: When they contradict each other.
@@ -548,17 +547,21 @@ def gaze_settings(values: Values) -> GazeSettings:
     return GazeSettings(**given)
 
 
-def sampling(values: Values) -> Sampling:
-    """Which frames to decode, and at what size."""
-    from autogaze_cli.media.video import Sampling
+def sampling(values: Values, otherwise: Sampling) -> Sampling:
+    """Which frames to decode, and at what size.
 
-    return Sampling(
-        start=values["start"],
-        frames=values["frames"],
-        fps=values["fps"],
-        width=values["inference_width"],
-        height=values["inference_height"],
-    )
+    Args:
+        values: A command's values.
+        otherwise: What counts where the user gave no option.
+    """
+    from dataclasses import replace
+
+    names = {"width": "inference_width", "height": "inference_height"}
+    given = {
+        field: values[names.get(field, field)]
+        for field in ("start", "frames", "fps", "width", "height")
+    }
+    return replace(otherwise, **{name: v for name, v in given.items() if v is not None})
 
 
 def visualization(values: Values) -> Visualization:
@@ -567,7 +570,5 @@ def visualization(values: Values) -> Visualization:
     Raises:
         ConfigError: For a value that cannot be drawn.
     """
-    from autogaze_cli.visualize.compositor import Visualization
-
     fields = Visualization.__dataclass_fields__
     return Visualization(**{name: value for name, value in values.items() if name in fields})

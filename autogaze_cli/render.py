@@ -1,0 +1,388 @@
+"""One video through inference, drawing and encoders: what each command does for one input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autogaze_cli.errors import InputError
+from autogaze_cli.inference import GazeSource
+from autogaze_cli.media.video import Frame, Sampling, VideoInfo, probe, read_frames
+from autogaze_cli.media.writers import Format, Palette, open_writer
+from autogaze_cli.metrics import dump_document, metrics_document, write_document
+from autogaze_cli.outputs import Outputs
+from autogaze_cli.trace import FrameTrace, Trace, TraceHeader, open_trace_writer
+from autogaze_cli.version import __version__
+from autogaze_cli.visualize.compositor import Compositor, FrameView
+from autogaze_cli.visualize.metrics import RenderMetrics, frame_line
+from autogaze_cli.visualize.settings import Visualization
+
+OnFrame = Callable[[int, int | None, str], None]
+"""Called after each frame: how many are done, how many there will be if known, a line about it."""
+
+MAX_GIF_WIDTH = 640
+"""Pixels of width a GIF has at most, unless a size is asked for."""
+
+NAMES = {
+    "trace": {"trace": "{stem}.trace.{format}"},
+    "mask": {"mask": "{stem}.mask.{format}", "metrics": "{stem}.mask.json"},
+    "interframe": {"output": "{stem}.interframe.{format}", "metrics": "{stem}.interframe.json"},
+    "render-assets": {
+        "input": "autogaze_{stem}_input.{format}",
+        "mask": "autogaze_{stem}_mask.{format}",
+        "output": "autogaze_{stem}_output.{format}",
+        "metrics": "autogaze_{stem}_metrics.json",
+    },
+}
+"""What each command writes: a file name for each role."""
+
+_PIXELS: dict[str, Callable[[FrameView], NDArray[np.uint8]]] = {
+    "input": lambda view: view.frame,
+    "mask": lambda view: view.mask_panel,
+    "output": lambda view: view.output,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One video, which of its frames, and where their gaze comes from.
+
+    Attributes:
+        video: The file, or an image pattern.
+        sampling: Its frames. Fewer than ``sampling.frames`` are an error.
+        gaze: A source, or a trace made earlier of the same frames.
+        name: How outputs and messages name the video; None = its path.
+    """
+
+    video: Path
+    sampling: Sampling
+    gaze: GazeSource | Trace
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """What is drawn, and into which kind of file.
+
+    Attributes:
+        visualization: How masks and outputs are composed.
+        format: ``gif``, ``mp4``, ``webm`` or ``png``.
+        width: Of the files, in pixels; None = from the height, or the frames' own (a GIF's at most
+            ``MAX_GIF_WIDTH``).
+        height: Likewise.
+    """
+
+    visualization: Visualization
+    format: Format = "gif"
+    width: int | None = None
+    height: int | None = None
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the files for frames of that size."""
+        wanted = self.width
+        if self.format == "gif" and wanted is None and self.height is None:
+            wanted = min(width, MAX_GIF_WIDTH)
+        return Sampling(width=wanted, height=self.height).size(width, height)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What was made of one video.
+
+    Attributes:
+        files: The files by role, in their final places.
+        document: The metrics document; of a trace, a summary of it.
+        differences: What a check found to differ, a line each.
+    """
+
+    files: Mapping[str, Path]
+    document: Mapping[str, Any]
+    differences: tuple[str, ...] = ()
+
+
+def output_files(command: str, base: Path, format: str) -> dict[str, Path]:
+    """The files that a command writes, by role.
+
+    Args:
+        command: Its name.
+        base: Folder and stem, such as ``out/clip``.
+        format: The suffix of what it draws or traces.
+    """
+    files = {
+        role: base.with_name(name.format(stem=base.name, format=format))
+        for role, name in NAMES[command].items()
+    }
+    # PNG images are many: they get a folder.
+    return {role: p.with_suffix("") if p.suffix == ".png" else p for role, p in files.items()}
+
+
+def trace_video(
+    job: Job,
+    base: Path,
+    *,
+    format: str = "json",
+    overwrite: bool = False,
+    on_frame: OnFrame | None = None,
+) -> Result:
+    """Save where the gaze goes, ``<base>.trace.<format>``.
+
+    Raises:
+        AutogazeError: The video, the model's answer or the file is not what it should be; nothing
+            has been written then.
+    """
+    files = output_files("trace", base, format)
+    info = probe(job.video)
+    header = trace_header(job, info)
+    frames = fixations = 0
+    total = frame_count(job.sampling, info)
+    with (
+        Outputs(overwrite=overwrite) as outputs,
+        open_trace_writer(outputs.add(files["trace"]), header, format) as writer,
+    ):
+        for _, gaze in gazed_frames(job):
+            writer.write(gaze)
+            frames += 1
+            active = len(gaze.fixations.active())
+            fixations += active
+            if on_frame:
+                on_frame(frames, total, f"frame {frames:02}/{total or '?'}: points={active}")
+    document = header.to_mapping() | {
+        "frames": frames,
+        "positive_fixations": fixations,
+        "output_files": {role: str(path) for role, path in files.items()},
+    }
+    return Result(files=files, document=document)
+
+
+def render_mask(
+    job: Job,
+    base: Path,
+    drawing: Drawing,
+    *,
+    overwrite: bool = False,
+    on_frame: OnFrame | None = None,
+) -> Result:
+    """Draw the gazed cells, ``<base>.mask.<format>`` and ``<base>.mask.json``; see ``render``."""
+    files = output_files("mask", base, drawing.format)
+    return render(job, files, drawing, overwrite=overwrite, on_frame=on_frame)
+
+
+def render_interframe(
+    job: Job,
+    base: Path,
+    drawing: Drawing,
+    *,
+    overwrite: bool = False,
+    on_frame: OnFrame | None = None,
+) -> Result:
+    """Rebuild the video from its gazed cells, ``<base>.interframe.<format>``; see ``render``."""
+    files = output_files("interframe", base, drawing.format)
+    return render(job, files, drawing, overwrite=overwrite, on_frame=on_frame)
+
+
+def render_assets(
+    job: Job,
+    base: Path,
+    drawing: Drawing,
+    *,
+    overwrite: bool = False,
+    check: bool = False,
+    on_frame: OnFrame | None = None,
+) -> Result:
+    """Draw input, mask and output, ``autogaze_<stem>_*.gif`` beside ``base``; see ``render``."""
+    files = output_files("render-assets", base, drawing.format)
+    return render(job, files, drawing, overwrite=overwrite, check=check, on_frame=on_frame)
+
+
+def render(
+    job: Job,
+    files: Mapping[str, Path],
+    drawing: Drawing,
+    *,
+    overwrite: bool = False,
+    check: bool = False,
+    on_frame: OnFrame | None = None,
+) -> Result:
+    """Draw one video, measured on the way.
+
+    Args:
+        job: The video and its gaze.
+        files: Where what is drawn goes: ``input``, ``mask``, ``output``, and ``metrics``.
+        drawing: How it is drawn.
+        overwrite: Whether files that exist are replaced.
+        check: Write nothing; compare with what is there instead.
+        on_frame: Called after each frame.
+
+    Raises:
+        AutogazeError: The video, the trace or a file is not what it should be; nothing has been
+            written then.
+    """
+    info = probe(job.video)
+    header = trace_header(job, info)
+    size = drawing.size(*job.sampling.size(info.width, info.height))
+    metrics = RenderMetrics(header.tile_size)
+    drawn = {role: path for role, path in files.items() if role != "metrics"}
+    total = frame_count(job.sampling, info)
+    frames = 0
+    with Outputs(overwrite=overwrite, check=check) as outputs:
+        add = outputs.add_folder if drawing.format == "png" else outputs.add
+        with ExitStack() as stack:
+            writers = {
+                role: stack.enter_context(
+                    open_writer(
+                        add(path),
+                        format=drawing.format,
+                        fps=header.fps,
+                        width=size[0],
+                        height=size[1],
+                        palette=_palette(role, drawing.visualization),
+                    )
+                )
+                for role, path in drawn.items()
+            }
+            compositor = Compositor(drawing.visualization)
+            for frame, gaze in gazed_frames(job):
+                view = compositor.step(frame.rgb, gaze.fixations)
+                metrics.add(view)
+                for role, writer in writers.items():
+                    writer.write(_PIXELS[role](view))
+                frames += 1
+                if on_frame:
+                    on_frame(frames, total, frame_line(frames, total or frames, view))
+        document = metrics_document(
+            header,
+            drawing.visualization,
+            frames=frames,
+            gif_size=size,
+            summary=metrics.summary(),
+            files=drawn,
+        )
+        written = outputs.add(files["metrics"])
+        write_document(written, document)
+        differences = _differences(outputs, files["metrics"], document) if check else ()
+    return Result(files=files, document=document, differences=differences)
+
+
+def gazed_frames(job: Job) -> Iterator[tuple[Frame, FrameTrace]]:
+    """The frames of a job with their gaze, one at a time.
+
+    Raises:
+        InputError: The video cannot be read, has too few frames, or is not the trace's.
+    """
+    frames = read_frames(job.video, job.sampling, require=True)
+    if isinstance(job.gaze, GazeSource):
+        yield from job.gaze.trace(frames)
+        return
+    trace, done = job.gaze, 0
+    for frame in frames:
+        if done == len(trace) or trace.index[done] != frame.index:
+            raise _not_the_trace(job, f"frame {frame.index} is not in the trace")
+        yield frame, trace.frame(done)
+        done += 1
+    if done < len(trace):
+        raise _not_the_trace(job, f"it has {done} frames, the trace {len(trace)}")
+
+
+def sampling_of(header: TraceHeader) -> Sampling:
+    """The frames that a trace was made of."""
+    settings = header.settings
+    fps = settings.get("fps")
+    return Sampling(
+        start=Fraction(settings.get("start", 0)),
+        frames=settings.get("frames"),
+        fps=None if fps is None else Fraction(fps),
+        width=header.width or None,
+        height=header.height or None,
+    )
+
+
+def trace_header(job: Job, info: VideoInfo) -> TraceHeader:
+    """What a trace of the job says once; of a trace made earlier, what that one says.
+
+    Raises:
+        InputError: The job's trace is of frames of another size.
+    """
+    width, height = job.sampling.size(info.width, info.height)
+    if isinstance(job.gaze, Trace):
+        header = job.gaze.header
+        if (header.width or width, header.height or height) != (width, height):
+            sizes = f"frames of {width}x{height}, the trace is of {header.width}x{header.height}"
+            raise _not_the_trace(job, sizes)
+        return header
+    source, sampling = job.gaze, job.sampling
+    settings = asdict(source.settings) | {
+        "max_gaze_tokens_each_frame": source.max_gaze_tokens_each_frame,
+        "task_loss_requirement": source.task_loss_requirement,
+        "device": source.device,
+        "start": str(sampling.start),
+        "frames": sampling.frames,
+        "fps": None if sampling.fps is None else str(sampling.fps),
+    }
+    del settings["threads"]  # says nothing about the result
+    return TraceHeader(
+        source=job.name or str(job.video),
+        source_width=info.width,
+        source_height=info.height,
+        width=width,
+        height=height,
+        fps=sampling.fps or info.fps or Fraction(25),
+        mask_source=source.mask_source,
+        model=source.model,
+        model_sha256=source.model_sha256,
+        scales=source.scales,
+        num_vision_tokens_each_frame=source.num_vision_tokens_each_frame,
+        mode=source.settings.mode,
+        tile_size=source.settings.tile_size,
+        stride=source.settings.stride or source.settings.tile_size,
+        tile_count=source.tile_count(width, height),
+        settings=settings,
+        tool_version=__version__,
+    )
+
+
+def frame_count(sampling: Sampling, info: VideoInfo) -> int | None:
+    """How many frames will come, as far as the container tells."""
+    if sampling.frames is not None:
+        return sampling.frames
+    if sampling.fps is not None and info.duration is not None:
+        return max(1, round((info.duration - sampling.start) * sampling.fps))
+    if info.frames is None or info.fps is None:
+        return info.frames
+    return max(1, info.frames - round(sampling.start * info.fps))
+
+
+def _differences(outputs: Outputs, metrics: Path, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """A line for each file that is not as it was; of the metrics, also which keys."""
+    lines = [str(difference) for difference in outputs.compare()]
+    try:
+        old = json.loads(metrics.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return tuple(lines)  # what compare has said is all there is to say
+    if not isinstance(old, dict):
+        return tuple(lines)
+    new = json.loads(dump_document(document))
+    keys = [
+        key for key in {**old, **new} if key not in old or key not in new or old[key] != new[key]
+    ]
+    return (*lines, *([f"{metrics}: keys that differ: {', '.join(keys)}"] if keys else []))
+
+
+def _palette(role: str, visualization: Visualization) -> Palette:
+    """The five mask colours where a panel has no others."""
+    plain = visualization.mask_visualization in ("overlay", "scale-rows")
+    return "mask" if role == "mask" and plain else "video"
+
+
+def _not_the_trace(job: Job, what: str) -> InputError:
+    return InputError(
+        f"{job.name or job.video}: not the video of the trace: {what}",
+        hint="give the trace's own video, without other sampling options",
+    )

@@ -1,0 +1,44 @@
+"""``autogaze interframe``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autogaze_cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from autogaze_cli.render import Job, OnFrame, Result
+
+
+@click.command(
+    "interframe",
+    cls=options.Command,
+    short_help="Rebuild a video from its gazed cells and a few keyframes.",
+)
+@options.inputs
+@options.from_trace
+@options.sampling_options()
+@options.gaze_options()
+@options.compute
+@options.drawing_options(mask_visualization="overlay")
+@options.output_options("gif", "mp4", "webm", "png")
+@options.always
+def interframe(**values: Any) -> None:
+    """Rebuild a video from its gazed cells and a few keyframes.
+
+    Writes STEM.interframe.gif (or .mp4, .webm, or PNG images in the folder STEM.interframe) and
+    the metrics, STEM.interframe.json, for each input.
+    """
+    from autogaze_cli.jobs import drawing, run_jobs
+    from autogaze_cli.render import render_interframe
+
+    how = drawing(values)
+
+    def work(job: Job, base: Path, on_frame: OnFrame) -> Result:
+        return render_interframe(job, base, how, overwrite=values["overwrite"], on_frame=on_frame)
+
+    options.finish(run_jobs("interframe", values, work), values)

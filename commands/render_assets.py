@@ -1,0 +1,61 @@
+"""``autogaze render-assets``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autogaze_cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from autogaze_cli.render import Job, OnFrame, Result
+
+
+@click.command(
+    "render-assets",
+    cls=options.Command,
+    short_help="Write the input, mask and output GIFs of a video, and their metrics.",
+)
+@options.inputs
+@options.sampling_options(fps=8, frames=16, inference_width=1920, inference_height=1080)
+@options.gaze_options(mode="tiled")
+@options.compute
+@options.drawing_options(
+    mask_visualization="scale-rows",
+    blend_alpha=0.55,
+    keyframe_duration=12,
+    least_keyframe_duration=1,
+    gif_size=(384, 216),
+)
+@options.output_options()
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing: render, compare with what is there, exit 1 if anything differs.",
+)
+@options.always
+def render_assets(**values: Any) -> None:
+    """Write the input, mask and output GIFs of a video, and their metrics.
+
+    Writes autogaze_STEM_input.gif, _mask.gif, _output.gif and autogaze_STEM_metrics.json. The same
+    settings give the same bytes, so --check tells whether they are up to date.
+    """
+    from autogaze_cli.jobs import drawing, run_jobs
+    from autogaze_cli.render import render_assets as render
+
+    how = drawing(values)
+
+    def work(job: Job, base: Path, on_frame: OnFrame) -> Result:
+        return render(
+            job,
+            base,
+            how,
+            overwrite=values["overwrite"],
+            check=values["check"],
+            on_frame=on_frame,
+        )
+
+    options.finish(run_jobs("render-assets", values, work, folders=False), values)
