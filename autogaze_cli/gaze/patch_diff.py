@@ -107,6 +107,12 @@ class PatchDiff:
             }
         )
 
+    def mask_pixels(self, scores: NDArray[np.float32], height: int, width: int) -> int:
+        """Pixels of the cells above the threshold when each pixel belongs to one cell only."""
+        edges = [-(-np.arange(self.grid + 1) * length // self.grid) for length in (height, width)]
+        areas = np.outer(*(np.diff(edge) for edge in edges))
+        return int(areas[scores > np.float32(self.threshold)].sum())
+
 
 def _absolute_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.maximum(a, b) - np.minimum(a, b)

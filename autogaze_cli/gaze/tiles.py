@@ -143,7 +143,7 @@ class TileLayout:
             ((local.y, local.height), (local.x, local.width))
         ):
             length = np.asarray(self.canvas[axis], np.float32)
-            pixel = origins[:, axis] + position * side
+            pixel: Floats = origins[:, axis] + position * side
             inside &= pixel < length
             centres.append(pixel / length)
             extents.append(extent * side / length)
