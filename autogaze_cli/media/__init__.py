@@ -1,1 +1,1 @@
-
+"""Videos in and out: containers, sampling, resizing, palettes and encoders."""

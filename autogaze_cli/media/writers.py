@@ -1,0 +1,269 @@
+"""Frames into a GIF, an MP4, a WebM or a folder of PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import numpy as np
+from av.codec.codec import UnknownCodecError
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+from PIL import Image
+
+from autogaze_cli.errors import ConfigError, OutputError
+from autogaze_cli.media.filters import FilterChain, Pixels, Resizer
+from autogaze_cli.media.gif import MAX_SIDE, MaskGif, VideoGif
+from autogaze_cli.media.mask_palette import floor_sample
+from autogaze_cli.media.muxer import Muxer
+
+Format = Literal["gif", "mp4", "webm", "png"]
+Palette = Literal["video", "mask"]
+
+# A fixed number of threads, for x264's output depends on it.
+_THREADS = "4"
+_X264 = {"crf": "18", "preset": "medium", "threads": _THREADS}
+_VP9 = {
+    "crf": "24",
+    "b": "0",
+    "deadline": "good",
+    "cpu-used": "4",
+    "row-mt": "1",
+    "threads": _THREADS,
+}
+
+
+class _Encoder(Protocol):
+    """What a format does with images that have its size and number of channels already."""
+
+    def write(self, image: Pixels) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def discard(self) -> None: ...
+
+
+def open_writer(
+    path: Path,
+    *,
+    format: Format,
+    fps: Fraction,
+    width: int,
+    height: int,
+    palette: Palette = "video",
+) -> FrameWriter:
+    """Open a video for writing.
+
+    Args:
+        path: The file; for ``png``, the folder. Written in place: give a temporary name and
+            rename it. Its suffix does not choose the format.
+        format: ``gif``, ``mp4`` (H.264), ``webm`` (VP9) or ``png`` (``frame_000001.png``, ...).
+        fps: Frames a second.
+        width: Pixels. An odd side of an MP4, which H.264 cannot store, grows by one repeated pixel.
+        height: Pixels.
+        palette: How frames of another size are resized, and how a GIF is coloured: ``video`` is
+            Lanczos with up to 128 colours and dither; ``mask`` takes single pixels and has the
+            five mask colours.
+
+    Returns:
+        A context manager, which deletes the file when its block fails.
+
+    Raises:
+        ConfigError: When the format cannot hold such frames.
+        OutputError: When ``path`` cannot be written.
+
+    Source: visualization spec 6.8.
+    """
+    if width < 1 or height < 1 or fps <= 0:
+        raise ConfigError(f"a video cannot be {width} x {height} pixels at {fps} fps")
+    if format == "gif" and max(width, height) > MAX_SIDE:
+        raise ConfigError(f"a GIF cannot be {width} x {height} pixels", hint=f"at most {MAX_SIDE}")
+    size = width, height
+    with _output_errors(path):
+        encoder: _Encoder
+        match format:
+            case "gif":
+                encoder = (MaskGif if palette == "mask" else VideoGif)(path, fps=fps, size=size)
+            case "mp4" | "webm":
+                encoder = _Video(path, format, fps=fps, size=size)
+            case "png":
+                encoder = _PngFolder(path)
+            case _:
+                raise ConfigError(f"format must be gif, mp4, webm or png, not {format!r}")
+    fit: Callable[[Pixels], Pixels] = Resizer(width, height)
+    if palette == "mask":
+        fit = lambda image: floor_sample(image, width, height)  # noqa: E731
+    return FrameWriter(path, encoder, fit, keep_alpha=format == "png")
+
+
+class FrameWriter:
+    """Writes frames; use it as a context manager, or end with ``close`` or ``abort``."""
+
+    def __init__(
+        self,
+        path: Path,
+        encoder: _Encoder,
+        fit: Callable[[Pixels], Pixels],
+        *,
+        keep_alpha: bool,
+    ) -> None:
+        self._path = path
+        self._encoder = encoder
+        self._fit = fit
+        self._keep_alpha = keep_alpha
+        self._count = 0
+        self._open = True
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Write one frame.
+
+        Args:
+            image: uint8 ``[h, w, 3]`` RGB, or ``[h, w, 4]`` RGBA of which only PNG keeps alpha.
+                All frames have one shape.
+
+        Raises:
+            OutputError: When it cannot be written.
+        """
+        if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8:
+            raise ValueError(f"a frame is uint8 [h, w, 3 or 4], not {image.dtype} {image.shape}")
+        with _output_errors(self._path):
+            fitted = self._fit(image)
+            channels = fitted.shape[2] if self._keep_alpha else 3
+            self._encoder.write(np.ascontiguousarray(fitted[..., :channels]))
+        self._count += 1
+
+    def close(self) -> None:
+        """Finish the file; what cannot be finished is deleted.
+
+        Raises:
+            OutputError: When it cannot be written, or no frame was.
+        """
+        if not self._open:
+            return
+        try:
+            if self._count == 0:
+                raise OutputError(f"{self._path}: no frame was written")
+            with _output_errors(self._path):
+                self._encoder.finish()
+        except BaseException:
+            self.abort()
+            raise
+        self._open = False
+
+    def abort(self) -> None:
+        """Delete what was written."""
+        if self._open:
+            self._open = False
+            self._encoder.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class _Video:
+    """H.264 in MP4 or VP9 in WebM, 4:2:0, in the colours of BT.709."""
+
+    def __init__(
+        self, path: Path, format: Literal["mp4", "webm"], *, fps: Fraction, size: tuple[int, int]
+    ) -> None:
+        width, height = size
+        if format == "mp4":
+            width, height = width + width % 2, height + height % 2
+        self._padding = ((0, height - size[1]), (0, width - size[0]), (0, 0))
+        self._muxer = Muxer(
+            path,
+            container=format,
+            codec="libx264" if format == "mp4" else "libvpx-vp9",
+            size=(width, height),
+            pixel_format="yuv420p",
+            time_base=1 / fps,
+            codec_options=_X264 if format == "mp4" else _VP9,
+            container_options={"movflags": "+faststart"} if format == "mp4" else {},
+        )
+        context = self._muxer.stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
+        self._chain: FilterChain | None = None
+        self._count = 0
+
+    def write(self, image: Pixels) -> None:
+        frame = VideoFrame.from_ndarray(np.pad(image, self._padding, "edge"), format="rgb24")
+        frame.pts = self._count
+        if self._chain is None:
+            colours = "out_color_matrix=bt709:out_range=limited"
+            flags = "flags=lanczos+accurate_rnd+full_chroma_inp"
+            filters = [("scale", f"{colours}:{flags}"), ("format", "yuv420p")]
+            self._chain = FilterChain(frame, filters, time_base=Fraction(1))
+        for output in self._chain.push(frame):
+            self._muxer.encode(output, self._count, 1)
+        self._count += 1
+
+    def finish(self) -> None:
+        self._muxer.finish()
+
+    def discard(self) -> None:
+        self._muxer.discard()
+
+
+# Numbers of ITU-T H.273, as FFmpeg uses them.
+_BT709 = 1
+_LIMITED = 1
+
+
+class _PngFolder:
+    """A folder of numbered PNG files."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._made = not path.exists()
+        self._files: list[Path] = []
+        path.mkdir(exist_ok=True)
+
+    def write(self, image: Pixels) -> None:
+        file = self._path / f"frame_{len(self._files) + 1:06d}.png"
+        self._files.append(file)
+        Image.fromarray(image).save(file, format="PNG", compress_level=4)
+
+    def finish(self) -> None:
+        pass
+
+    def discard(self) -> None:
+        for file in self._files:
+            file.unlink(missing_ok=True)
+        if self._made:
+            with suppress(OSError):
+                self._path.rmdir()
+
+
+@contextmanager
+def _output_errors(path: Path) -> Iterator[None]:
+    """Turn what the system or FFmpeg says about an output into an ``OutputError``."""
+    try:
+        yield
+    except UnknownCodecError as error:
+        raise OutputError(
+            f"{path}: this build of FFmpeg has no encoder for it ({error})",
+            hint="choose another format",
+        ) from error
+    except (FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"{path}: cannot be written ({reason})",
+            hint="is there such a folder, with space and permission to write?",
+        ) from error
