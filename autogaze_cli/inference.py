@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -124,16 +125,22 @@ class AutoGazeSource(GazeSource):
         self.scales = config.scales
         self.num_vision_tokens_each_frame = config.num_vision_tokens_each_frame
         self.device = str(self.autogaze.device)
-        self._budget = Budget.resolve(
+        cap = settings.max_gaze_tokens_each_frame
+        if cap is None and settings.gazing_ratio is None:
+            # Unlike in ``generate``, a requirement alone does not lift the model's own cap.
+            cap = config.default_budget
+        budget = partial(
+            Budget.resolve,
             num_tokens=config.num_vision_tokens_each_frame,
             num_multi_token_pred=config.num_multi_token_pred,
             model_gazing_ratio=config.gazing_ratio,
             model_task_loss_requirement=config.task_loss_requirement,
-            max_gaze_tokens_each_frame=settings.max_gaze_tokens_each_frame,
+            max_gaze_tokens_each_frame=cap,
             gazing_ratio=settings.gazing_ratio,
             task_loss_requirement=settings.task_loss_requirement,
         )
-        (self.max_gaze_tokens_each_frame,) = self._budget.each_frame(1)
+        self._budget = budget(top_k=settings.top_k)
+        (self.max_gaze_tokens_each_frame,) = budget().each_frame(1)
         self.task_loss_requirement = self._budget.task_loss_requirement
 
     def trace(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, FrameTrace]]:
@@ -148,19 +155,18 @@ class AutoGazeSource(GazeSource):
         layout = self.layout(width, height)
         outputs = [self.generate(tiles) for tiles in self._tile_batches(clip, layout)]
         for t, frame in enumerate(clip):
-            parts, slots, stop = [], [], 0.0
+            parts, first = [], 0
             for output in outputs:
-                for row in range(len(output.gazing_pos)):
-                    fixations, used, padded = self._row(output, row, t, tile=len(slots))
-                    parts.append(fixations)
-                    slots.append(used)
-                    stop = max(stop, float(padded))
+                parts.append(self._fixations(output, t, first))
+                first += len(output.gazing_pos)
+            slots = np.concatenate([output.num_gazing_each_row[:, t] for output in outputs])
+            fixations = Fixations.concatenate(parts)
             yield FrameTrace(
                 index=frame.index,
                 time=frame.time,
-                fixations=layout.merge(parts),
-                stop_probability=stop,
-                num_gazing=np.array(slots, np.int32),
+                fixations=layout.merge(fixations),
+                stop_probability=float(len(fixations) < slots.sum()),
+                num_gazing=slots.astype(np.int32),
             )
 
     def _tile_batches(self, clip: list[Frame], layout: TileLayout) -> Iterator[Tensor]:
@@ -176,25 +182,26 @@ class AutoGazeSource(GazeSource):
             yield cut_tiles(frames, layout, tiles, mean=p.mean, std=p.std)
 
     def generate(self, tiles: Tensor) -> GazeOutput:
-        """Gaze at model input; ``top_k`` is a lower bound of the token budget."""
+        """Gaze at model input under this source's budget."""
+        (tokens,) = self._budget.each_frame(1)
         return self.autogaze.generate(
             tiles,
-            max_gaze_tokens_each_frame=max(self.max_gaze_tokens_each_frame, self.settings.top_k),
+            max_gaze_tokens_each_frame=tokens,
             task_loss_requirement=self.task_loss_requirement,
         )
 
-    def _row(self, output: GazeOutput, row: int, t: int, tile: int) -> tuple[Fixations, int, bool]:
-        """One tile's fixations in a frame, its slots, and whether any was padded."""
-        used = int(output.num_gazing_each_row[row, t])
+    def _fixations(self, output: GazeOutput, t: int, first_tile: int) -> Fixations:
+        """The fixations of all rows of ``output`` in frame ``t``, in tile coordinates."""
+        layout = self.autogaze.config.layout
         start = int(output.num_gazing_each_frame[:t].sum())
-        at = slice(start, start + used)
-        padded = output.if_padded_gazing[row, at].numpy()
-        ids = output.gazing_pos[row, at].numpy() - t * output.num_vision_tokens_each_frame
-        keep = np.flatnonzero(~padded)
-        fixations = self.autogaze.config.layout.fixations(
-            ids[keep], output.confidences[row, at].numpy()[keep], slot=keep, tile=tile
+        at = slice(start, start + int(output.num_gazing_each_frame[t]))
+        row, slot = np.nonzero(~output.if_padded_gazing[:, at].numpy())
+        return layout.fixations(
+            output.gazing_pos[:, at].numpy()[row, slot] - layout.global_ids(0, t),
+            output.confidences[:, at].numpy()[row, slot],
+            slot=slot,
+            tile=first_tile + row,
         )
-        return fixations, used, bool(padded.any())
 
 
 def open_source(settings: GazeSettings) -> GazeSource:

@@ -25,11 +25,11 @@ class GazeSettings:
         stride: Distance of tiles in ``tiled-full``, at most ``tile_size``; None = ``tile_size``.
         tile_batch_size: Tiles decoded together. Never changes a result.
         clip_len: Frames in one model clip; clips share nothing.
-        top_k: Lower bound of the token budget of a tile and frame.
+        top_k: Lower bound of the token budget of a tile and frame, save of one set by a ratio.
         max_gaze_tokens_each_frame: Token budget of a tile and frame; None = the model's own.
         gazing_ratio: The budget as a share of the tokens of a frame; excludes the former.
-        task_loss_requirement: Stop when the predicted loss is at most this; ``"model"`` = the
-            model's own, None = never stop.
+        task_loss_requirement: Stop when the predicted loss is at most this; None = never stop,
+            ``"model"`` = the model's own, or none when ``gazing_ratio`` is given.
         patch_diff_grid: Cells a side for ``patch-diff``.
         patch_diff_threshold: A cell is gazed when its mean difference (normalised units) is above.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -44,7 +44,7 @@ class GazeSettings:
     stride: int | None = None
     tile_batch_size: int = 8
     clip_len: int = 16
-    top_k: int = 10
+    top_k: int = 1
     max_gaze_tokens_each_frame: int | None = None
     gazing_ratio: float | None = None
     task_loss_requirement: float | Literal["model"] | None = "model"

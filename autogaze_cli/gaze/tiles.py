@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,25 +72,20 @@ class TileLayout:
         """Tokens of a frame when each tile may have ``k``. Source: inference spec 6.4."""
         return max(k, 1) * len(self)
 
-    def merge(self, tiles: Sequence[Fixations]) -> Fixations:
+    def merge(self, fixations: Fixations) -> Fixations:
         """One frame's fixations from those of its tiles.
 
         In ``resize`` mode the order of choice is kept. In the tiled modes fixations come by
         confidence, highest first; equal ones by tile and then by slot.
 
         Args:
-            tiles: The fixations of every tile in tile coordinates, in tile order.
+            fixations: In coordinates of the tile that their ``tile`` column names; in tile order.
 
         Source: inference spec 6.4.
         """
-        if len(tiles) != len(self):
-            raise ValueError(f"{len(tiles)} parts for {len(self)} tiles")
-        columns = Fixations.concatenate(tiles).columns()
-        columns["tile"] = np.repeat(np.arange(len(tiles)), [len(part) for part in tiles])
-        local = Fixations.from_columns(columns)
         if self.mode == "resize":
-            return local
-        placed = self.to_source(local)
+            return fixations
+        placed = self.to_source(fixations)
         return placed.select(np.argsort(-placed.confidence, kind="stable"))
 
     def to_source(self, fixations: Fixations) -> Fixations:

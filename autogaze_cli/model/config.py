@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autogaze_cli.errors import ConfigError, ModelError
+from autogaze_cli.gaze.budget import ratio_budget
 from autogaze_cli.gaze.tokens import ScaleLayout
 
 
@@ -91,6 +92,13 @@ class GazeConfig:
     def num_tokens(self) -> int:
         """Vision tokens a frame that the decoder reads."""
         return self.vision_grid**2
+
+    @property
+    def default_budget(self) -> int:
+        """Tokens a frame when nothing else is asked for. Source: inference spec 8.1."""
+        if self.gazing_ratio is None:
+            return self.num_multi_token_pred
+        return ratio_budget(self.gazing_ratio, self.num_vision_tokens_each_frame)
 
     @classmethod
     def from_file(cls, path: Path) -> GazeConfig:

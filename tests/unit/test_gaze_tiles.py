@@ -138,8 +138,8 @@ def test_extents_never_exceed_the_frame() -> None:
 def test_merge_orders_by_confidence_then_tile_then_slot() -> None:
     tiles = layout(448, 224, "tiled")
     first = TOKENS.fixations([0, 1, 2], [0.5, 0.0, 0.75])
-    second = TOKENS.fixations([3, 0], [0.75, 0.5])
-    merged = tiles.merge([first, second])
+    second = TOKENS.fixations([3, 0], [0.75, 0.5], tile=1)
+    merged = tiles.merge(Fixations.concatenate([first, second]))
     assert merged.confidence.tolist() == [0.75, 0.75, 0.5, 0.5]
     assert merged.tile.tolist() == [0, 1, 0, 1]
     assert merged.token.tolist() == [2, 3, 0, 0]
@@ -149,27 +149,25 @@ def test_merge_orders_by_confidence_then_tile_then_slot() -> None:
 def test_merge_drops_nan_confidences() -> None:
     tiles = layout(448, 224, "tiled")
     nan = TOKENS.fixations([0, 1], [np.nan, 0.5])
-    assert tiles.merge([nan, Fixations.empty()]).token.tolist() == [1]
+    assert tiles.merge(nan).token.tolist() == [1]
 
 
 def test_resize_mode_keeps_the_order_of_choice() -> None:
     tiles = layout(1920, 1080, "resize")
     fixations = TOKENS.fixations([69, 0, 264], [0.1, 0.9, 0.5])
-    merged = tiles.merge([fixations])
+    merged = tiles.merge(fixations)
     for name, column in fixations.columns().items():
         np.testing.assert_array_equal(merged.columns()[name], column)
-
-
-def test_merge_wants_every_tile() -> None:
-    with pytest.raises(ValueError, match="1 parts for 2 tiles"):
-        layout(448, 224, "tiled").merge([Fixations.empty()])
 
 
 def test_merging_a_4k_frame_of_many_tiles() -> None:
     tiles = layout(3840, 2160, "tiled")
     rng = np.random.default_rng(7)
-    parts = [TOKENS.fixations(rng.permutation(265)[:50], rng.random(50)) for _ in range(len(tiles))]
-    merged = tiles.merge(parts)
+    parts = [
+        TOKENS.fixations(rng.permutation(265)[:50], rng.random(50), tile=tile)
+        for tile in range(len(tiles))
+    ]
+    merged = tiles.merge(Fixations.concatenate(parts))
     assert len(merged) == 50 * 180
     assert (np.diff(merged.confidence) <= 0).all()
     assert len(set(zip(merged.tile.tolist(), merged.token.tolist(), strict=True))) == 9000
