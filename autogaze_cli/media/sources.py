@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image
 
 from autogaze_cli.errors import InputError
 
@@ -137,20 +138,25 @@ class ContainerSource(Source):
         threads: int | None = None,
         count: int | None = None,
     ) -> None:
-        self._path = path
+        self._path, self._options = path, options
+        self._sought: int | None = None
+        self._open("AUTO", threads or 0)
+        self._describe(count)
+
+    def _open(self, thread_type: str, threads: int) -> None:
         try:
             # An absolute path, for FFmpeg takes "a:b.mp4" for a protocol named "a".
-            self._input: InputContainer = av.open(os.path.abspath(path), "r", options=options)  # noqa: PTH100
+            name = os.path.abspath(self._path)  # noqa: PTH100
+            self._input: InputContainer = av.open(name, "r", options=self._options)
         except (FFmpegError, OSError) as error:
-            raise _unreadable(path, error) from error
+            raise _unreadable(self._path, error) from error
         try:
-            self._stream = _video_stream(self._input, path)
-            self._stream.thread_type = "AUTO"
-            self._stream.codec_context.thread_count = threads or 0
+            self._stream = _video_stream(self._input, self._path)
+            self._stream.thread_type = thread_type
+            self._stream.codec_context.thread_count = threads
         except BaseException:
             self._input.close()
             raise
-        self._describe(count)
 
     def _describe(self, count: int | None) -> None:
         """Fill in the attributes; what a container leaves out is worked out from the rest."""
@@ -181,13 +187,14 @@ class ContainerSource(Source):
             self._input.seek(pts, stream=self._stream, backward=True)
         except (FFmpegError, OSError):
             return False
+        self._sought = pts
         return True
 
     def decode(self) -> Iterator[VideoFrame]:
         """The frames from where the container stands; missing times are filled in."""
         step = round(1 / (self.fps * self.time_base)) if self.fps else 1
         following = 0
-        for frame in self._decode_packets():
+        for frame in self._decode_any():
             if frame.pts is None:
                 frame.pts = following if frame.dts is None else frame.dts
             if not frame.duration:
@@ -195,7 +202,27 @@ class ContainerSource(Source):
             following = frame.pts + frame.duration
             yield frame
 
-    def _decode_packets(self) -> Iterator[VideoFrame]:
+    def _decode_any(self) -> Iterator[VideoFrame]:
+        """Decode; after the first error once more, with care, from the same place."""
+        done = 0
+        try:
+            for packet in self._input.demux(self._stream):
+                for frame in packet.decode():
+                    yield frame
+                    done += 1
+            return
+        except EOFError:
+            return
+        except (FFmpegError, OSError):
+            # Threads that decode ahead report an error late and lose good frames with it, so what
+            # a damaged file gives would depend on their number.
+            self._input.close()
+            self._open("SLICE", 0)
+            if self._sought is not None:
+                self.seek(self._sought)
+        yield from islice(self._decode_damaged(), done, None)
+
+    def _decode_damaged(self) -> Iterator[VideoFrame]:
         """Decode, passing over corrupt packets until too many follow each other."""
         packets = self._input.demux(self._stream)
         bad = in_a_row = 0
@@ -218,9 +245,8 @@ class ContainerSource(Source):
             with suppress(FFmpegError, OSError):
                 yield from self._stream.codec_context.decode(None)
         finally:
-            if bad:
-                end = " and gave up there" if in_a_row == MAX_BAD_PACKETS else ""
-                logger.warning("%s: skipped %d corrupt packets%s", self._path, bad, end)
+            end = " and gave up there" if in_a_row == MAX_BAD_PACKETS else ""
+            logger.warning("%s: skipped %d corrupt packets%s", self._path, bad, end)
 
 
 class WebPSource(Source):
@@ -228,17 +254,16 @@ class WebPSource(Source):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._image = Image.open(path)
-        except (OSError, UnidentifiedImageError) as error:
-            raise _unreadable(path, error) from error
         self.container = self.codec = "webp"
         self.time_base = _MILLISECOND
-        self.frames = int(getattr(self._image, "n_frames", 1))
-        # Pillow tells the duration of a frame only once the frame is decoded.
-        total = sum(_webp_duration(frame) for frame in ImageSequence.Iterator(self._image))
-        self.duration = total * _MILLISECOND
-        self.fps = self.frames / self.duration
+        try:
+            self._durations = _webp_durations(path)
+            self._image = Image.open(path)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        self.frames = len(self._durations)
+        self.duration = sum(self._durations) * _MILLISECOND
+        self.fps = self.frames / self.duration if self.frames else None
 
     def close(self) -> None:
         """Close the image."""
@@ -248,19 +273,29 @@ class WebPSource(Source):
         """All frames, composited, as RGBA."""
         pts = 0
         try:
-            for image in ImageSequence.Iterator(self._image):
-                rgba = np.asarray(image.convert("RGBA"), np.uint8)
+            for number, duration in enumerate(self._durations):
+                self._image.seek(number)
+                rgba = np.asarray(self._image.convert("RGBA"), np.uint8)
                 frame = VideoFrame.from_ndarray(rgba, format="rgba")
-                frame.pts, frame.duration = pts, _webp_duration(image)
-                pts += frame.duration
+                frame.pts, frame.duration = pts, duration
+                pts += duration
                 yield frame
         except (OSError, EOFError) as error:
             logger.warning("%s: stops early (%s)", self._path, error)
 
 
-def _webp_duration(frame: Image.Image) -> int:
-    """The duration of an animation frame in milliseconds; 0 is shown for 100, as browsers do."""
-    return int(frame.info.get("duration", 0)) or 100
+def _webp_durations(path: Path) -> list[int]:
+    """Milliseconds of each animation frame; 0 is shown for 100, as browsers do."""
+    durations = []
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(chunk := file.read(8)) == 8:
+            size = int.from_bytes(chunk[4:], "little")
+            end = file.tell() + size + size % 2
+            if chunk[:4] == b"ANMF":
+                durations.append(int.from_bytes(file.read(15)[12:], "little") or 100)
+            file.seek(end)
+    return durations
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
