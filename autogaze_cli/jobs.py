@@ -13,6 +13,7 @@ from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import GazeSource, open_source
 from autogaze_cli.inputs import Input, open_inputs, refuse_collisions
 from autogaze_cli.media.video import Sampling, probe
+from autogaze_cli.model.autogaze import choose_device
 from autogaze_cli.progress import Advance
 from autogaze_cli.render import Drawing, Job, OnFrame, Result, output_files, sampling_of
 from autogaze_cli.report import Report
@@ -45,6 +46,7 @@ def run_jobs(
     """
     trace = read_trace(values["trace"]) if values.get("trace") else None
     settings = options.gaze_settings(values)
+    choose_device(settings.device)  # one that was asked for must be there, even if it is not needed
     sampling = options.sampling(values, sampling_of(trace.header) if trace else Sampling())
     with open_inputs(options.input_names(values), folders=folders) as inputs:
         if trace and len(inputs) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -94,6 +95,7 @@ def failure(error: BaseException) -> click.ClickException:
 
 
 @click.group(
+    "autogaze",
     cls=Autogaze,
     table=COMMANDS,
     no_args_is_help=True,
@@ -105,7 +107,8 @@ def failure(error: BaseException) -> click.ClickException:
 )
 @click.version_option(__version__, prog_name="autogaze")
 @options.always
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Gaze-driven sparse video: where AutoGaze looks, drawn, measured and saved.
 
     Every command takes videos, folders, patterns and @lists, and writes into --out-dir. Without
@@ -114,3 +117,11 @@ def cli() -> None:
     Exit codes: 0 done; 1 the answer is no (a --check difference); 2 usage, config, model or device;
     3 some inputs failed and the others are done; 130 interrupted.
     """
+    with suppress(ValueError):  # only the main thread may handle signals
+        previous = signal.signal(signal.SIGTERM, _terminate)
+        ctx.call_on_close(lambda: signal.signal(signal.SIGTERM, previous))
+
+
+def _terminate(*_: object) -> None:
+    """End as an exception, so that what is half written is removed."""
+    sys.exit(128 + signal.SIGTERM)

@@ -33,6 +33,9 @@ Values = Mapping[str, Any]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+_GAZE, _VIEW = GazeSettings(), Visualization()
+"""Where the defaults of their options come from."""
+
 _VERBOSITY = "autogaze.verbosity"
 _LOG_FILE = "autogaze.log_file"
 
@@ -293,11 +296,12 @@ def sampling_options(
     )
 
 
-def gaze_options(*, mode: str = "resize") -> Decorator:
+def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorator:
     """Which gaze source runs, and how.
 
     Args:
         mode: Default inference mode.
+        top_k: Default lower bound of the token budget.
     """
     return _group(
         click.option(
@@ -320,7 +324,9 @@ def gaze_options(*, mode: str = "resize") -> Decorator:
             help="Show the model the whole frame, tiles of it stretched to a grid, or tiles at "
             "full resolution.",
         ),
-        click.option("--tile-size", type=Whole(), default=224, help="Side of a tile, in pixels."),
+        click.option(
+            "--tile-size", type=Whole(), default=_GAZE.tile_size, help="Side of a tile, in pixels."
+        ),
         click.option(
             "--stride",
             type=Whole(),
@@ -332,7 +338,7 @@ def gaze_options(*, mode: str = "resize") -> Decorator:
             "--tiles-per-batch",
             "tile_batch_size",
             type=Whole(),
-            default=8,
+            default=_GAZE.tile_batch_size,
             help="Tiles run together; changes speed and memory, never a result.",
         ),
         click.option(
@@ -340,11 +346,11 @@ def gaze_options(*, mode: str = "resize") -> Decorator:
             "--frames-per-clip",
             "clip_len",
             type=Whole(),
-            default=16,
+            default=_GAZE.clip_len,
             help="Frames in one model clip.",
         ),
         click.option(
-            "--top-k", type=Whole(), default=10, help="Lower bound of a tile's token budget."
+            "--top-k", type=Whole(), default=top_k, help="Lower bound of a tile's token budget."
         ),
         click.option(
             "--max-gaze-tokens-each-frame",
@@ -361,7 +367,7 @@ def gaze_options(*, mode: str = "resize") -> Decorator:
             "--task-loss",
             "task_loss_requirement",
             type=TaskLoss(),
-            default="model",
+            default=_GAZE.task_loss_requirement,
             help="Stop a frame when the predicted loss is at most this.",
         ),
         click.option(
@@ -373,23 +379,28 @@ def gaze_options(*, mode: str = "resize") -> Decorator:
             help="The same in dB, 10^(-dB/20); the later of the two wins.",
         ),
         click.option(
-            "--patch-diff-grid", type=Whole(), default=14, help="Cells a side for patch-diff."
+            "--patch-diff-grid",
+            type=Whole(),
+            default=_GAZE.patch_diff_grid,
+            help="Cells a side for patch-diff.",
         ),
         click.option(
             "--patch-diff-threshold",
             type=Real(0),
-            default=0.45,
+            default=_GAZE.patch_diff_threshold,
             help="Mean difference above which patch-diff gazes at a cell.",
         ),
     )
 
 
 compute = _group(
-    click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to run."),
+    click.option(
+        "--device", default=_GAZE.device, metavar="auto|cpu|cuda[:N]", help="Where to run."
+    ),
     click.option(
         "--dtype",
         type=click.Choice(["float32", "bfloat16"]),
-        default="float32",
+        default=_GAZE.dtype,
         help="Number type of the model.",
     ),
     click.option("--threads", type=Whole(), help="CPU threads.  [default: PyTorch's choice]"),
@@ -399,8 +410,8 @@ compute = _group(
 def drawing_options(
     *,
     mask_visualization: str,
-    blend_alpha: float = 0.38,
-    keyframe_duration: int = 30,
+    blend_alpha: float = _VIEW.blend_alpha,
+    keyframe_duration: int = _VIEW.keyframe_duration,
     least_keyframe_duration: int = 0,
     gif_size: tuple[int, int] | None = None,
 ) -> Decorator:
@@ -419,7 +430,7 @@ def drawing_options(
         click.option(
             "--mask-geometry",
             type=Word(GEOMETRIES),
-            default="native",
+            default=_VIEW.mask_geometry,
             help="Which pixels a set of cells covers.",
         ),
         click.option(
@@ -429,7 +440,10 @@ def drawing_options(
             help="How the mask is drawn.",
         ),
         click.option(
-            "--mask-cell-scale", type=Real(), default=1.0, help="Size of a drawn cell, 1 = its own."
+            "--mask-cell-scale",
+            type=Real(),
+            default=_VIEW.mask_cell_scale,
+            help="Size of a drawn cell, 1 = its own.",
         ),
         click.option(
             "--blend-alpha",

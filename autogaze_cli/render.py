@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -316,7 +316,7 @@ def trace_header(job: Job, info: VideoInfo) -> TraceHeader:
         if (header.width or width, header.height or height) != (width, height):
             sizes = f"frames of {width}x{height}, the trace is of {header.width}x{header.height}"
             raise _not_the_trace(job, sizes)
-        return header
+        return replace(header, source=job.name or str(job.video))
     source, sampling = job.gaze, job.sampling
     settings = asdict(source.settings) | {
         "max_gaze_tokens_each_frame": source.max_gaze_tokens_each_frame,

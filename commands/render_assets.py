@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 )
 @options.inputs
 @options.sampling_options(fps=8, frames=16, inference_width=1920, inference_height=1080)
-@options.gaze_options(mode="tiled")
+@options.gaze_options(mode="tiled", top_k=10)
 @options.compute
 @options.drawing_options(
     mask_visualization="scale-rows",
