@@ -24,8 +24,8 @@ class Difference:
 
     Attributes:
         path: The final path.
-        kind: ``missing``: there is no such file; ``differs``: its bytes do; ``extra``: the job would
-            not write it (in a folder of images).
+        kind: ``missing``: there is no such file; ``differs``: its bytes do; ``extra``: a file in a
+            folder of images that the job would not write.
         size_bytes: Of the file that is there, None if there is none.
         new_size_bytes: Of the file the job would write, None if it would not.
     """

@@ -127,19 +127,27 @@ def read_npz(path: Path) -> Trace:
         FormatError: The file is damaged, or not such a trace.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, for numpy would leave open a file that it cannot make sense of.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             members = archive.zip.namelist()
             expect(len(set(members)) == len(members), "list of members", members, "without repeats")
             expect(f"{_HEADER}.npy" in members, "list of members", members, "one with header.npy")
-            text = archive[_HEADER]
-            expect(text.dtype.kind == "U" and not text.shape, "dtype of header", text.dtype, "text")
-            header = parse_header(str(text))
+            header = parse_header(str(_array(archive, _HEADER)))
             expect_keys(
                 dict.fromkeys(members), [f"{n}.npy" for n in (_HEADER, *TRACE_COLUMNS)], "the file"
             )
-            return Trace.from_columns(header, {name: archive[name] for name in TRACE_COLUMNS})
+            return Trace.from_columns(
+                header, {name: _array(archive, name) for name in TRACE_COLUMNS}
+            )
     except _NPZ_ERRORS as error:
         raise FormatError(f"not a whole npz file ({error})") from error
+
+
+def _array(archive: Any, name: str) -> NDArray[Any]:
+    array = archive[name]  # bytes, if the member is no array
+    if not isinstance(array, np.ndarray):
+        raise FormatError(f"{name} is not an array")
+    return array
 
 
 def read_safetensors(path: Path) -> Trace:

@@ -156,18 +156,16 @@ def _json_frame(frame: Any, what: str) -> FrameTrace:
     return FrameTrace(
         index=index,
         time=time,
-        fixations=_fixations(fixations, f"{what}.fixations"),
+        fixations=_fixations(fixations, f"{what}.fixations."),
         stop_probability=float(_typed(probability, np.float32, f"{what}.stop_probability")[0]),
         num_gazing=_typed(_as_array(frame["num_gazing"]), np.int32, f"{what}.num_gazing"),
     )
 
 
-def _fixations(columns: dict[str, Any], what: str) -> Fixations:
-    arrays = {
-        name: _typed(columns[name], dtype, f"{what}.{name}") for name, dtype in COLUMNS.items()
-    }
+def _fixations(columns: dict[str, Any], prefix: str) -> Fixations:
+    arrays = {name: _typed(columns[name], dtype, prefix + name) for name, dtype in COLUMNS.items()}
     for name, array in arrays.items():
-        expect(len(array) == len(arrays["x"]), f"length of {what}.{name}", len(array), "that of x")
+        expect(len(array) == len(arrays["x"]), f"length of {prefix}{name}", len(array), "that of x")
     return Fixations(**arrays)
 
 
@@ -227,39 +225,33 @@ def _csv_frames(rows: Iterator[tuple[int, list[str]]]) -> Iterator[FrameTrace]:
         rows, key=lambda row: row[1][:first]
     ):
         lines, cells = zip(*group, strict=True)
-        what = f"line {lines[0]}"
-        if len(cells) == 1 and not any(cells[0][first:]):
-            fixations = Fixations.empty()  # a frame without fixations has a row too
-        else:
-            columns = zip(*(row[first:] for row in cells), strict=True)
-            fixations = _fixations(
-                {
-                    name: _parsed(column, dtype, f"{what}: {name}")
-                    for (name, dtype), column in zip(COLUMNS.items(), columns, strict=True)
-                },
-                what,
-            )
-        time = parse_fraction(time_text, f"{what}: time")
-        same = _parsed([time_s], np.float64, f"{what}: time_s")[0] == float(time)
-        expect(bool(same), f"{what}: time_s", time_s, f"{float(time)}, as time is")
-        stop_probability = _parsed([probability], np.float32, f"{what}: stop_probability")
+        prefix = f"line {lines[0]}: "
+        time = parse_fraction(time_text, prefix + "time")
+        same = _parsed([time_s], float, prefix + "time_s")[0] == float(time)
+        expect(bool(same), prefix + "time_s", time_s, f"{float(time)}, as time is")
+        stop_probability = _parsed([probability], float, prefix + "stop_probability")
+        tiles = _parsed(slots.split(), int, prefix + "num_gazing")
         yield FrameTrace(
-            index=int(_parsed([index], np.int64, f"{what}: index")[0]),
+            index=int(_parsed([index], int, prefix + "index")[0]),
             time=time,
-            fixations=fixations,
-            stop_probability=float(stop_probability[0]),
-            num_gazing=_typed(
-                _parsed(slots.split(), np.int32, f"{what}: num_gazing"), np.int32, what
-            ),
+            fixations=_csv_fixations([row[first:] for row in cells], prefix),
+            stop_probability=float(_typed(stop_probability, np.float32, prefix)[0]),
+            num_gazing=_typed(tiles, np.int32, prefix + "num_gazing"),
         )
 
 
-def _parsed(cells: Sequence[str], dtype: type[np.generic], name: str) -> NDArray[Any]:
+def _csv_fixations(rows: list[list[str]], prefix: str) -> Fixations:
+    if len(rows) == 1 and not any(rows[0]):
+        return Fixations.empty()  # a frame without fixations has a row too
+    columns = {}
+    for name, cells in zip(COLUMNS, zip(*rows, strict=True), strict=True):
+        columns[name] = _parsed(cells, int if COLUMNS[name] is np.int32 else float, prefix + name)
+    return _fixations(columns, prefix)
+
+
+def _parsed(cells: Sequence[str], kind: type[int | float], name: str) -> NDArray[Any]:
     """The numbers of ``cells``, as int64 or float64."""
-    whole = np.issubdtype(dtype, np.integer)
     try:
-        return np.array(
-            [(int if whole else float)(cell) for cell in cells], np.int64 if whole else float
-        )
+        return np.array([kind(cell) for cell in cells], np.int64 if kind is int else np.float64)
     except (ValueError, OverflowError) as error:
         raise FormatError(f"{name} holds what is not a number ({error})") from error

@@ -27,6 +27,7 @@ class TraceWriter(ABC):
         self.path = path
         self.header = header
         self._last_index = -1
+        self._closed = False
         with self._os_errors():
             self._open()
 
@@ -69,11 +70,14 @@ class TraceWriter(ABC):
                 self._append(part)
 
     def close(self) -> None:
-        """Complete the file.
+        """Complete the file; a second call does nothing.
 
         Raises:
             OutputError: The file cannot be written; what there is of it has been removed.
         """
+        if self._closed:
+            return
+        self._closed = True
         try:
             with self._os_errors():
                 self._finish()
