@@ -7,20 +7,21 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CLIP ?= fixtures/CLIP
+CLIP ?= fixtures/dog.mp4
 INSTALLED_BY := pyproject.toml constraints.txt scripts/setup_venv.sh
 
 # More threads than cores only get in each other's way: pytest runs two processes.
 TEST_ENV := OMP_NUM_THREADS=1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format clean
+.PHONY: help demo test check format docs clean
 
 help:
 	@echo "make demo    render GIFs and metrics of a sample clip into demo/"
 	@echo "make test    lint, type-check and test"
 	@echo "make check   lint and type-check only"
 	@echo "make format  rewrite the code as the linter wants it"
+	@echo "make docs    renew the command reference, the README's pictures, fixture hashes"
 	@echo "make clean   remove the environment, caches and demo/"
 
 demo: $(VENV)/.installed
@@ -40,6 +41,12 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python scripts/update_docs.py
+	$(BIN)/python scripts/update_manifest.py
+	$(BIN)/autogaze render-assets --input fixtures/dog.mp4 --gif-width 288 --gif-height 162 \
+	  --out-dir docs/images --overwrite
 
 # The stamps are newer than what they depend on only after an installation that worked.
 $(VENV)/.installed: $(INSTALLED_BY)

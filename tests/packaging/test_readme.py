@@ -1,6 +1,9 @@
 """README and documentation: every command is there, every link leads somewhere."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -56,6 +59,51 @@ def anchors(text: str) -> set[str]:
     """The anchors that GitHub makes of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.fixture
+def folder(root: Path, tmp_path: Path) -> Path:
+    """A folder where the README's examples find what they read, and may write."""
+    for name in ("fixtures", "docs"):
+        (tmp_path / name).symlink_to(root / name)
+    return tmp_path
+
+
+def run(root: Path, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program as a user would, stdout and stderr in one."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_console_examples_print_what_the_readme_says(root: Path, readme: str, folder: Path) -> None:
+    (block,) = re.findall(r"^```console\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    examples = re.findall(r"^\$ autogaze (.+)\n((?:[^$].*\n)*)", block, re.MULTILINE)
+    assert len(examples) == len(COMMANDS)
+    for arguments, expected in examples:
+        done = run(root, folder, sys.executable, "-m", "autogaze_cli", *arguments.split())
+        assert (done.stdout, done.returncode) == (expected, 0), arguments
+
+
+@pytest.mark.slow
+def test_python_example_runs(root: Path, readme: str, folder: Path) -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    done = run(root, folder, sys.executable, "-c", block)
+    assert done.returncode == 0, done.stdout
+    assert "torch.Size([1, 16, 196])" in done.stdout
+
+
+def test_command_reference_is_up_to_date(root: Path, folder: Path) -> None:
+    script = str(root / "scripts" / "update_docs.py")
+    done = run(root, folder, sys.executable, script, "--check")
+    assert (done.stdout, done.returncode) == ("", 0)
 
 
 def test_changelog_opens_with_what_is_unreleased(root: Path) -> None:
