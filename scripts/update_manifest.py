@@ -2,8 +2,8 @@
 
     python scripts/update_manifest.py
 
-What a new file shows, where it is from and how it was made must be filled in by hand: a test refuses
-blanks.
+What a new file shows, where it is from and how it was made must be filled in by hand: a test
+refuses blanks.
 """
 
 from __future__ import annotations
