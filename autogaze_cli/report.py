@@ -62,6 +62,8 @@ class Report(Generic[R]):
         try:
             work()
         except Exception as error:
+            if item.path != item.name and error.args:  # call stdin "-", not its temporary file
+                error.args = (str(error.args[0]).replace(item.path, item.name), *error.args[1:])
             if len(self.inputs) == 1:
                 raise
             self.failures[item] = as_autogaze_error(error, item.name)

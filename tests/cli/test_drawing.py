@@ -1,0 +1,176 @@
+"""``trace``, ``mask`` and ``interframe``: formats, drawing from a trace, several inputs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from autogaze_cli.media.video import probe
+from autogaze_cli.trace import read_trace
+
+Run = Callable[..., Result]
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+FEW = ("--frames", 4, "--max-gaze-tokens-each-frame", 6)
+
+
+def valid(path: Path, schema: str) -> dict[str, object]:
+    document: dict[str, object] = json.loads(path.read_text())
+    jsonschema.validate(document, json.loads((SCHEMAS / schema).read_text()))
+    return document
+
+
+@pytest.mark.parametrize("form", ["json", "npz", "safetensors", "csv"])
+def test_traces_say_how_they_were_made(
+    run: Run, clip: Path, tiny_model: Path, tmp_path: Path, form: str
+) -> None:
+    result = run("trace", clip, "--model", tiny_model, "--format", form, "-o", tmp_path, *FEW)
+    assert result.exit_code == 0, result.output
+    trace = read_trace(tmp_path / f"square.trace.{form}")
+    header = trace.header
+    assert len(trace) == 4
+    assert (header.source, header.width, header.height) == (str(clip), 96, 64)
+    assert (header.mask_source, header.model, header.fps) == ("autogaze", str(tiny_model), 8)
+    assert header.settings["max_gaze_tokens_each_frame"] == 6
+    assert header.settings["frames"] == 4
+    assert "threads" not in header.settings
+
+
+def test_a_json_trace_is_valid(run: Run, clip: Path, tmp_path: Path) -> None:
+    result = run("trace", clip, "-o", tmp_path, "--json")
+    document = valid(tmp_path / "square.trace.json", "trace.schema.json")
+    summary = json.loads(result.stdout)
+    frames = document["frames"]
+    assert isinstance(frames, list)
+    assert summary["frames"] == len(frames) == 24
+    assert summary["positive_fixations"] == sum(len(f["fixations"]["x"]) for f in frames) > 0
+    assert summary["mask_source"] == document["mask_source"] == "patch-diff"
+    assert summary["model"] is None
+
+
+@pytest.mark.parametrize("command", ["mask", "interframe"])
+@pytest.mark.parametrize("form", ["gif", "mp4", "webm", "png"])
+def test_every_format(run: Run, clip: Path, tmp_path: Path, command: str, form: str) -> None:
+    result = run(command, clip, "--format", form, "--frames", 3, "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    document = valid(tmp_path / f"square.{command}.json", "metrics.schema.json")
+    assert (document["gif_width"], document["gif_height"], document["frames"]) == (96, 64, 3)
+    if form == "png":
+        images = sorted((tmp_path / f"square.{command}").iterdir())
+        assert len(images) == 3
+        with Image.open(images[0]) as image:
+            assert image.size == (96, 64)
+        return
+    info = probe(tmp_path / f"square.{command}.{form}")
+    assert (info.width, info.height, info.frames) == (96, 64, 3)
+    role = "mask" if command == "mask" else "output"
+    assert document["output_files"] == {role: str(tmp_path / f"square.{command}.{form}")}
+
+
+@pytest.mark.parametrize(
+    ("size", "form", "drawn"),
+    [((), "gif", (640, 427)), ((), "mp4", (1200, 800)), (("--gif-height", 80), "gif", (120, 80))],
+)
+def test_a_gif_is_at_most_640_wide_unless_asked(
+    run: Run,
+    clip: Path,
+    tmp_path: Path,
+    size: tuple[object, ...],
+    form: str,
+    drawn: tuple[int, int],
+) -> None:
+    wide = ("--frames", 1, "--inference-width", 1200)
+    assert run("mask", clip, *wide, *size, "--format", form, "-o", tmp_path).exit_code == 0
+    document = json.loads((tmp_path / "square.mask.json").read_text())
+    assert (document["gif_width"], document["gif_height"]) == drawn
+
+
+@pytest.mark.parametrize("command", ["mask", "interframe"])
+def test_a_trace_redraws_the_same(
+    run: Run, clip: Path, tiny_model: Path, tmp_path: Path, command: str
+) -> None:
+    sampled = ("--start", 0.5, "--fps", 4, "--inference-width", 48, "--inference-height", 32, *FEW)
+    gazed = (clip, "--model", tiny_model, *sampled)
+    assert run("trace", *gazed, "-o", tmp_path).exit_code == 0
+    assert run(command, *gazed, "-o", tmp_path / "a").exit_code == 0
+    trace = tmp_path / "square.trace.json"
+    result = run(command, clip, "--trace", trace, "-o", tmp_path / "b")
+    assert result.exit_code == 0, result.output
+    assert f"from the trace {trace}" in result.stderr
+    picture = f"square.{command}.gif"
+    assert (tmp_path / "a" / picture).read_bytes() == (tmp_path / "b" / picture).read_bytes()
+    one, two = (
+        json.loads((tmp_path / x / f"square.{command}.json").read_text()) | {"output_files": None}
+        for x in "ab"
+    )
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("sampling", "says"),
+    [
+        (("--inference-width", 48), "frames of 48x64, the trace is of 96x64"),
+        (("--fps", 16), "not in the trace"),
+        (("--start", 2), "it has 8 frames, the trace 24"),
+    ],
+)
+def test_another_video_than_the_trace_s_is_refused(
+    run: Run, clip: Path, tmp_path: Path, sampling: tuple[object, ...], says: str
+) -> None:
+    assert run("trace", clip, "-o", tmp_path).exit_code == 0
+    trace = tmp_path / "square.trace.json"
+    result = run("mask", clip, "--trace", trace, *sampling, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trace_is_of_one_video(run: Run, clip: Path, tmp_path: Path) -> None:
+    assert run("trace", clip, "-o", tmp_path).exit_code == 0
+    trace = tmp_path / "square.trace.json"
+    result = run("mask", clip, tmp_path / "other.mp4", "--trace", trace, "-o", tmp_path)
+    assert (result.exit_code, result.stderr) == (2, "Error: --trace is of one video, not of 2\n")
+
+
+def test_outputs_mirror_the_inputs_and_one_failure_stops_no_other(
+    run: Run, clip: Path, tmp_path: Path
+) -> None:
+    for name in ("a/x.mp4", "b/x.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        shutil.copy(clip, tmp_path / "in" / name)
+    (tmp_path / "in" / "bad.mp4").write_text("no video")
+    out = tmp_path / "out"
+    arguments = (tmp_path / "in", tmp_path / "no.mp4", "--frames", 2, "-o", out, "--json")
+    result = run("mask", *arguments)
+    assert result.exit_code == 3
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.*")) == [
+        "a/x.mask.gif",
+        "a/x.mask.json",
+        "b/x.mask.gif",
+        "b/x.mask.json",
+    ]
+    assert [d["source_video"] for d in json.loads(result.stdout)] == [
+        str(tmp_path / "in" / name) for name in ("a/x.mp4", "b/x.mp4")
+    ]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    bad, missing = tmp_path / "in" / "bad.mp4", tmp_path / "no.mp4"
+    assert [str(bad) in errors[0], str(missing) in errors[1]] == [True, True]
+    assert errors[2:] == [f"Error: 2 of 4 inputs failed: {bad}, {missing}"]
+
+
+def test_two_inputs_with_one_output_are_refused_before_any_work(
+    run: Run, clip: Path, tmp_path: Path
+) -> None:
+    shutil.copy(clip, tmp_path / "square.mov")
+    result = run("trace", clip, tmp_path / "square.mov", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert str(clip) in result.stderr
+    assert str(tmp_path / "square.mov") in result.stderr
+    assert not (tmp_path / "out").exists()

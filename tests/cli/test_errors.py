@@ -1,0 +1,135 @@
+"""What goes wrong: one line, the right exit code, no traceback, and nothing half-written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from autogaze_cli.main import COMMANDS
+
+Run = Callable[..., Result]
+
+SMALL = ("--inference-width", 32, "--inference-height", 32)
+
+
+@pytest.fixture
+def bad(tmp_path: Path, clip: Path, sound: Path) -> Path:
+    """A folder of inputs that cannot be used, and one that can."""
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    shutil.copy(clip, folder / "good.mp4")
+    shutil.copy(sound, folder / "sound.wav")
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("not a video\n")
+    (folder / "cut.mp4").write_bytes(clip.read_bytes()[:600])
+    (folder / "folder").mkdir()
+    (folder / "model").mkdir()
+    return folder
+
+
+CASES = [
+    pytest.param(("missing.mp4",), "no such file", id="missing file"),
+    pytest.param(("folder",), "folder", id="folder"),
+    pytest.param(("text.mp4",), "cannot be opened as a video", id="unreadable"),
+    pytest.param(("sound.wav",), "has only sound", id="audio only"),
+    pytest.param(("empty.mp4",), "is empty", id="empty"),
+    pytest.param(("cut.mp4",), "cut", id="truncated"),
+    pytest.param(("good.mp4", "--frames", "99"), "24 frames were decoded, 99 were", id="too few"),
+    pytest.param(("good.mp4", "--start", "60"), "no frame at or after 60 s", id="starts too late"),
+    pytest.param(("good.mp4", "--model", "model"), "config.json", id="model without weights"),
+    pytest.param(("good.mp4", "--model", "nowhere"), "nowhere", id="no such model"),
+    pytest.param(("good.mp4", "--device", "cuda:99"), "cuda:99", id="no such device"),
+    pytest.param(("good.mp4", "--device", "tpu"), "tpu", id="unknown device"),
+    pytest.param(("good.mp4", "--stride", "9999"), "stride 9999", id="stride with gaps"),
+    pytest.param(
+        ("good.mp4", "--gazing-ratio", "0.5", "--max-gaze-tokens-each-frame", "5"),
+        "give one of them",
+        id="two budgets",
+    ),
+    pytest.param(("good.mp4", "--frames", "0"), "at least 1, not '0'", id="zero"),
+    pytest.param(("good.mp4", "--fps", "nan"), "not 'nan'", id="NaN"),
+    pytest.param(("good.mp4", "--no-such-option"), "No such option", id="unknown option"),
+    pytest.param(("good.mp4", "--frames"), "requires an argument", id="no value"),
+    pytest.param((), "no input given", id="no input"),
+    pytest.param(("good.mp4", "-o", "text.mp4"), "text.mp4", id="output folder is a file"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("arguments", "says"), CASES)
+def test_one_line_and_nothing_written(
+    run: Run,
+    bad: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    monkeypatch.chdir(bad)
+    rate = () if "--fps" in arguments else ("--fps", 8)
+    before = sorted(bad.rglob("*"))
+    result = run(command, "-q", *SMALL, *rate, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Error: ")
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert isinstance(result.exception, SystemExit)
+    assert sorted(bad.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_existing_outputs_stay_unless_overwritten(
+    run: Run, bad: Path, command: str, tmp_path: Path
+) -> None:
+    base = (command, "-q", bad / "good.mp4", *SMALL, "--frames", 2, "-o", tmp_path / "out")
+    assert run(*base).exit_code == 0
+    files = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for path in files:
+        path.write_text("mine")
+        result = run(*base)
+        assert result.exit_code == 2
+        assert "exists already; give --overwrite" in result.stderr
+        assert path.read_text() == "mine"
+    assert run(*base, "--overwrite").exit_code == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files
+
+
+def test_a_failure_keeps_the_old_outputs(run: Run, bad: Path, tmp_path: Path) -> None:
+    base = ("render-assets", "-q", bad / "good.mp4", *SMALL, "-o", tmp_path / "out")
+    assert run(*base, "--frames", 2).exit_code == 0
+    files = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert run(*base, "--frames", 99, "--overwrite").exit_code == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files
+
+
+def test_a_damaged_trace(run: Run, bad: Path) -> None:
+    result = run("mask", bad / "good.mp4", "--trace", bad / "text.mp4", "-o", bad)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {bad / 'text.mp4'}: is not a trace")
+
+
+def test_the_traceback_comes_with_vv_and_always_to_the_log_file(run: Run, bad: Path) -> None:
+    log = bad / "logs" / "run.log"
+    plain = run("trace", bad / "text.mp4", "--log-file", log)
+    assert "Traceback" not in plain.stderr
+    assert "InputError" in log.read_text()
+    loud = run("-vv", "trace", bad / "text.mp4")
+    assert "Traceback" in loud.stderr
+    assert loud.stderr.splitlines()[-1].startswith("Error: ")
+
+
+def test_an_unforeseen_error_is_one_line_too(
+    run: Run, bad: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("of two\nlines")
+
+    monkeypatch.setattr("autogaze_cli.jobs.announce", fail)
+    result = run("trace", bad / "good.mp4", "-o", bad)
+    assert result.exit_code == 2
+    says = "Error: unexpected RuntimeError: of two lines; -vv shows the traceback\n"
+    assert result.stderr == says

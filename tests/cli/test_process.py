@@ -1,0 +1,84 @@
+"""What only a process has: its exit code, its pipes, its signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+AUTOGAZE = [sys.executable, "-m", "autogaze_cli"]
+
+
+def start(*arguments: object, folder: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(
+        [*AUTOGAZE, *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_video_on_stdin(clip: Path, tmp_path: Path) -> None:
+    with clip.open("rb") as video:
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(
+            [*AUTOGAZE, "trace", "-", "--frames", "2"],
+            cwd=tmp_path,
+            env=environment,
+            stdin=video,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["stdin.trace.json"]
+    assert '"source": "-"' in (tmp_path / "stdin.trace.json").read_text()
+
+
+def test_stdin_is_called_by_its_name(tmp_path: Path) -> None:
+    process = start("trace", "-", folder=tmp_path)
+    _, errors = process.communicate("no video", timeout=60)
+    assert process.returncode == 2
+    assert errors.startswith("Error: -: cannot be opened as a video")
+
+
+def test_a_reader_that_leaves_ends_it_quietly(clip: Path, tmp_path: Path) -> None:
+    process = start("trace", clip, "-q", "--json", folder=tmp_path)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=60) == 141
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [
+        (signal.SIGINT, 130, "Error: interrupted; finished files are kept\n"),
+        (signal.SIGTERM, 143, ""),
+    ],
+)
+def test_a_signal_leaves_nothing_half_written(
+    clip: Path, tmp_path: Path, number: signal.Signals, code: int, says: str
+) -> None:
+    big = ("--inference-width", 3840, "--inference-height", 2160, "--frames", 24)
+    process = start("mask", clip, "-q", *big, "-o", tmp_path / "out", folder=tmp_path)
+    until = time.monotonic() + 60
+    while not any(tmp_path.glob("out/.autogaze-*")) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (code, says)
+    assert not (tmp_path / "out").exists()
