@@ -1,1 +1,1 @@
-
+"""Cell rectangles, masks, panels, the interframe compositor, PSNR and ratios."""
