@@ -1,0 +1,154 @@
+"""Mask geometries: the vectors, and what holds for any fixations."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.visualize.geometry import (
+    deduplicate,
+    display_grid,
+    effective_grid,
+    effective_rects,
+    mask_rects,
+)
+from autogaze_cli.visualize.rects import fixation_rects, union, union_mask
+from tests.golden.visualize_vectors import fixations, full_size, lines
+
+FRACTION = st.floats(0, 1, width=32)
+POINTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "xywh": st.tuples(FRACTION, FRACTION, FRACTION, FRACTION),
+            "grid": st.sampled_from([0, 2, 4, 7, 14]),
+            "conf": st.sampled_from([0, 0.5, 1, 1]),
+        }
+    )
+    | st.sampled_from([2, 4, 7, 14]).flatmap(
+        lambda g: st.fixed_dictionaries(
+            {
+                "cell": st.tuples(
+                    st.integers(0, g - 1), st.integers(0, g - 1), st.just(g), st.just(g)
+                ),
+                "grid": st.just(g),
+            }
+        )
+    ),
+    max_size=12,
+).map(fixations)
+SIZES = st.integers(1, 30)
+SCALES = st.sampled_from([1.0, 0.5, 2.5, 1e-6])
+
+
+@pytest.mark.parametrize("vector", lines("visualize_geometry.jsonl"), ids=lambda v: str(v["id"]))
+def test_rect_list_and_union(vector: dict[str, Any]) -> None:
+    points = fixations(vector["pts"])
+    width, height = vector["wh"]
+    rects = mask_rects(points, width, height, vector["mode"], vector["s"])
+    assert rects.tolist() == vector["rects"]
+    assert union(rects, width, height).pixel_count == vector["union"]
+    if "grid" in vector:
+        assert list(effective_grid(points)) == vector["grid"]
+
+
+@given(POINTS, SIZES, SIZES, SCALES)
+def test_deduplication_keeps_exactly_what_adds_pixels(
+    points: Fixations, width: int, height: int, scale: float
+) -> None:
+    """Visualization spec 2.2, done as it is written there."""
+    active = points.active()
+    order = sorted(
+        range(len(active)),
+        key=lambda i: (-active.width[i], -active.height[i], display_grid(active)[i]),
+    )
+    rects = fixation_rects(active, width, height, scale)
+    covered = np.zeros((height, width), bool)
+    expected = []
+    for i in order:
+        x0, x1, y0, y1 = rects[i]
+        if not covered[y0:y1, x0:x1].all():
+            covered[y0:y1, x0:x1] = True
+            expected.append(int(active.slot[i]))
+    kept = deduplicate(points, width, height, scale)
+    assert kept.slot.tolist() == expected
+    native, dedup = (
+        union_mask(mask_rects(points, width, height, name, scale), width, height)
+        for name in ("native", "deduplicated")
+    )
+    np.testing.assert_array_equal(native, dedup)
+
+
+@given(POINTS, SIZES, SIZES, SCALES)
+def test_effective_has_a_pixel_for_every_active_fixation(
+    points: Fixations, width: int, height: int, scale: float
+) -> None:
+    rects = effective_rects(points, width, height, scale)
+    assert len(rects) == len(points.active())
+    x0, x1, y0, y1 = rects.T
+    assert ((x0 >= 0) & (x0 < x1) & (x1 <= width)).all()
+    assert ((y0 >= 0) & (y0 < y1) & (y1 <= height)).all()
+
+
+@pytest.mark.parametrize(
+    ("extent", "grid", "expected"),
+    [
+        (1 / 3, 0, 2),  # a tie: the smaller one
+        (1 / 5.5, 0, 4),
+        (1 / 10.5, 0, 7),
+        (1 / 100, 0, 14),
+        (1, 0, 2),
+        (1 / 14, 5, 5),
+        (1 / 14, 28, 28),
+    ],
+)
+def test_display_grid_is_the_own_one_or_the_nearest(
+    extent: float, grid: int, expected: int
+) -> None:
+    points = fixations([{"xywh": [0.5, 0.5, 0.001, extent], "grid": grid}])
+    assert display_grid(points).tolist() == [expected]
+
+
+def test_full_size_cells() -> None:
+    """Visualization spec 8.9."""
+    points = full_size()
+    x0, x1, y0, y1 = fixation_rects(points, 1920, 1080).T
+    assert int(((x1 - x0) * (y1 - y0)).sum()) == 930397
+    counts = {
+        name: union(mask_rects(points, 1920, 1080, name), 1920, 1080).pixel_count
+        for name in ("native", "deduplicated", "effective")
+    }
+    assert counts == {"native": 783150, "deduplicated": 783150, "effective": 215121}
+    kept = deduplicate(points, 1920, 1080)
+    dropped = set(range(22)) - set(kept.slot.tolist())
+    assert len(kept) == 18
+    assert [(int(points.grid[i]), i) for i in sorted(dropped)] == [
+        (7, 2),
+        (14, 12),
+        (14, 15),
+        (14, 18),
+    ]
+    native = union_mask(fixation_rects(points, 1920, 1080), 1920, 1080)
+    exact = np.zeros((1080, 1920), bool)
+    for x, y, g in zip(points.x, points.y, points.grid.tolist(), strict=True):
+        column, row = int(x * g), int(y * g)
+        exact[
+            row * 1080 // g : -(-(row + 1) * 1080 // g),
+            column * 1920 // g : -(-(column + 1) * 1920 // g),
+        ] = True
+    np.testing.assert_array_equal(native, exact)
+
+
+def test_frame_covered_by_coarse_cells_keeps_only_those() -> None:
+    """Visualization spec 9.4, frame 0: 4, 16, 49 and 129 cells of the four grids."""
+    points = fixations(
+        [
+            {"cell": [i % g, i // g, g, g], "grid": g}
+            for g, n in ((14, 129), (7, 49), (4, 16), (2, 4))
+            for i in range(n)
+        ]
+    )
+    assert union(fixation_rects(points, 1920, 1080), 1920, 1080).pixel_count == 2073600
+    assert deduplicate(points, 1920, 1080).grid.tolist() == [2, 2, 2, 2]
