@@ -106,7 +106,7 @@ def test_every_way_to_the_union_covers_the_same_pixels(
     assert union(*case).pixel_count == expected.sum()
 
 
-@pytest.mark.parametrize("n", [3, 30, 3000])
+@pytest.mark.parametrize("n", [0, 3, 30, 3000])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_select_takes_pixels_where_the_mask_is(n: int, channels: int) -> None:
     rng = np.random.default_rng(n)
