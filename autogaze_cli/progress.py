@@ -105,7 +105,7 @@ def _bar(label: str) -> Iterator[Advance]:
 
         def advance(done: int, total: int | None) -> None:
             rate = done / max(time.monotonic() - begin, 1e-9)
-            progress.update(task, completed=done, total=total, rate=f"{rate:.1f} frames/s")
+            progress.update(task, completed=done, total=total, rate=f"{rate:.3g} frames/s")
 
         yield advance
 
@@ -121,7 +121,7 @@ def _lines(label: str, stream: TextIO) -> Advance:
         last = now
         rate = done / max(now - begin, 1e-9)
         left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
-        stream.write(f"{label}: {done}/{total or '?'} frames, {rate:.1f} frames/s{left}\n")
+        stream.write(f"{label}: {done}/{total or '?'} frames, {rate:.3g} frames/s{left}\n")
         stream.flush()
 
     return advance

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autogaze_cli.errors import InputError
 from autogaze_cli.inference import GazeSource
 from autogaze_cli.media.video import Frame, Sampling, VideoInfo, probe, read_frames
-from autogaze_cli.media.writers import Format, Palette, open_writer
+from autogaze_cli.media.writers import Format, FrameWriter, Palette, open_writer
 from autogaze_cli.metrics import dump_document, metrics_document, write_document
 from autogaze_cli.outputs import Outputs
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader, open_trace_writer
@@ -233,19 +233,9 @@ def render(
     total = frame_count(job.sampling, info)
     frames = 0
     with Outputs(overwrite=overwrite, check=check) as outputs:
-        add = outputs.add_folder if drawing.format == "png" else outputs.add
         with ExitStack() as stack:
             writers = {
-                role: stack.enter_context(
-                    open_writer(
-                        add(path),
-                        format=drawing.format,
-                        fps=header.fps,
-                        width=size[0],
-                        height=size[1],
-                        palette=_palette(role, drawing.visualization),
-                    )
-                )
+                role: stack.enter_context(_opened(outputs, role, path, drawing, header.fps, size))
                 for role, path in drawn.items()
             }
             compositor = Compositor(drawing.visualization)
@@ -357,6 +347,21 @@ def frame_count(sampling: Sampling, info: VideoInfo) -> int | None:
     if info.frames is None or info.fps is None:
         return info.frames
     return max(1, info.frames - round(sampling.start * info.fps))
+
+
+def _opened(
+    outputs: Outputs, role: str, path: Path, drawing: Drawing, fps: Fraction, size: tuple[int, int]
+) -> FrameWriter:
+    """A writer of one drawn file."""
+    add = outputs.add_folder if drawing.format == "png" else outputs.add
+    return open_writer(
+        add(path),
+        format=drawing.format,
+        fps=fps,
+        width=size[0],
+        height=size[1],
+        palette=_palette(role, drawing.visualization),
+    )
 
 
 def _differences(outputs: Outputs, metrics: Path, document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import pytest
 from click.testing import Result
+from jsonschema import validate  # type: ignore[import-untyped]
 from PIL import Image, ImageSequence
 
 from autogaze_cli.media.mask_palette import MASK_PALETTE
@@ -29,7 +29,7 @@ NAMES = [
 def metrics(folder: Path, name: str = NAMES[3]) -> dict[str, object]:
     text = (folder / name).read_text(encoding="utf-8")
     document: dict[str, object] = json.loads(text)
-    jsonschema.validate(document, SCHEMA)
+    validate(document, SCHEMA)
     assert text == json.dumps(document, indent=2) + "\n"
     return document
 

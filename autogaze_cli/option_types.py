@@ -1,0 +1,136 @@
+"""The types of option values: what a text must be, and the line that says so when it is not."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import click
+
+
+class Whole(click.ParamType[int]):
+    """A whole number, at least ``least``, in plain decimal digits."""
+
+    name = "integer"
+
+    def __init__(self, least: int = 1) -> None:
+        """Refuse what is below ``least``."""
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        text = str(value)
+        if not re.fullmatch(r"\+?[0-9]+", text) or int(text) < self.least:
+            self.fail(f"must be a whole number of at least {self.least}, not {text!r}", param, ctx)
+        return int(text)
+
+
+class Real(click.ParamType[float]):
+    """A finite number within bounds."""
+
+    name = "number"
+
+    def __init__(self, least: float = -math.inf, most: float = math.inf) -> None:
+        """Refuse what is below ``least`` or above ``most``."""
+        self.least, self.most = least, most
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number."""
+        try:
+            number = float(str(value).replace("_", "?"))
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and self.least <= number <= self.most):
+            bounds = f" of at least {self.least:g}" if math.isfinite(self.least) else ""
+            bounds = (
+                f" from {self.least:g} to {self.most:g}" if math.isfinite(self.most) else bounds
+            )
+            self.fail(f"must be a finite number{bounds}, not {value!r}", param, ctx)
+        return number
+
+
+class Rate(click.ParamType[Fraction]):
+    """Frames a second: ``8``, ``29.97`` or ``30000/1001``."""
+
+    name = "rate"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
+        """The rate, exactly as written."""
+        try:
+            rate = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            rate = Fraction(0)
+        if not Fraction(1, 1000) <= rate <= 1000:
+            self.fail(
+                f"must be frames a second from 0.001 to 1000 (8, 29.97 or 30000/1001), "
+                f"not {value!r}",
+                param,
+                ctx,
+            )
+        return rate
+
+
+class Time(click.ParamType[Fraction]):
+    """Seconds, or ``[hours:]minutes:seconds``."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
+        """The time in seconds, exactly as written."""
+        text = str(value)
+        if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text):
+            self.fail(
+                f"must be seconds or hours:minutes:seconds (12.5 or 1:02:03), not {text!r}",
+                param,
+                ctx,
+            )
+        seconds = Fraction(0)
+        for part in text.split(":"):
+            seconds = seconds * 60 + Fraction(part.rstrip("."))
+        return seconds
+
+
+class TaskLoss(Real):
+    """A predicted loss to stop at, ``none`` (never stop) or ``model`` (the model's own)."""
+
+    name = "number|none|model"
+
+    def __init__(self) -> None:
+        """At least 0."""
+        super().__init__(least=0)
+
+    def convert(  # type: ignore[override]  # a word or None besides the number
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str | None:
+        """The number, "model", or None for never."""
+        word = str(value).strip().lower()
+        if word in ("none", "off", "false", ""):
+            return None
+        return "model" if word == "model" else super().convert(value, param, ctx)
+
+
+class Word(click.ParamType[str]):
+    """One of a few words, or another spelling of one."""
+
+    def __init__(self, spellings: Mapping[str, Sequence[str]]) -> None:
+        """Canonical words, and for each its other spellings."""
+        self.name = "|".join(spellings)
+        self.canonical = {
+            spelling: word for word, others in spellings.items() for spelling in (word, *others)
+        }
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The canonical word."""
+        word = str(value).strip().lower()
+        if word not in self.canonical:
+            self.fail(f"must be one of {self.name.replace('|', ', ')}, not {value!r}", param, ctx)
+        return self.canonical[word]
