@@ -102,11 +102,13 @@ class Time(click.ParamType[Fraction]):
 class TaskLoss(Real):
     """A predicted loss to stop at, ``none`` (never stop) or ``model`` (the model's own)."""
 
-    name = "number|none|model"
-
     def __init__(self) -> None:
         """At least 0."""
         super().__init__(least=0)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The words as they are typed."""
+        return "NUMBER|none|model"
 
     def convert(  # type: ignore[override]  # a word or None besides the number
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -127,6 +129,10 @@ class Word(click.ParamType[str]):
         self.canonical = {
             spelling: word for word, others in spellings.items() for spelling in (word, *others)
         }
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The words as they are typed."""
+        return f"[{self.name}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The canonical word."""
