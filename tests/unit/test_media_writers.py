@@ -1,0 +1,340 @@
+"""Writing: what is read back, byte for byte where a format allows it, and files that fail."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from autogaze_cli.errors import ConfigError, OutputError
+from autogaze_cli.media.filters import Resizer
+from autogaze_cli.media.gif import gif_times
+from autogaze_cli.media.mask_palette import MASK_PALETTE, packed
+from autogaze_cli.media.video import Sampling, probe, read_frames
+from autogaze_cli.media.writers import Format, Palette, open_writer
+
+DOG = Path(__file__).parents[2] / "fixtures/dog.mp4"
+Images = Sequence[NDArray[np.uint8]]
+FORMATS: list[Format] = ["gif", "mp4", "webm", "png"]
+
+
+@pytest.fixture(scope="module")
+def clip() -> Images:
+    return [frame.rgb for frame in read_frames(DOG, Sampling(fps=Fraction(8), frames=16))]
+
+
+def write(
+    path: Path,
+    images: Iterable[NDArray[np.uint8]],
+    size: tuple[int, int],
+    *,
+    format: Format = "gif",
+    palette: Palette = "video",
+    fps: Fraction = Fraction(8),
+) -> Path:
+    with open_writer(
+        path, format=format, fps=fps, width=size[0], height=size[1], palette=palette
+    ) as writer:
+        for image in images:
+            writer.write(image)
+    return path / "frame_%06d.png" if format == "png" else path
+
+
+def read(path: Path) -> list[NDArray[np.uint8]]:
+    return [frame.rgb for frame in read_frames(path)]
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
+
+
+@dataclass
+class GifBlocks:
+    """What the bytes of a GIF say."""
+
+    size: tuple[int, int]
+    colours: list[tuple[int, ...]]
+    loops: int | None
+    delays: list[int]
+    disposals: list[int]
+    transparent: list[bool]
+    areas: list[tuple[int, ...]]
+
+
+def parse_gif(path: Path) -> GifBlocks:
+    data = path.read_bytes()
+    assert data[:6] == b"GIF89a"
+    entries = 2 << (data[10] & 7)
+    table = np.frombuffer(data[13 : 13 + 3 * entries], np.uint8).reshape(-1, 3)
+    width, height = np.frombuffer(data[6:10], "<u2").tolist()
+    found = GifBlocks((width, height), [tuple(c) for c in table.tolist()], None, [], [], [], [])
+    at = 13 + 3 * entries
+    while data[at] != 0x3B:
+        if data[at] == 0x2C:
+            found.areas.append(tuple(np.frombuffer(data[at + 1 : at + 9], "<u2").tolist()))
+            assert data[at + 9] == 0, "local colour table or interlace"
+            at += 11
+        else:
+            body = data[at + 3 : at + 3 + data[at + 2]]
+            if data[at + 1] == 0xF9:
+                found.disposals.append(body[0] >> 2)
+                found.transparent.append(bool(body[0] & 1))
+                found.delays.append(int.from_bytes(body[1:3], "little"))
+            elif body == b"NETSCAPE2.0":
+                found.loops = int.from_bytes(data[at + 16 : at + 18], "little")
+            at += 2
+        while data[at]:
+            at += data[at] + 1
+        at += 1
+    return found
+
+
+def test_times_of_spec_8_8() -> None:
+    delays = np.diff(gif_times(Fraction(8), 16)).tolist()
+    assert delays == [13, 12, 13, 12, 13, 12, 13, 12, 13, 12, 13, 12, 13, 12, 13, 13]
+
+
+@given(fps=st.fractions(Fraction(1, 10), Fraction(100)).filter(bool), frames=st.integers(1, 50))
+def test_times_keep_the_rate(fps: Fraction, frames: int) -> None:
+    times = gif_times(fps, frames)
+    assert len(times) == frames + 1
+    for n, time in enumerate(times[: max(2, frames)]):
+        assert abs(time - 100 * n / fps) <= Fraction(1, 2) or time == n
+    assert min(np.diff(times)) >= 1
+
+
+def test_video_gif(tmp_path: Path, clip: Images) -> None:
+    path = write(tmp_path / "out", clip, (384, 216))
+    gif = parse_gif(path)
+    assert gif.size == (384, 216)
+    assert gif.loops == 0
+    assert gif.delays == [13, 12] * 7 + [13, 13]
+    decoded = read(path)
+    assert len(decoded) == 16
+    assert len(np.unique(packed(np.stack(decoded)))) <= 128
+    resize = Resizer(384, 216)
+    assert min(psnr(a, resize(b)) for a, b in zip(decoded, clip, strict=True)) >= 30
+
+
+def test_another_decoder_sees_the_same_gif(tmp_path: Path, clip: Images) -> None:
+    path = write(tmp_path / "out", clip, (192, 108))
+    with Image.open(path) as image:
+        for number, expected in enumerate(read(path)):
+            image.seek(number)
+            assert np.array_equal(np.asarray(image.convert("RGB")), expected)
+        assert image.n_frames == 16  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("palette", ["video", "mask"])
+def test_equal_neighbours_stay_frames(tmp_path: Path, palette: Palette) -> None:
+    still = np.zeros((32, 48, 3), np.uint8)
+    still[8:16, 8:24] = MASK_PALETTE[1]
+    path = write(tmp_path / "out", [still] * 16, (48, 32), palette=palette, fps=Fraction(30))
+    gif = parse_gif(path)
+    assert gif.delays == ([3] * 16 if palette == "mask" else [3, 4, 3] * 5 + [3])
+    decoded = read(path)
+    assert len(decoded) == 16
+    if palette == "mask":
+        assert all(np.array_equal(image, still) for image in decoded)
+
+
+@pytest.mark.parametrize("palette", ["video", "mask"])
+def test_a_lone_frame_is_shown_for_its_time(tmp_path: Path, palette: Palette) -> None:
+    path = write(tmp_path / "out", [np.zeros((4, 4, 3), np.uint8)], (4, 4), palette=palette)
+    assert parse_gif(path).delays == [13]
+
+
+def panels() -> Images:
+    """Panels with every border and fill colour, and colours that only an image overlay has."""
+    random = np.random.default_rng(7)
+    fills = [(107, 76, 0), (25, 92, 50), (0, 78, 107), (97, 46, 107)]
+    colours = np.array([*MASK_PALETTE.tolist(), *fills, (255, 255, 255)], np.uint8)
+    cells = random.integers(0, len(colours), (6, 9, 16))
+    return [colours[c].repeat(10, 0).repeat(10, 1) for c in cells]
+
+
+def test_mask_gif_is_exact(tmp_path: Path) -> None:
+    solid = [0, 1, 2, 3, 4, 1, 2, 3, 4, 4]
+    images = panels()
+    path = write(tmp_path / "out", images, (53, 31), palette="mask")
+    gif = parse_gif(path)
+    assert gif.delays == [13] * 6
+    assert gif.loops == 0
+    assert gif.areas == [(0, 0, 53, 31)] * 6
+    assert not any(gif.transparent)
+    random = np.random.default_rng(7)
+    cells = random.integers(0, 10, (6, 9, 16))
+    x, y = np.arange(53) * 160 // 53 // 10, np.arange(31) * 90 // 31 // 10
+    for decoded, cell in zip(read(path), cells, strict=True):
+        expected = MASK_PALETTE[np.array(solid)[cell[y[:, None], x]]]
+        assert np.array_equal(decoded, expected)
+
+
+def test_mask_gif_of_full_size_has_only_the_five_colours(tmp_path: Path) -> None:
+    path = write(tmp_path / "out", panels(), (160, 90), palette="mask")
+    assert set(np.unique(packed(np.stack(read(path))))) == set(packed(MASK_PALETTE))
+
+
+def test_mask_png_keeps_the_colours(tmp_path: Path) -> None:
+    images = panels()
+    decoded = read(write(tmp_path / "out", images, (80, 45), format="png", palette="mask"))
+    assert all(np.array_equal(a, b[::2, ::2]) for a, b in zip(decoded, images, strict=True))
+
+
+def test_png_keeps_alpha(tmp_path: Path) -> None:
+    rgba = np.random.default_rng(3).integers(0, 256, (20, 30, 4), np.uint8)
+    write(tmp_path / "out", [rgba, rgba[::-1]], (30, 20), format="png")
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert names == ["frame_000001.png", "frame_000002.png"]
+    with Image.open(tmp_path / "out/frame_000001.png") as image:
+        assert np.array_equal(np.asarray(image), rgba)
+
+
+@pytest.mark.parametrize("format", ["gif", "mp4", "webm"])
+@pytest.mark.parametrize("palette", ["video", "mask"])
+def test_other_formats_drop_alpha(tmp_path: Path, format: Format, palette: Palette) -> None:
+    rgba = np.random.default_rng(3).integers(0, 256, (32, 48, 4), np.uint8)
+    opaque = np.ascontiguousarray(rgba[..., :3])
+    a = write(tmp_path / "a", [rgba] * 2, (24, 16), format=format, palette=palette)
+    b = write(tmp_path / "b", [opaque] * 2, (24, 16), format=format, palette=palette)
+    assert np.array_equal(np.stack(read(a)), np.stack(read(b)))
+
+
+@pytest.mark.parametrize(
+    ("format", "codec", "size", "stored"),
+    [
+        ("mp4", "h264", (384, 216), (384, 216)),
+        ("mp4", "h264", (383, 215), (384, 216)),
+        ("mp4", "h264", (1, 1), (2, 2)),
+        ("webm", "vp9", (384, 216), (384, 216)),
+        ("webm", "vp9", (383, 215), (383, 215)),
+    ],
+)
+def test_video_files(
+    tmp_path: Path,
+    clip: Images,
+    format: Format,
+    codec: str,
+    size: tuple[int, int],
+    stored: tuple[int, int],
+) -> None:
+    path = write(tmp_path / "out", clip, size, format=format)
+    info = probe(path)
+    assert (info.codec, info.width, info.height) == (codec, *stored)
+    assert (info.fps, info.frames, info.duration) == (Fraction(8), 16, Fraction(2))
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert context.pix_fmt == "yuv420p"
+        assert (context.colorspace, context.color_range) == (1, 1)
+    if size[0] > 1:
+        resize = Resizer(*size)
+        pairs = zip(read(path), clip, strict=True)
+        assert min(psnr(a[: size[1], : size[0]], resize(b)) for a, b in pairs) > 34
+
+
+@pytest.mark.parametrize("format", ["mp4", "webm"])
+def test_plain_colours_survive(tmp_path: Path, format: Format) -> None:
+    for colour in [(255, 180, 0), (0, 185, 255), (230, 110, 255), (255, 255, 255), (0, 0, 0)]:
+        image = np.full((32, 48, 3), colour, np.uint8)
+        decoded = read(write(tmp_path / "out", [image], (48, 32), format=format))[0]
+        assert np.abs(decoded.astype(int) - image).max() <= 4
+
+
+def test_mp4_can_be_played_while_it_loads(tmp_path: Path, clip: Images) -> None:
+    data = write(tmp_path / "out", clip, (64, 36), format="mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+@pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(5, 2), Fraction(300)])
+@pytest.mark.parametrize("format", FORMATS)
+def test_any_rate(tmp_path: Path, clip: Images, format: Format, fps: Fraction) -> None:
+    path = write(tmp_path / "out", clip, (64, 36), format=format, fps=fps)
+    assert len(read(path)) == 16
+    if format == "mp4":
+        assert [f.time for f in read_frames(path)] == [n / fps for n in range(16)]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("palette", ["video", "mask"])
+def test_two_runs_give_the_same_bytes(
+    tmp_path: Path, clip: Images, format: Format, palette: Palette
+) -> None:
+    contents = []
+    for name in ("one", "two"):
+        write(tmp_path / name, clip, (192, 108), format=format, palette=palette)
+        place = tmp_path / name
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        contents.append([file.read_bytes() for file in files])
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("palette", ["video", "mask"])
+def test_a_failed_block_leaves_nothing(tmp_path: Path, format: Format, palette: Palette) -> None:
+    def fail_after(count: int) -> Iterator[NDArray[np.uint8]]:
+        for _ in range(count):
+            yield np.zeros((32, 32, 3), np.uint8)
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write(tmp_path / "out", fail_after(3), (32, 32), format=format, palette=palette)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_frame_is_an_error_and_leaves_nothing(tmp_path: Path, format: Format) -> None:
+    writer = open_writer(tmp_path / "out", format=format, fps=Fraction(8), width=32, height=32)
+    with pytest.raises(OutputError, match="no frame was written"):
+        writer.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_missing_folder(tmp_path: Path, format: Format) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        write(tmp_path / "absent/out", panels(), (32, 32), format=format)
+
+
+def test_sizes_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="GIF cannot be 65536 x 1"):
+        write(tmp_path / "out", panels(), (65536, 1))
+    with pytest.raises(ConfigError, match="0 x 5"):
+        write(tmp_path / "out", panels(), (0, 5), format="mp4")
+
+
+def test_widest_gif(tmp_path: Path) -> None:
+    path = write(tmp_path / "out", panels()[:1], (65535, 1), palette="mask")
+    assert parse_gif(path).size == (65535, 1)
+
+
+def test_what_is_no_frame_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="a frame is uint8"),
+        open_writer(tmp_path / "out", format="gif", fps=Fraction(8), width=8, height=8) as writer,
+    ):
+        writer.write(np.zeros((8, 8), np.uint8))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_memory_of_a_gif_does_not_grow_with_length(tmp_path: Path, clip: Images) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    with open_writer(
+        tmp_path / "out", format="gif", fps=Fraction(8), width=640, height=360
+    ) as writer:
+        for image in clip:
+            writer.write(image)
+        before = resident()
+        for image in [*clip] * 4:
+            writer.write(image)
+    # The 64 later frames are 44 MB.
+    assert resident() - before < 25_000_000
