@@ -10,9 +10,6 @@ BIN := $(VENV)/bin
 CLIP ?= fixtures/dog.mp4
 INSTALLED_BY := pyproject.toml constraints.txt scripts/setup_venv.sh
 
-# More threads than cores only get in each other's way: pytest runs two processes.
-TEST_ENV := OMP_NUM_THREADS=1
-
 .DELETE_ON_ERROR:
 .PHONY: help demo test check format docs clean
 
@@ -30,8 +27,9 @@ demo: $(VENV)/.installed
 	@echo "Look at the pictures and the figures:"
 	@ls -1 demo/*
 
+# Two processes of one thread each take half as long on two cores as one process of two threads.
 test: check
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
