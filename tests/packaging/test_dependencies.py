@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 # The only modules of the library that may know Click: they are the command line.
-CLICK_MODULES = {"autogaze_cli.main", "autogaze_cli.lazy", "autogaze_cli.options"}
+CLICK_MODULES = {f"autogaze_cli.{name}" for name in ("main", "lazy", "options", "option_types")}
 
 
 @pytest.fixture(scope="module")
