@@ -24,8 +24,9 @@ from autogaze_cli.model.checkpoint import (
     read_network,
     sha256_of,
 )
+from autogaze_cli.model.choose import FrameGaze
 from autogaze_cli.model.config import GazeConfig
-from autogaze_cli.model.decode import Decoder, RowFrame, RowState
+from autogaze_cli.model.decode import Decoder, RowState
 from autogaze_cli.model.network import AutoGazeNetwork
 from autogaze_cli.model.score import GazeScores, score_gaze
 
@@ -208,8 +209,8 @@ class AutoGaze:
 
     def _decode(
         self, video: Tensor, budget: Budget, coverage: float | None, state: GazeState | None
-    ) -> list[list[RowFrame]]:
-        """Every row's frames."""
+    ) -> list[FrameGaze]:
+        """Every frame's gaze."""
         tokens = budget.each_frame(video.shape[1] // self.config.temporal_patch_size)
         if state is None:
             state = GazeState(self._decoder.new_rows(len(video), self._slots(budget, tokens)))
@@ -217,7 +218,7 @@ class AutoGaze:
             raise ConfigError(f"the state has {len(state.rows)} streams, the video {len(video)}")
         video = square(video.to(self.device), self.config.input_img_size).to(self.dtype)
         embedded, state.conv = self.network.gazing_model.embed_video(video, state.conv)
-        frames = [
+        return [
             self._decoder.frame(
                 state.rows,
                 embedded[:, t],
@@ -228,7 +229,6 @@ class AutoGaze:
             )
             for t, n in enumerate(tokens)
         ]
-        return [list(row) for row in zip(*frames, strict=True)]
 
     def _slots(self, budget: Budget, tokens: tuple[int, ...]) -> int:
         """Cache slots to start with: all a clip can need, or little when it is likely to stop."""
@@ -236,32 +236,23 @@ class AutoGaze:
             return 2 * self.config.num_tokens
         return sum(self.config.num_tokens + n for n in tokens)
 
-    def _output(self, rows: list[list[RowFrame]]) -> GazeOutput:
-        n_ids = self.config.num_vision_tokens_each_frame
-        counts = np.array([[len(frame.ids) for frame in row] for row in rows], np.int64)  # [b, t]
-        slots = counts.max(axis=0)
-        starts = np.concatenate([[0], np.cumsum(slots)])
-        shape = (len(rows), int(slots.sum()))
-        ids = np.empty(shape, np.int64)
-        padded = np.ones(shape, bool)
-        confidences = np.zeros(shape, np.float32)
-        for t, start in enumerate(starts[:-1]):
-            ids[:, start : starts[t + 1]] = n_ids * (t + 1)
-            for r, row in enumerate(rows):
-                at = slice(start, start + counts[r, t])
-                ids[r, at] = np.array(row[t].ids) + n_ids * t
-                padded[r, at] = row[t].padded
-                confidences[r, at] = row[t].confidences
-        masks = self.config.layout.masks(ids, padded, len(slots))
+    def _output(self, frames: list[FrameGaze]) -> GazeOutput:
+        layout = self.config.layout
+        slots = np.array([frame.ids.shape[1] for frame in frames])
+        ids = np.concatenate(
+            [layout.global_ids(frame.ids, t) for t, frame in enumerate(frames)], axis=1
+        )
+        padded = np.concatenate([frame.padded for frame in frames], axis=1)
+        confidences = np.concatenate([frame.confidences for frame in frames], axis=1)
         return GazeOutput(
             gazing_pos=torch.from_numpy(ids),
             if_padded_gazing=torch.from_numpy(padded),
             num_gazing_each_frame=torch.from_numpy(slots),
-            gazing_masks=[torch.from_numpy(mask) for mask in masks],
+            gazing_masks=[torch.from_numpy(m) for m in layout.masks(ids, padded, len(frames))],
             confidences=torch.from_numpy(confidences),
-            num_gazing_each_row=torch.from_numpy(counts),
-            scales=self.config.layout.scales,
-            num_vision_tokens_each_frame=n_ids,
+            num_gazing_each_row=torch.from_numpy(np.stack([f.counts for f in frames], axis=1)),
+            scales=layout.scales,
+            num_vision_tokens_each_frame=layout.num_tokens,
         )
 
     def _joined(self, output: GazeOutput, adapt: AdaptLayout) -> GazeOutput:

@@ -15,25 +15,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autogaze_cli.gaze.budget import CoverageTracker
+from autogaze_cli.model.choose import Chooser, FrameGaze
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.network import DecoderLayer, GazeDecoder, rotary_frequencies
 
 MIN_ROWS = 16
 """Matrix products of fewer rows take other CPU kernels that round differently. Results must not
 depend on how many rows are decoded together, so smaller products are padded (12 would do)."""
-
-
-@dataclass(slots=True)
-class RowFrame:
-    """One row's gaze in one frame: ``ids`` in order of choice, the padding id where ``padded``."""
-
-    ids: list[int] = field(default_factory=list)
-    padded: list[bool] = field(default_factory=list)
-    confidences: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -54,7 +45,7 @@ class RowState:
     start: int = 0
     end: int = 0
     dropped: int = 0
-    pending: list[int] = field(default_factory=list)
+    pending: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     frames: list[int] = field(default_factory=list)
 
     def reserve(self, slots: int) -> None:
@@ -82,22 +73,49 @@ class RowState:
 
 
 class _Layer:
-    """A decoder layer's weights with the projections that share an input fused."""
+    """A decoder layer's weights: fused, normalisations folded in, rotary pairs side by side."""
 
-    def __init__(self, layer: DecoderLayer) -> None:
+    def __init__(self, layer: DecoderLayer, config: GazeConfig) -> None:
         attn, mlp = layer.self_attn, layer.mlp
-        self.qkv = _fuse(attn.q_proj, attn.k_proj, attn.v_proj)
-        self.out = _fuse(attn.o_proj)
-        self.gate_up = _fuse(mlp.gate_proj, mlp.up_proj)
-        self.down = _fuse(mlp.down_proj)
-        self.norm1 = layer.input_layernorm
-        self.norm2 = layer.post_attention_layernorm
+        norm1, norm2 = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+        # Rotate-half pairs dimension i with i + d / 2; as neighbours a pair is a complex number.
+        pairs = torch.arange(config.head_dim).view(2, -1).t().flatten()
+        order = torch.cat([pairs + h * config.head_dim for h in range(config.num_attention_heads)])
+        kv = order[: config.num_key_value_heads * config.head_dim]
+        self.queries = _Linear(_part(attn.q_proj, order), norm=norm1)
+        self.keys_values = _Linear(_part(attn.k_proj, kv), _part(attn.v_proj), norm=norm1)
+        self.out = _Linear(_part(attn.o_proj))
+        self.gate_up = _Linear(_part(mlp.gate_proj), _part(mlp.up_proj), norm=norm2)
+        self.down = _Linear(_part(mlp.down_proj))
 
 
-def _fuse(*linears: torch.nn.Linear) -> tuple[Tensor, Tensor | None]:
-    weight = torch.cat([linear.weight for linear in linears])
-    has_bias = isinstance(linears[0].bias, Tensor)
-    return weight, torch.cat([linear.bias for linear in linears]) if has_bias else None
+def _part(linear: nn.Linear, order: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """A layer's weight and bias, its outputs in another order."""
+    bias: Tensor | None = linear.state_dict().get("bias")
+    if order is None:
+        return linear.weight, bias
+    return linear.weight[order], None if bias is None else bias[order]
+
+
+class _Linear:
+    """Linear layers that share an input, as one matrix product; ``norm`` scales that input."""
+
+    def __init__(self, *parts: tuple[Tensor, Tensor | None], norm: Tensor | None = None) -> None:
+        weight = torch.cat([weight for weight, _ in parts])
+        biases = [bias for _, bias in parts if bias is not None]
+        self.weight = weight if norm is None else weight * norm
+        self.bias = torch.cat(biases) if biases else None
+
+    def __call__(self, x: Tensor, add: Tensor | None = None) -> Tensor:
+        """``[n, in]`` to ``[n, out]``, plus ``add``."""
+        n = len(x)
+        if n < MIN_ROWS and not x.is_cuda:
+            x = F.pad(x, (0, 0, 0, MIN_ROWS - n))
+            return self(x, add if add is None else F.pad(add, (0, 0, 0, MIN_ROWS - n)))[:n]
+        if add is None:
+            return F.linear(x, self.weight, self.bias)
+        y = torch.addmm(add, x, self.weight.t())
+        return y if self.bias is None else y + self.bias
 
 
 class Decoder:
@@ -105,10 +123,15 @@ class Decoder:
 
     def __init__(self, module: GazeDecoder, config: GazeConfig) -> None:
         self.config = config
-        self.module = module
-        self.layers = [_Layer(layer) for layer in module.model.layers]  # type: ignore[arg-type]
+        self.layers = [_Layer(layer, config) for layer in module.model.layers]  # type: ignore[arg-type]
         self.embed = module.model.embed_tokens.weight
+        self.head = _Linear(
+            _part(module.lm_head),
+            _part(module.task_loss_prediction_head),
+            norm=module.model.norm.weight,
+        )
         self.frequencies = rotary_frequencies(config.head_dim, config.rope).to(self.embed.device)
+        self._mask = self.embed.new_empty(0, 0)
 
     def new_rows(self, count: int, capacity: int) -> list[RowState]:
         """Empty states with room for ``capacity`` slots each."""
@@ -117,8 +140,8 @@ class Decoder:
         layers = range(c.num_hidden_layers)
         return [
             RowState(
-                [self.embed.new_empty(shape) for _ in layers],
-                [self.embed.new_empty(shape) for _ in layers],
+                keys=[self.embed.new_empty(shape) for _ in layers],
+                values=[self.embed.new_empty(shape) for _ in layers],
             )
             for _ in range(count)
         ]
@@ -131,7 +154,7 @@ class Decoder:
         task_loss_requirement: float | None,
         coverage: float | None = None,
         horizon: int | None = None,
-    ) -> list[RowFrame]:
+    ) -> FrameGaze:
         """Gaze at one frame.
 
         Args:
@@ -143,49 +166,48 @@ class Decoder:
             horizon: Frames visible to a query, the present one included; None = all.
 
         Returns:
-            Each row's gaze.
+            The rows' gaze.
         """
-        k, eos = self.config.num_multi_token_pred, self.config.eos_token_id
-        results = [RowFrame() for _ in rows]
-        choosers = [
-            _Chooser(self.config, max_tokens, task_loss_requirement, coverage) for _ in rows
-        ]
-        inputs, positions, tails = [], [], []
+        k = self.config.num_multi_token_pred
+        chooser = Chooser(self.config, len(rows), max_tokens, task_loss_requirement, coverage)
+        inputs, positions = [], []
         for row, tokens in zip(rows, vision, strict=True):
             if horizon is not None:
                 row.forget(horizon)
             row.reserve(len(row.pending) + len(tokens) + max_tokens)
             inputs += [self.embed[row.pending], tokens]
             first = row.dropped + row.end
-            positions.append(torch.arange(first, first + len(row.pending) + len(tokens)))
-            tails.append(positions[-1][-k:])
+            positions.append(np.arange(first, first + len(row.pending) + len(tokens)))
         lengths = [len(p) for p in positions]
-        hidden = self.run(torch.cat(inputs), torch.cat(positions), rows, lengths)
-        active = list(range(len(rows)))
+        tails = np.array([p[-k:] for p in positions])
+        hidden = self.run(torch.cat(inputs), np.concatenate(positions), rows, lengths)
+        active = np.arange(len(rows))
         while True:
             logits, losses = self.heads(hidden)
-            running = []
-            for i, row_logits, row_losses in zip(active, logits, losses, strict=True):
-                chunk = choosers[i].chunk(row_logits, row_losses, results[i])
-                rows[i].pending = [id_ for id_ in chunk if id_ != eos]
-                if not choosers[i].finished:
-                    running.append(i)
-            active = running
-            if not active:
+            chunks, running = chooser.step(active, logits, losses)
+            for index, chunk in zip(active.tolist(), chunks, strict=True):
+                rows[index].pending = chunk
+            active = active[running]
+            if not len(active):
                 break
-            fed = torch.tensor([rows[i].pending for i in active], device=self.embed.device)
+            fed = np.concatenate([rows[index].pending for index in active.tolist()])
             hidden = self.run(
-                self.embed[fed.flatten()],
-                torch.cat([tails[i] for i in active]),
-                [rows[i] for i in active],
+                self.embed[fed],
+                tails[active].ravel(),
+                [rows[index] for index in active.tolist()],
                 [k] * len(active),
             )
-        for row, result in zip(rows, results, strict=True):
-            row.frames.append(vision.shape[1] + result.padded.count(False))
-        return results
+        gaze = chooser.gaze()
+        for row, valid in zip(rows, (~gaze.padded).sum(axis=1), strict=True):
+            row.frames.append(vision.shape[1] + int(valid))
+        return gaze
 
     def run(
-        self, x: Tensor, positions: Tensor, rows: Sequence[RowState], lengths: Sequence[int]
+        self,
+        x: Tensor,
+        positions: NDArray[np.int64],
+        rows: Sequence[RowState],
+        lengths: list[int],
     ) -> Tensor:
         """Run new slots through all layers, appending their keys and values to the rows' caches.
 
@@ -196,122 +218,80 @@ class Decoder:
             lengths: How many of them each row has.
 
         Returns:
-            The last slot of each row after the final normalisation, ``[len(rows), c]``.
+            The last slot of each row, ``[len(rows), c]``.
         """
         c = self.config
         heads, kv_heads, d = c.num_attention_heads, c.num_key_value_heads, c.head_dim
-        angles = positions.to(x.device)[:, None].float() * self.frequencies  # [n, d/2]
-        cos, sin = (f(angles).repeat(1, 2)[:, None].to(x.dtype) for f in (torch.cos, torch.sin))
+        angles = torch.from_numpy(positions).to(x.device)[:, None].float() * self.frequencies
+        turns = torch.polar(torch.ones_like(angles), angles)[:, None]  # complex [n, 1, d/2]
+        last = torch.from_numpy(np.cumsum(lengths) - 1).to(x.device)
+        for row, length in zip(rows, lengths, strict=True):
+            row.end += length
         for index, layer in enumerate(self.layers):
-            qkv = _linear(layer.norm1(x), layer.qkv).view(len(x), -1, d)  # [n, h + 2 kv, d]
-            rotated = _rotate(qkv[:, : heads + kv_heads], cos, sin)
-            values = qkv[:, heads + kv_heads :]
-            mixed = torch.empty_like(rotated[:, :heads])
-            at = 0
-            for row, n in zip(rows, lengths, strict=True):
-                mixed[at : at + n] = self._attend(
-                    row, index, rotated[at : at + n], values[at : at + n]
-                )
-                at += n
-            x = x + _linear(mixed.view(len(x), -1), layer.out)
-            gate, up = _linear(layer.norm2(x), layer.gate_up).chunk(2, dim=-1)
-            x = x + _linear(F.silu(gate) * up, layer.down)
-        for row, n in zip(rows, lengths, strict=True):
-            row.end += n
-        last = torch.tensor(np.cumsum(lengths) - 1, device=x.device)
-        hidden: Tensor = self.module.model.norm(x[last])
-        return hidden
+            y = _normalise(x, c.rms_norm_eps)
+            fresh = layer.keys_values(y).view(len(y), 2 * kv_heads, d)
+            keys, values = _rotate(fresh[:, :kv_heads], turns), fresh[:, kv_heads:]
+            for row, k, v in zip(
+                rows, torch.split(keys, lengths), torch.split(values, lengths), strict=True
+            ):
+                row.keys[index][:, row.end - len(k) : row.end] = k.transpose(0, 1)
+                row.values[index][:, row.end - len(v) : row.end] = v.transpose(0, 1)
+            if index == len(self.layers) - 1:
+                # Only the heads read the last layer, and only its last slot.
+                x, y, turns, lengths = x[last], y[last], turns[last], [1] * len(rows)
+            queries = _rotate(layer.queries(y).view(len(y), heads, d), turns)
+            mixed = [
+                self._attend(row, index, q)
+                for row, q in zip(rows, torch.split(queries, lengths), strict=True)
+            ]
+            x = layer.out(torch.cat(mixed).view(len(y), heads * d), add=x)
+            gate, up = layer.gate_up(_normalise(x, c.rms_norm_eps)).chunk(2, dim=-1)
+            x = layer.down(F.silu(gate) * up, add=x)
+        return x
 
-    def _attend(self, row: RowState, layer: int, rotated: Tensor, values: Tensor) -> Tensor:
-        """Cache one row's new keys and values, and attend causally: ``[n, heads, d]``."""
-        heads, n = self.config.num_attention_heads, len(rotated)
-        end = row.end + n
-        keys, cache = row.keys[layer], row.values[layer]
-        keys[:, row.end : end] = rotated[:, heads:].transpose(0, 1)
-        cache[:, row.end : end] = values.transpose(0, 1)
-        visible = end - row.start
-        mask = torch.ones(n, visible, dtype=torch.bool, device=keys.device).tril(visible - n)
+    def _attend(self, row: RowState, layer: int, queries: Tensor) -> Tensor:
+        """One row's last slots ``[n, heads, d]`` over all it may see, causally."""
+        n, kv_heads = len(queries), self.config.num_key_value_heads
+        keys = row.keys[layer][:, row.start : row.end]
+        values = row.values[layer][:, row.start : row.end]
+        if n == 1:
+            # The library's kernel for a lone query sums in an order that depends on the threads.
+            scores = queries.view(kv_heads, -1, queries.shape[-1]) @ keys.transpose(1, 2)
+            shares = torch.softmax(scores / queries.shape[-1] ** 0.5, dim=-1)
+            return (shares @ values).view(queries.shape)
         out = F.scaled_dot_product_attention(
-            rotated[None, :, :heads].transpose(1, 2),
-            keys[None, :, row.start : end],
-            cache[None, :, row.start : end],
-            attn_mask=mask,
-            enable_gqa=heads != self.config.num_key_value_heads,
+            queries[None].transpose(1, 2),
+            keys[None],
+            values[None],
+            attn_mask=self._causal(n, keys.shape[1]),
+            enable_gqa=self.config.num_attention_heads != kv_heads,
         )
         return out[0].transpose(0, 1)
+
+    def _causal(self, queries: int, keys: int) -> Tensor:
+        """The additive causal mask of the last ``queries`` of ``keys`` slots, a view of a table."""
+        rows, width = self._mask.shape
+        if queries > rows or keys - queries > width - rows:
+            rows, past = max(queries, rows), max(2 * keys, width - rows)
+            mask = torch.full((rows, past + rows), -torch.inf, device=self.embed.device)
+            self._mask = mask.triu(past + 1).to(self.embed.dtype)
+            width = past + rows
+        first = width - rows - keys + queries
+        return self._mask[:queries, first : first + keys]
 
     def heads(self, hidden: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits ``[rows, K, vocabulary]`` and predicted losses ``[rows, K]``, on the host."""
         k = self.config.num_multi_token_pred
-        logits = _linear(hidden, (self.module.lm_head.weight, None)).float()
-        losses = _linear(hidden, (self.module.task_loss_prediction_head.weight, None)).float()
-        return logits.view(len(hidden), k, -1).cpu().numpy(), losses.cpu().numpy()
+        scores = self.head(_normalise(hidden, self.config.rms_norm_eps)).float().cpu().numpy()
+        return scores[:, :-k].reshape(len(hidden), k, -1), scores[:, -k:]
 
 
-def _linear(x: Tensor, weights: tuple[Tensor, Tensor | None]) -> Tensor:
-    n = len(x)
-    if n < MIN_ROWS and not x.is_cuda:
-        x = torch.cat([x, x.new_zeros(MIN_ROWS - n, x.shape[1])])
-    return F.linear(x, *weights)[:n]
+def _normalise(x: Tensor, eps: float) -> Tensor:
+    """RMS normalisation without its weight, which is folded into what follows."""
+    return F.rms_norm(x, x.shape[-1:], None, eps)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding, rotate-half convention, on ``[n, heads, d]``."""
-    half = x.shape[-1] // 2
-    return x * cos + torch.cat([-x[..., half:], x[..., :half]], dim=-1) * sin
-
-
-class _Chooser:
-    """Chooses one row's tokens in one frame. Source: inference spec 3.6 steps 6 to 12, 4.2, 8.3."""
-
-    def __init__(
-        self,
-        config: GazeConfig,
-        max_tokens: int,
-        task_loss_requirement: float | None,
-        coverage: float | None,
-    ) -> None:
-        self.eos = config.eos_token_id
-        self.max_tokens = min(max_tokens, config.num_vision_tokens_each_frame)
-        self.requirement = task_loss_requirement
-        self.blocked = np.zeros(config.vocab_size, bool)
-        self.blocked[self.eos] = True
-        self.coverage = None if coverage is None else CoverageTracker(config.layout, coverage)
-        self.finished = False
-
-    def chunk(
-        self, logits: NDArray[np.float32], losses: NDArray[np.float32], out: RowFrame
-    ) -> list[int]:
-        """Choose up to ``K`` tokens, append them to ``out``, and return them."""
-        first = not out.ids
-        chunk: list[int] = []
-        for i, scores in enumerate(logits):
-            allowed = ~self.blocked & np.isfinite(scores)
-            if len(out.ids) >= self.max_tokens or not allowed.any():
-                self.finished = True
-                break
-            token = int(np.argmax(np.where(allowed, scores, -np.inf)))
-            pad = (
-                self.requirement is not None
-                and bool(losses[i] <= np.float32(self.requirement))
-                and not (first and i == 0)
-            )
-            out.ids.append(self.eos if pad else token)
-            out.padded.append(pad)
-            out.confidences.append(0.0 if pad else _confidence(scores, allowed, token))
-            chunk.append(out.ids[-1])
-            self.blocked[token] = True
-            self.finished |= pad
-            if self.coverage is not None and not pad:
-                self.coverage.mark(token)
-        self.finished |= len(out.ids) >= self.max_tokens
-        self.finished |= self.coverage is not None and self.coverage.done
-        return chunk
-
-
-def _confidence(scores: NDArray[np.float32], allowed: NDArray[np.bool_], token: int) -> float:
-    """The chosen token's share of the allowed ones, without subtracting the maximum."""
-    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-        weights = np.exp(scores[allowed], dtype=np.float32)
-        share = np.exp(scores[token], dtype=np.float32) / weights.sum(dtype=np.float32)
-    return float(share) if np.isfinite(share) and share > 0 else 1.0
+def _rotate(x: Tensor, turns: Tensor) -> Tensor:
+    """Rotary embedding of ``[n, heads, d]`` whose pairs lie side by side."""
+    pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
+    return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)

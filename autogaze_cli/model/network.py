@@ -10,6 +10,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from autogaze_cli.model.config import GazeConfig, RopeConfig
 
@@ -28,31 +29,46 @@ class ConvBlock(nn.Module):
         """Convolve ``t`` new frames.
 
         Args:
-            x: ``[b, c, t, h, w]``.
-            past: The ``time - 1`` frames before them, ``[b, c, time - 1, h, w]``; None = zeros.
+            x: ``[b, t, h, w, c]``.
+            past: The ``time - 1`` frames before them, ``[b, time - 1, h, w, c]``; None = zeros.
 
         Returns:
-            The output ``[b, c, t, h, w]``, and the ``past`` of the next call.
+            The output ``[b, t, h, w, c]``, and the ``past`` of the next call.
         """
         keep = self.time - 1
         if past is None:
-            past = x.new_zeros(*x.shape[:2], keep, *x.shape[3:])
-        padded = torch.cat([past, x], dim=2)
-        if x.is_cuda:
-            y = self.conv3d(padded)
-        else:
-            # One row and frame a call: the CPU kernel rounds differently for other batch shapes,
-            # and results must not depend on them, nor streaming differ from the whole clip.
-            y = torch.cat(
-                [
-                    torch.cat(
-                        [self.conv3d(row[None, :, t : t + self.time]) for t in range(x.shape[2])],
-                        dim=2,
-                    )
-                    for row in padded
-                ]
-            )
-        return torch.relu(y), padded[:, :, padded.shape[2] - keep :]
+            past = x.new_zeros(len(x), keep, *x.shape[2:])
+        padded = torch.cat([past, x], dim=1)
+        # As matrix products over the pixels of all frames: as fast as the library's convolution,
+        # and unlike it a frame's result never depends on the number of frames, rows or threads.
+        weights = self.conv3d.weight.permute(2, 3, 4, 1, 0).flatten(1, 3)  # [time, k * k * c, c]
+        bias = self.conv3d.bias
+        assert bias is not None
+        rows = []
+        for row in padded:
+            windows = _windows(row, self.conv3d.kernel_size[1])  # [time - 1 + t, h * w, k * k * c]
+            y = bias
+            for step, weight in enumerate(weights):
+                y = torch.addmm(y, windows[step : step + x.shape[1]].flatten(0, 1), weight)
+            rows.append(y.view(x.shape[1:]))
+        return torch.relu(torch.stack(rows)), padded[:, padded.shape[1] - keep :]
+
+
+def _windows(frames: Tensor, side: int) -> Tensor:
+    """Every pixel's ``side`` x ``side`` surroundings, zero outside.
+
+    Args:
+        frames: ``[n, h, w, c]``.
+        side: In pixels, odd.
+
+    Returns:
+        ``[n, h * w, side * side * c]``.
+    """
+    n, h, w, _ = frames.shape
+    around = side // 2
+    padded = F.pad(frames, (0, 0, around, around, around, around))
+    windows = padded.unfold(1, side, 1).unfold(2, side, 1)  # [n, h, w, c, side, side]
+    return windows.permute(0, 1, 2, 4, 5, 3).reshape(n, h * w, -1)
 
 
 class VisionModel(nn.Module):
@@ -81,13 +97,13 @@ class VisionModel(nn.Module):
             Features ``[b, t', tokens, c]`` in row-major order, and the state for the next call.
         """
         x = _patches(video, self.temporal_conv)
-        x = self.norm(x).permute(0, 4, 1, 2, 3).contiguous()  # [b, c, t', gh, gw]
+        x = self.norm(x)  # [b, t', gh, gw, c]
         state = []
         for i, block in enumerate(self.blocks):
             x, kept = block(x, None if past is None else past[i])
             state.append(kept)
-        x = x.flatten(3).permute(0, 2, 3, 1)  # [b, t', tokens, c]
-        return nn.functional.linear(x, self.out_proj.weight.flatten(1), self.out_proj.bias), state
+        y = F.linear(x.flatten(2, 3), self.out_proj.weight.flatten(1), self.out_proj.bias)
+        return y, state  # [b, t', tokens, c]
 
 
 def _patches(video: Tensor, conv: nn.Conv3d) -> Tensor:
@@ -100,7 +116,7 @@ def _patches(video: Tensor, conv: nn.Conv3d) -> Tensor:
     b, t, c, h, w = video.shape
     t, gh, gw = t // q, h // p, w // p
     x = video[:, : t * q].reshape(b, t, q, c, gh, p, gw, p).permute(0, 1, 4, 6, 3, 2, 5, 7)
-    return nn.functional.linear(x.reshape(b, t, gh, gw, -1), conv.weight.flatten(1), conv.bias)
+    return F.linear(x.reshape(b, t, gh, gw, -1), conv.weight.flatten(1), conv.bias)
 
 
 class Connector(nn.Module):

@@ -67,7 +67,7 @@ def score_gaze(model: GazeModel, config: GazeConfig, video: Tensor, gaze: Gaze) 
         masks += [padded.new_ones(b, tokens), ~padded[:, at : at + n]]
         slots.append(torch.arange(end + tokens, end + tokens + n))
         at, end = at + n, end + tokens + n
-    hidden = _forward(model, config, torch.cat(parts, dim=1), torch.cat(masks, dim=1))
+    hidden = forward(model, config, torch.cat(parts, dim=1), torch.cat(masks, dim=1))
 
     slot = torch.cat(slots).to(device)  # where each gazed slot stands in the sequence
     head = torch.cat([torch.arange(n) % k for n in counts]).to(device)
@@ -82,7 +82,7 @@ def score_gaze(model: GazeModel, config: GazeConfig, video: Tensor, gaze: Gaze) 
     )
 
 
-def _forward(model: GazeModel, config: GazeConfig, x: Tensor, mask: Tensor) -> Tensor:
+def forward(model: GazeModel, config: GazeConfig, x: Tensor, mask: Tensor) -> Tensor:
     """All slots ``[b, n, c]`` through the decoder, positions cumulative, masked keys hidden."""
     b, n, _ = x.shape
     d, heads, kv_heads = config.head_dim, config.num_attention_heads, config.num_key_value_heads

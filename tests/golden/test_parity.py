@@ -161,7 +161,9 @@ class RecordingDecoder:
         decoder = case.model._decoder
         run, heads = decoder.run, decoder.heads
 
-        def recording_run(x: Tensor, positions: Tensor, rows: Any, lengths: Any) -> Tensor:
+        def recording_run(
+            x: Tensor, positions: NDArray[np.int64], rows: Any, lengths: Any
+        ) -> Tensor:
             hidden = run(x, positions, rows, lengths)
             self.steps.append(
                 SimpleNamespace(

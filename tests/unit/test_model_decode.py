@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.choose import Chooser
 from autogaze_cli.model.config import GazeConfig, RopeConfig
-from autogaze_cli.model.decode import Decoder, RowFrame, RowState, _Chooser
-from autogaze_cli.model.network import GazeDecoder, rotary_frequencies
+from autogaze_cli.model.decode import Decoder, RowState
+from autogaze_cli.model.network import GazeDecoder, GazeModel, rotary_frequencies
+from autogaze_cli.model.score import forward
 
 
 def small_config(ids_side: int, k: int, vision_side: int = 2) -> GazeConfig:
@@ -35,74 +38,106 @@ def small_config(ids_side: int, k: int, vision_side: int = 2) -> GazeConfig:
 LOGITS = np.array([[2, 5, 1, 0, 9], [0, 8, 3, 3, 9], [7, 6, 5, 1, 0]], np.float32)
 
 
-def choose(
-    losses: list[float], requirement: float | None, budget: int = 6
-) -> tuple[list[int], RowFrame, _Chooser]:
-    chooser = _Chooser(small_config(2, 3), budget, requirement, None)
-    out = RowFrame()
-    return chooser.chunk(LOGITS, np.array(losses, np.float32), out), out, chooser
+ROW = np.array([0])
+
+
+def step(chooser: Chooser, scores: Any = LOGITS, losses: Any = (9, 9, 9)) -> tuple[list[int], bool]:
+    scores = np.asarray(scores, np.float32)
+    losses = np.asarray(losses, np.float32)[None, : len(scores)]
+    (chunk,), (running,) = chooser.step(ROW, scores[None], losses)
+    return chunk.tolist(), bool(running)
 
 
 def test_a_slot_whose_predicted_loss_is_low_enough_is_padded_but_never_the_first() -> None:
-    chunk, out, chooser = choose([0.1, 0.9, 0.4], 0.5)
-    assert chunk == [1, 2, 4]
-    assert out.padded == [False, False, True]
-    assert out.confidences == pytest.approx([0.930370, 0.487856, 0.0], abs=1e-6)
-    assert chooser.finished
+    chooser = Chooser(small_config(2, 3), 1, 6, 0.5)
+    assert step(chooser, losses=[0.1, 0.9, 0.4]) == ([1, 2], False)
+    gaze = chooser.gaze()
+    assert gaze.ids.tolist() == [[1, 2, 4]]
+    assert gaze.padded.tolist() == [[False, False, True]]
+    assert gaze.confidences[0].tolist() == pytest.approx([0.930370, 0.487856, 0.0], abs=1e-6)
 
 
 def test_padding_is_judged_slot_by_slot() -> None:
-    chunk, out, chooser = choose([0.1, 0.4, 0.9], 0.5)
-    assert chunk == [1, 4, 0]
-    assert out.padded == [False, True, False]
-    assert chooser.finished
+    chooser = Chooser(small_config(2, 3), 1, 6, 0.5)
+    assert step(chooser, losses=[0.1, 0.4, 0.9]) == ([1, 0], False)
+    assert chooser.gaze().ids.tolist() == [[1, 4, 0]]
 
 
 def test_without_a_threshold_the_frame_ends_when_ids_are_exhausted() -> None:
-    chunk, out, chooser = choose([0.1, 0.9, 0.4], None)
-    assert chunk == [1, 2, 0]
-    assert chooser.chunk(LOGITS, np.zeros(3, np.float32), out) == [3]
-    assert chooser.finished
-    assert out.ids == [1, 2, 0, 3]
+    chooser = Chooser(small_config(2, 3), 1, 6)
+    assert step(chooser) == ([1, 2, 0], True)
+    assert step(chooser) == ([3], False)
+    assert chooser.gaze().ids.tolist() == [[1, 2, 0, 3]]
 
 
 def test_the_budget_cuts_a_chunk() -> None:
-    chunk, _, chooser = choose([0.9, 0.9, 0.9], 0.5, budget=2)
-    assert chunk == [1, 2]
-    assert chooser.finished
+    assert step(Chooser(small_config(2, 3), 1, 2, 0.5)) == ([1, 2], False)
 
 
 def test_a_threshold_is_inclusive_and_nan_never_meets_it() -> None:
-    assert choose([9, 0.5, np.nan], 0.5)[1].padded == [False, True, False]
+    chooser = Chooser(small_config(2, 3), 1, 6, 0.5)
+    assert step(chooser, losses=[9, 0.5, np.nan]) == ([1, 0], False)
 
 
 def test_scores_that_are_not_finite_are_never_chosen() -> None:
-    chooser = _Chooser(small_config(2, 1), 4, None, None)
-    out = RowFrame()
-    chooser.chunk(np.array([[np.nan, np.inf, -1, -2, 0]], np.float32), np.zeros(1, np.float32), out)
-    assert out.ids == [2]
-    chooser.chunk(np.full((1, 5), np.nan, np.float32), np.zeros(1, np.float32), out)
-    assert out.ids == [2]
-    assert chooser.finished
+    chooser = Chooser(small_config(2, 1), 1, 4)
+    assert step(chooser, [[np.nan, np.inf, -1, -2, 0]]) == ([2], True)
+    assert step(chooser, [[np.nan] * 5]) == ([], False)
+    assert chooser.gaze().ids.tolist() == [[2]]
 
 
 def test_a_confidence_that_overflows_is_one() -> None:
-    chooser = _Chooser(small_config(2, 1), 4, None, None)
-    out = RowFrame()
-    chooser.chunk(np.array([[500, 400, 0, 0, 0]], np.float32), np.zeros(1, np.float32), out)
-    assert out.confidences == [1.0]
+    chooser = Chooser(small_config(2, 1), 1, 4)
+    step(chooser, [[500, 400, 0, 0, 0]])
+    assert chooser.gaze().confidences.tolist() == [[1.0]]
 
 
 def test_the_row_ends_with_the_chunk_that_covers_enough() -> None:
-    chooser = _Chooser(small_config(2, 1), 4, None, 0.5)
-    out = RowFrame()
-    scores = np.array([[4, 3, 2, 1, 0]], np.float32)
-    finished = []
-    for _ in range(2):
-        chooser.chunk(scores, np.zeros(1, np.float32), out)
-        finished.append(chooser.finished)
-    assert finished == [False, True]
-    assert out.padded == [False, False]
+    chooser = Chooser(small_config(2, 1), 1, 4, coverage=0.5)
+    assert step(chooser, [[4, 3, 2, 1, 0]]) == ([0], True)
+    assert step(chooser, [[4, 3, 2, 1, 0]]) == ([1], False)
+    assert not chooser.gaze().padded.any()
+
+
+def test_rows_are_judged_apart() -> None:
+    config = small_config(2, 3)
+    batch = Chooser(config, 2, 6, 0.5)
+    losses = np.array([[0.1, 0.9, 0.4], [9, 9, 9]], np.float32)
+    chunks, running = batch.step(np.arange(2), np.stack([LOGITS, LOGITS[::-1]]), losses)
+    assert [chunk.tolist() for chunk in chunks] == [[1, 2], [0, 1, 2]]
+    assert running.tolist() == [False, True]
+    chunks, running = batch.step(np.array([1]), LOGITS[None], losses[1:])
+    assert [chunk.tolist() for chunk in chunks] == [[3]]
+    assert batch.gaze().ids.tolist() == [[1, 2, 4, 4], [0, 1, 2, 3]]
+    assert batch.gaze().padded[0].tolist() == [False, False, True, True]
+    assert batch.gaze().counts.tolist() == [3, 4]
+
+
+@pytest.mark.parametrize(("kv_heads", "bias"), [(4, False), (2, True)])
+def test_fused_layers_equal_the_plain_ones(kv_heads: int, bias: bool) -> None:
+    config = replace(
+        small_config(4, 2),
+        num_attention_heads=4,
+        num_key_value_heads=kv_heads,
+        attention_bias=bias,
+        mlp_bias=bias,
+    )
+    torch.manual_seed(1)
+    model = GazeModel(config).requires_grad_(False)
+    for parameter in model.gaze_decoder.parameters():
+        parameter.normal_()
+    decoder = Decoder(model.gaze_decoder, config)
+    x = torch.randn(1, 30, 8)
+    (row,) = decoder.new_rows(1, 0)
+    row.reserve(30)
+    for at in (slice(0, 18), slice(18, 30)):  # in two parts: the second reads the cache
+        hidden = decoder.run(x[0, at], np.arange(30)[at], [row], [len(x[0, at])])
+    logits, losses = decoder.heads(hidden)
+    plain = forward(model, config, x, torch.ones(1, 30, dtype=torch.bool))[:, -1]
+    wanted = model.gaze_decoder.lm_head(plain).view(1, 2, -1)
+    torch.testing.assert_close(torch.from_numpy(logits), wanted, atol=1e-4, rtol=1e-4)
+    wanted = model.gaze_decoder.task_loss_prediction_head(plain)
+    torch.testing.assert_close(torch.from_numpy(losses), wanted, atol=1e-4, rtol=1e-4)
 
 
 class Scripted(Decoder):
@@ -114,7 +149,7 @@ class Scripted(Decoder):
         self.script = iter(script.split())
         self.calls: list[tuple[list[int], int]] = []
 
-    def run(self, x: Tensor, positions: Tensor, rows: Any, lengths: Any) -> Tensor:
+    def run(self, x: Tensor, positions: NDArray[np.int64], rows: Any, lengths: Any) -> Tensor:
         self.calls.append((positions.tolist(), rows[0].end - rows[0].start))
         return super().run(x, positions, rows, lengths)
 
