@@ -62,14 +62,26 @@ class ScaleLayout:
         >>> ScaleLayout.from_config("32+64+112+224", 265, 16).grids
         (2, 4, 7, 14)
         """
-        sides = _parse_scales(scales)
+        return cls.in_order(_parse_scales(scales), num_tokens, patch)
+
+    @classmethod
+    def in_order(cls, sides: Sequence[int], num_tokens: int, patch: int) -> ScaleLayout:
+        """The layout of scales in the order given; of none, one square grid of all ids.
+
+        Args:
+            sides: Side of each scale's picture in pixels.
+            num_tokens: Ids of a frame.
+            patch: Side of a patch in pixels, at least 1.
+
+        Source: inference spec 1.2; readout spec 5.1.
+        """
         grids = [max(1, side // patch) for side in sides]
         counts = [grid**2 for grid in grids]
-        if sum(counts) != num_tokens:
+        if not sides or sum(counts) != num_tokens:
             # Shares in proportion to the area, the last scale taking what rounding leaves.
-            area = sum(side**2 for side in sides)
+            area = sum(side**2 for side in sides) or 1
             counts = [int(side**2 / area * num_tokens) for side in sides[:-1]]
-            counts.append(max(0, num_tokens - sum(counts)))
+            counts.append(max(0 if sides else 1, num_tokens - sum(counts)))
             grids = [max(1, round(max(count, 1) ** 0.5)) for count in counts]
         return cls(scales=tuple(sides), grids=tuple(grids), counts=tuple(counts))
 

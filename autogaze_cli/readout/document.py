@@ -1,0 +1,285 @@
+"""A readout as data: what a trace looks at, on the grids of a consumer, and how it was made."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autogaze_cli.errors import ConfigError, FormatError
+from autogaze_cli.readout.grids import (
+    SparseReadoutGrid,
+    SparseVideoPatchGeometry,
+    SparseVideoReadoutGrid,
+    check_whole,
+)
+from autogaze_cli.readout.ragged import Ragged
+from autogaze_cli.readout.settings import SparseReadoutOptions, SparseVideoReadoutOptions
+from autogaze_cli.trace.header import TraceHeader, expect, expect_keys, parse_json
+
+FORMAT = "autogaze-readout"
+VERSION = 1
+
+COLUMNS: dict[str, dict[str, type[np.int64 | np.float64 | np.float32 | np.bool_]]] = {
+    "": {"frame_index": np.int64, "frame_time_s": np.float64},
+    "rects": {"rects": np.float32, "rect_offsets": np.int64},
+    "tokens": {
+        "image_tokens": np.int64,
+        "image_token_offsets": np.int64,
+        "video_tokens": np.int64,
+    },
+    "coords": {"coords": np.int64},
+    "gazing-info": {
+        "gazing_pos": np.int64,
+        "if_padded_gazing": np.bool_,
+        "num_gazing_each_frame": np.int64,
+    },
+}
+"""What may be emitted, and the arrays of each; those under the empty name are always there."""
+
+EMITS = tuple(name for name in COLUMNS if name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadoutHeader:
+    """What a readout says once.
+
+    Attributes:
+        source: The header of the trace that was read out: the video, the model, the settings.
+        geometry: The clip, and how it is cut into patches.
+        image_grid: Of a frame.
+        video_grid: Of the clip: that of ``geometry``.
+        readout_options: From points to ``image_grid``.
+        video_options: From ``image_grid`` to ``video_grid``.
+        emit: Which of ``EMITS`` there are, in that order.
+        projected_tokens: Tokens of the clip before filler; None without tokens and coords.
+        tool_version: The version of the program that made the readout.
+
+    Raises:
+        FormatError: A field contradicts another.
+    """
+
+    source: TraceHeader
+    geometry: SparseVideoPatchGeometry
+    image_grid: SparseReadoutGrid
+    video_grid: SparseVideoReadoutGrid
+    readout_options: SparseReadoutOptions
+    video_options: SparseVideoReadoutOptions
+    emit: tuple[str, ...]
+    projected_tokens: int | None
+    tool_version: str
+
+    def __post_init__(self) -> None:
+        """Refuse what no readout could be."""
+        grid, tubelet = self.geometry.readout_grid(), self.geometry.tubelet_size
+        expect(self.video_grid == grid, "video_grid", self.video_grid, f"{grid}, as geometry has")
+        expect(not self.image_grid.is_empty, "image_grid", self.image_grid, "one with tokens")
+        given = self.video_options.tubelet_size
+        expect(given == tubelet, "video_options.tubelet_size", given, f"{tubelet}, as geometry has")
+        for name in ("confidence_threshold", "fixation_scale"):
+            value = getattr(self.readout_options, name)
+            real = type(value) in (int, float) and math.isfinite(value)
+            expect(real, f"readout_options.{name}", value, "a finite number")
+        known = [name for name in EMITS if name in self.emit]
+        expect(list(self.emit) == known != [], "emit", self.emit, f"some of {EMITS} in this order")
+        expect(type(self.tool_version) is str, "tool_version", self.tool_version, "text")
+        if {"tokens", "coords"} & set(self.emit):
+            check_whole(projected_tokens=self.projected_tokens)
+        else:
+            expect(self.projected_tokens is None, "projected_tokens", self.projected_tokens, "null")
+
+    @property
+    def columns(self) -> dict[str, type[Any]]:
+        """The names and dtypes of the arrays, in order."""
+        return {name: t for part in ("", *self.emit) for name, t in COLUMNS[part].items()}
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The header as JSON has it, its keys in the order of the attributes."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "source": self.source.to_mapping(),
+            **{name: asdict(getattr(self, name)) for name in _PARTS},
+            "emit": list(self.emit),
+            "projected_tokens": self.projected_tokens,
+            "tool_version": self.tool_version,
+        }
+
+    def dump(self) -> str:
+        """The header as one line of ASCII JSON."""
+        return json.dumps(self.to_mapping(), allow_nan=False)
+
+    @classmethod
+    def parse(cls, text: str) -> ReadoutHeader:
+        """The header from what ``dump`` gave.
+
+        Raises:
+            FormatError: See ``parse_json`` and ``from_mapping``.
+        """
+        return cls.from_mapping(parse_json(text, "the header"))
+
+    @classmethod
+    def from_mapping(cls, mapping: Any) -> ReadoutHeader:
+        """The header from what ``to_mapping`` gave.
+
+        Raises:
+            FormatError: Another format or version, or a key is missing, unknown or out of range.
+        """
+        if isinstance(mapping, dict) and mapping.get("format") == FORMAT:
+            version = mapping.get("version")
+            if type(version) is not int or version != VERSION:
+                raise FormatError(
+                    f"version is {version!r}, and this program knows {VERSION} only",
+                    hint="read it with the version of autogaze that wrote it",
+                )
+        expect_keys(mapping, ["format", "version", *(f.name for f in fields(cls))], "the header")
+        expect(mapping["format"] == FORMAT, "format", mapping["format"], repr(FORMAT))
+        values = {field.name: mapping[field.name] for field in fields(cls)}
+        for name, part in _PARTS.items():
+            expect_keys(values[name], [field.name for field in fields(part)], name)
+        expect(isinstance(values["emit"], list), "emit", values["emit"], "a list")
+        try:
+            values |= {name: part(**values[name]) for name, part in _PARTS.items()}
+            values["source"] = TraceHeader.from_mapping(values["source"])
+            return cls(**{**values, "emit": tuple(values["emit"])})
+        except ConfigError as error:
+            raise FormatError(str(error)) from error
+
+
+_PARTS: dict[str, type[Any]] = {
+    "geometry": SparseVideoPatchGeometry,
+    "image_grid": SparseReadoutGrid,
+    "video_grid": SparseVideoReadoutGrid,
+    "readout_options": SparseReadoutOptions,
+    "video_options": SparseVideoReadoutOptions,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Readout:
+    """A readout: its header, and arrays by name.
+
+    Attributes:
+        header: What is said once.
+        arrays: Those of ``header.columns``, in that order; see ``docs/readout_format.md``.
+
+    Raises:
+        FormatError: An array is missing or unknown, of a wrong dtype or shape, or out of range.
+    """
+
+    header: ReadoutHeader
+    arrays: Mapping[str, NDArray[Any]]
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that contradict each other or the header."""
+        columns = self.header.columns
+        expect_keys(dict(self.arrays), list(columns), "the readout")
+        for name, dtype in columns.items():
+            found = self.arrays[name].dtype
+            expect(found == np.dtype(dtype), f"dtype of {name}", str(found), np.dtype(dtype).name)
+        check_arrays(self.header, self.arrays)
+
+    @property
+    def rects(self) -> Ragged:
+        """The rectangles of each frame, float32 ``[n, 4]``, columns x0, y0, x1, y1."""
+        return Ragged(self._array("rects"), self._array("rect_offsets"))
+
+    @property
+    def image_tokens(self) -> Ragged:
+        """The tokens of ``image_grid`` of each frame, int64 ``[n]``."""
+        return Ragged(self._array("image_tokens"), self._array("image_token_offsets"))
+
+    @property
+    def video_tokens(self) -> NDArray[np.int64]:
+        """The tokens of ``video_grid``, int64 ``[m]``; filler from ``projected_tokens`` on."""
+        return self._array("video_tokens")
+
+    @property
+    def coords(self) -> NDArray[np.int64]:
+        """The same as int64 ``[m, 4]``, columns batch, temporal, row, col."""
+        return self._array("coords")
+
+    @property
+    def gazing_info(self) -> dict[str, NDArray[Any]]:
+        """Upstream's three arrays; see ``autogaze_cli.readout.gazing_info``."""
+        return {name: self._array(name) for name in COLUMNS["gazing-info"]}
+
+    def _array(self, name: str) -> NDArray[Any]:
+        if name not in self.arrays:
+            there = ", ".join(self.header.emit)
+            raise ConfigError(f"the readout has no {name}, only {there}", hint="give --emit")
+        return self.arrays[name]
+
+
+def check_arrays(header: ReadoutHeader, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse arrays that contradict each other or the header; ``Readout`` has checked the dtypes.
+
+    Raises:
+        FormatError: Naming the array.
+    """
+    frames, video = header.geometry.frames, header.video_grid
+    _shape(arrays, "frame_index", frames)
+    _shape(arrays, "frame_time_s", frames)
+    index = arrays["frame_index"]
+    expect(bool((index[1:] > index[:-1]).all()), "frame_index", index.tolist(), "ascending")
+    _within(arrays, "frame_time_s", -np.finfo(np.float64).max, np.finfo(np.float64).max)
+    if "rects" in arrays:
+        _offsets(arrays, "rect_offsets", frames, "rects")
+        _shape(arrays, "rects", None, 4)
+        _within(arrays, "rects", 0, 1)
+    if "image_tokens" in arrays:
+        _offsets(arrays, "image_token_offsets", frames, "image_tokens")
+        _shape(arrays, "image_tokens", None)
+        _within(arrays, "image_tokens", 0, header.image_grid.token_count - 1)
+        _shape(arrays, "video_tokens", None)
+        _within(arrays, "video_tokens", 0, video.token_count - 1)
+    if "coords" in arrays:
+        coords = arrays["coords"]
+        _shape(arrays, "coords", None, 4)
+        ends = np.array([2**32, video.temporal_bins, video.height, video.width])
+        inside = bool(((coords >= 0) & (coords < ends)).all())
+        expect(inside, "coords", coords, "within video_grid")
+        if "video_tokens" in arrays:
+            _, temporal, row, col = coords.T
+            tokens = (temporal * video.height + row) * video.width + col
+            same = np.array_equal(tokens, arrays["video_tokens"])
+            expect(same, "coords", coords, "those of video_tokens")
+    if header.projected_tokens is not None:
+        count = len(arrays["coords" if "coords" in arrays else "video_tokens"])
+        right = header.projected_tokens <= count
+        expect(right, "projected_tokens", header.projected_tokens, f"at most {count}")
+    if "gazing_pos" in arrays:
+        slots = arrays["num_gazing_each_frame"]
+        _shape(arrays, "num_gazing_each_frame", frames)
+        _within(arrays, "num_gazing_each_frame", 0, np.iinfo(np.int32).max)
+        for name in ("gazing_pos", "if_padded_gazing"):
+            _shape(arrays, name, header.source.tile_count, int(slots.sum()))
+
+
+def _shape(arrays: Mapping[str, NDArray[Any]], name: str, *shape: int | None) -> None:
+    found = arrays[name].shape
+    right = len(found) == len(shape) and all(
+        size in (None, there) for size, there in zip(shape, found, strict=True)
+    )
+    wanted = ", ".join("n" if size is None else str(size) for size in shape)
+    expect(right, f"shape of {name}", found, f"[{wanted}]")
+
+
+def _within(arrays: Mapping[str, NDArray[Any]], name: str, low: float, high: float) -> None:
+    values = arrays[name]
+    bad = ~((values >= low) & (values <= high))  # true for NaN as well
+    if bad.any():
+        raise FormatError(f"{name} holds {values[bad][0]}, not within {low:g} to {high:g}")
+
+
+def _offsets(arrays: Mapping[str, NDArray[Any]], name: str, frames: int, of: str) -> None:
+    _shape(arrays, name, frames + 1)
+    offsets, n = arrays[name], len(arrays[of])
+    ends = (int(offsets[0]), int(offsets[-1]))
+    expect(ends == (0, n), f"first and last of {name}", ends, str((0, n)))
+    expect(bool((offsets[1:] >= offsets[:-1]).all()), name, offsets.tolist(), "ascending")

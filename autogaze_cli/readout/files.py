@@ -1,0 +1,161 @@
+"""Readouts as files: which format is written, which a file is found to be, the binary formats."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from autogaze_cli.errors import ConfigError, FormatError, InputError, OutputError
+from autogaze_cli.readout.document import Readout, ReadoutHeader
+from autogaze_cli.readout.text import csv_text, json_text, read_csv, read_json
+from autogaze_cli.trace.header import expect, expect_keys
+
+_HEADER = "header"
+
+
+def write_readout(readout: Readout, path: str | os.PathLike[str], format: str) -> None:
+    """Write a readout; equal readouts give equal bytes.
+
+    Args:
+        readout: What to write.
+        path: The file, replaced if it exists.
+        format: One of ``FORMATS``; the suffix of ``path`` does not matter.
+
+    Raises:
+        ConfigError: There is no such format.
+        OutputError: The file cannot be written.
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
+    try:
+        _WRITERS[format](readout, Path(path))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_readout(path: str | os.PathLike[str]) -> Readout:
+    """Read a readout of any format, known by its content; runs no code that the file may hold.
+
+    Raises:
+        InputError: The file cannot be read.
+        FormatError: The file is damaged, of another version, or not a readout; names the field.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+        return _READERS[_kind(start)](path)
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: is not text at byte {error.start}") from error
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}", hint=error.hint) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _kind(start: bytes) -> str:
+    if start.startswith(b"PK"):
+        return "npz"
+    if start[8:9] == b"{" and start[4:8] == bytes(4):  # a 64-bit length, then JSON
+        return "safetensors"
+    if start.lstrip().startswith(b"{"):
+        return "json"
+    if start.startswith(b"# {"):
+        return "csv"
+    raise FormatError(f"is not a readout ({', '.join(FORMATS)})" if start else "is empty")
+
+
+def _little(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays in the byte order and layout that files have."""
+    return {
+        name: np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        for name, array in arrays.items()
+    }
+
+
+def _write_npz(readout: Readout, path: Path) -> None:
+    # Not compressed: the bytes depend on no compressor's version. numpy gives members no time.
+    members: dict[str, Any] = {_HEADER: np.array(readout.header.dump()), **_little(readout.arrays)}
+    with path.open("wb") as file:
+        np.savez(file, **members)
+
+
+def _read_npz(path: Path) -> Readout:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            members = archive.zip.namelist()
+            expect(len(set(members)) == len(members), "list of members", members, "without repeats")
+            expect(f"{_HEADER}.npy" in members, "list of members", members, "one with header.npy")
+            header = ReadoutHeader.parse(str(_member(archive, _HEADER)))
+            wanted = [f"{name}.npy" for name in (_HEADER, *header.columns)]
+            expect_keys(dict.fromkeys(members), wanted, "the file")
+            arrays = {name: _member(archive, name) for name in header.columns}
+    except (
+        ValueError,
+        EOFError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise FormatError(f"not a whole npz file ({error})") from error
+    return Readout(header=header, arrays=arrays)
+
+
+def _member(archive: Any, name: str) -> NDArray[Any]:
+    array = archive[name]  # bytes, if the member is no array
+    if not isinstance(array, np.ndarray):
+        raise FormatError(f"{name} is not an array")
+    return array
+
+
+def _write_safetensors(readout: Readout, path: Path) -> None:
+    path.write_bytes(save(_little(readout.arrays), {_HEADER: readout.header.dump()}))
+
+
+def _read_safetensors(path: Path) -> Readout:
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            expect(_HEADER in metadata, "metadata", sorted(metadata), "one with a header")
+            header = ReadoutHeader.parse(metadata[_HEADER])
+            expect_keys(dict.fromkeys(file.keys()), list(header.columns), "the file")
+            arrays = {name: file.get_tensor(name) for name in header.columns}
+    except SafetensorError as error:
+        raise FormatError(f"not a whole safetensors file ({error})") from error
+    return Readout(header=header, arrays=arrays)
+
+
+def _write_json(readout: Readout, path: Path) -> None:
+    with path.open("w", encoding="ascii", newline="\n") as file:
+        file.writelines(json_text(readout))
+
+
+def _write_csv(readout: Readout, path: Path) -> None:
+    with path.open("w", encoding="ascii", newline="\n") as file:
+        file.writelines(csv_text(readout))
+
+
+_WRITERS: dict[str, Callable[[Readout, Path], None]] = {
+    "npz": _write_npz,
+    "safetensors": _write_safetensors,
+    "json": _write_json,
+    "csv": _write_csv,
+}
+_READERS: dict[str, Callable[[Path], Readout]] = {
+    "npz": _read_npz,
+    "safetensors": _read_safetensors,
+    "json": read_json,
+    "csv": read_csv,
+}
+FORMATS = tuple(_WRITERS)
+"""The names of the formats, which are their suffixes."""

@@ -1,0 +1,147 @@
+"""From a trace to its readout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autogaze_cli.errors import ConfigError
+from autogaze_cli.readout.coords import video_readout_tokens_to_coords
+from autogaze_cli.readout.document import EMITS, Readout, ReadoutHeader
+from autogaze_cli.readout.gazing import gazing_info
+from autogaze_cli.readout.grids import SparseReadoutGrid, SparseVideoPatchGeometry
+from autogaze_cli.readout.rects import trace_to_frame_readout_rects
+from autogaze_cli.readout.settings import (
+    READOUT_DEFAULTS,
+    VIDEO_DEFAULTS,
+    SparseReadoutOptions,
+    SparseVideoReadoutOptions,
+)
+from autogaze_cli.readout.tokens import frame_rects_to_tokens
+from autogaze_cli.readout.video import frame_readout_tokens_to_video_tokens
+from autogaze_cli.trace import Trace
+from autogaze_cli.version import __version__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadoutSettings:
+    """What is read out, and for which consumer.
+
+    Attributes:
+        patch_h: Height of the consumer's patches, in pixels.
+        patch_w: Width of the consumer's patches, in pixels.
+        clip_height: Height of the consumer's clip, in pixels; None = that of the trace's frames.
+        clip_width: Width of the consumer's clip, in pixels; None = that of the trace's frames.
+        image_grid: Tokens of a frame; None = the patches of a frame.
+        readout_options: From points to tokens of a frame.
+        video_options: From those to tokens of the clip; its tubelet size is the consumer's.
+        emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``.
+
+    Raises:
+        ConfigError: Nothing, or something unknown, is to be emitted.
+    """
+
+    patch_h: int = 16
+    patch_w: int = 16
+    clip_height: int | None = None
+    clip_width: int | None = None
+    image_grid: SparseReadoutGrid | None = None
+    readout_options: SparseReadoutOptions = READOUT_DEFAULTS
+    video_options: SparseVideoReadoutOptions = VIDEO_DEFAULTS
+    emit: tuple[str, ...] = ("rects", "tokens", "coords")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be emitted."""
+        unknown = [name for name in self.emit if name not in EMITS]
+        if unknown or not self.emit:
+            what = repr(unknown[0]) if unknown else "nothing"
+            raise ConfigError(f"emit must be some of {', '.join(EMITS)}, not {what}")
+
+
+def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
+    """Read a trace out.
+
+    ``gazing-info`` is the gaze as it was generated: no option applies to it.
+
+    Raises:
+        ConfigError: The clip cannot be cut into patches, the image grid is empty, or the trace has
+            no ids and ``gazing-info`` is asked for.
+    """
+    geometry = _geometry(trace, settings)
+    video_grid = geometry.readout_grid()
+    image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
+    image_grid.require_tokens("image readout grid")
+    emit = tuple(name for name in EMITS if name in settings.emit)
+    options, video_options = settings.readout_options, settings.video_options
+    arrays: dict[str, NDArray[Any]] = {
+        "frame_index": trace.index,
+        "frame_time_s": np.array([float(time) for time in trace.times], np.float64),
+    }
+    rects = trace_to_frame_readout_rects(trace, options)
+    if "rects" in emit:
+        arrays |= {"rects": rects.values, "rect_offsets": rects.offsets}
+    projected = None
+    if "tokens" in emit or "coords" in emit:
+        tokens = frame_rects_to_tokens(rects, image_grid, options)
+        grids = (image_grid, video_grid)
+        unfilled = video_options.with_min_tokens(0)
+        video_tokens = frame_readout_tokens_to_video_tokens(tokens, *grids, unfilled)
+        projected = len(video_tokens)
+        if projected < video_options.min_tokens:
+            video_tokens = frame_readout_tokens_to_video_tokens(tokens, *grids, video_options)
+        if "tokens" in emit:
+            arrays |= {"image_tokens": tokens.values, "image_token_offsets": tokens.offsets}
+            arrays["video_tokens"] = video_tokens
+        if "coords" in emit:
+            arrays["coords"] = video_readout_tokens_to_coords(video_tokens, video_grid)
+    if "gazing-info" in emit:
+        arrays |= gazing_info(trace)
+    header = ReadoutHeader(
+        source=trace.header,
+        geometry=geometry,
+        image_grid=image_grid,
+        video_grid=video_grid,
+        readout_options=options,
+        video_options=video_options,
+        emit=emit,
+        projected_tokens=projected,
+        tool_version=__version__,
+    )
+    return Readout(header=header, arrays=arrays)
+
+
+def first_frames(trace: Trace, frames: int) -> Trace:
+    """The first frames of a trace.
+
+    Raises:
+        ConfigError: It has fewer.
+    """
+    if frames > len(trace):
+        raise ConfigError(f"{trace.header.source}: {frames} frames of a trace of {len(trace)}")
+    end = int(trace.offsets[frames])
+    return replace(
+        trace,
+        index=trace.index[:frames],
+        times=trace.times[:frames],
+        stop_probability=trace.stop_probability[:frames],
+        num_gazing=trace.num_gazing[:frames],
+        offsets=trace.offsets[: frames + 1],
+        fixations=trace.fixations.select(slice(end)),
+    )
+
+
+def _geometry(trace: Trace, settings: ReadoutSettings) -> SparseVideoPatchGeometry:
+    height = settings.clip_height or trace.header.height
+    width = settings.clip_width or trace.header.width
+    if not (height and width):
+        raise ConfigError(
+            f"{trace.header.source}: the trace does not say how large its frames are",
+            hint="give --clip-height and --clip-width, the size of the consumer's clip",
+        )
+    tubelet = settings.video_options.tubelet_size
+    return SparseVideoPatchGeometry(
+        len(trace), height, width, tubelet, settings.patch_h, settings.patch_w
+    )

@@ -1,0 +1,240 @@
+"""A batch of clips with what was gazed at in them, in whichever form there is.
+
+Source: readout spec 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from autogaze_cli.errors import ConfigError
+from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.readout.coords import Coords, batched_video_readout_tokens_to_coords
+from autogaze_cli.readout.decode import HasLayout, batch_size
+from autogaze_cli.readout.grids import SparseReadoutGrid, SparseVideoReadoutGrid
+from autogaze_cli.readout.masks import Device, frame_fixation_masks_tensor
+from autogaze_cli.readout.points import TraceLike
+from autogaze_cli.readout.pyramid import (
+    MASK_DEFAULTS,
+    ImagePyramidLevel,
+    ImagePyramidMaskOptions,
+    ImagePyramidTokens,
+    tokenize_masked_image_pyramid,
+)
+from autogaze_cli.readout.rects import (
+    Rects,
+    generated_frame_readout_rects,
+    trace_frame_readout_rects,
+)
+from autogaze_cli.readout.settings import (
+    READOUT_DEFAULTS,
+    VIDEO_DEFAULTS,
+    SparseReadoutOptions,
+    SparseVideoReadoutOptions,
+    SparseVideoReadoutProjection,
+)
+from autogaze_cli.readout.tensors import video_readout_coords_to_tensor
+from autogaze_cli.readout.tokens import (
+    Tokens,
+    generated_frame_readout_tokens,
+    trace_frame_readout_tokens,
+)
+from autogaze_cli.readout.video import (
+    generated_to_video_readout_tokens,
+    trace_to_video_readout_tokens,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SparseReadoutPacket:
+    """A batch of ``b`` clips and their gaze: traces if there are any, else points, else ids.
+
+    Attributes:
+        clip: ``float32 [b, t, c, h, w]``.
+        config: How ids are decoded; needed for ``generated`` only.
+        traces: A trace a row; may be none.
+        readout_points: For each row the points of each frame, or None.
+        generated: What the model returned, or None; see ``autogaze_cli.readout.decode``.
+        mode: Inference mode. In tiled modes ids are local to a tile, so give traces or points.
+        top_k: Lower bound of the token budget.
+    """
+
+    clip: Tensor
+    config: HasLayout | None = None
+    traces: Sequence[TraceLike] = ()
+    readout_points: Sequence[Sequence[Fixations]] | None = None
+    generated: Any = None
+    mode: str = "resize"
+    top_k: int = 1
+
+    def frame_tensor(self, frame: int) -> Tensor:
+        """One frame of each clip, ``[b, c, h, w]``.
+
+        Raises:
+            ConfigError: There is no such frame.
+        """
+        length = self.clip.shape[1]
+        if not 0 <= frame < length:
+            raise ConfigError(f"frame {frame} is outside clip length {length}")
+        return self.clip[:, frame]
+
+    def frame_mask(self, frame: int, device: Device = "cpu") -> Tensor:
+        """What was gazed at in one frame, ``float32 [traces, 1, h, w]``, 0 or 1.
+
+        Raises:
+            ConfigError: There are no traces.
+        """
+        if not len(self.traces):
+            raise ConfigError("a frame mask needs traces: emit_traces was off")
+        height, width = self.clip.shape[-2:]
+        return frame_fixation_masks_tensor(self.traces, frame, height, width, device)
+
+    def frame_pyramid_tokens(
+        self,
+        frame: int,
+        levels: Sequence[ImagePyramidLevel],
+        options: ImagePyramidMaskOptions = MASK_DEFAULTS,
+        device: Device = "cpu",
+    ) -> ImagePyramidTokens:
+        """One frame of each clip as pyramid tokens.
+
+        Raises:
+            ConfigError: See ``frame_tensor``, ``frame_mask``, ``tokenize_masked_image_pyramid``.
+        """
+        image = self.frame_tensor(frame).to(device)
+        return tokenize_masked_image_pyramid(image, self.frame_mask(frame, device), levels, options)
+
+    def frame_readout_tokens(
+        self,
+        frame: int,
+        grid: SparseReadoutGrid,
+        options: SparseReadoutOptions = READOUT_DEFAULTS,
+    ) -> list[Tokens]:
+        """The tokens of one frame, a list a row.
+
+        Raises:
+            ConfigError: There is no gaze, the grid is empty, or generated ids lack the frame.
+        """
+        return self._rows(
+            lambda trace: trace_frame_readout_tokens(trace, frame, grid, options),
+            lambda config, row: generated_frame_readout_tokens(
+                self.generated, config, row, frame, grid, options
+            ),
+        )
+
+    def frame_readout_rects(
+        self, frame: int, options: SparseReadoutOptions = READOUT_DEFAULTS
+    ) -> list[Rects]:
+        """The rectangles of one frame, a list a row.
+
+        Raises:
+            ConfigError: There is no gaze, or generated ids lack the frame.
+        """
+        return self._rows(
+            lambda trace: trace_frame_readout_rects(trace, frame, options),
+            lambda config, row: generated_frame_readout_rects(
+                self.generated, config, row, frame, options
+            ),
+        )
+
+    def video_readout_tokens(
+        self,
+        image_grid: SparseReadoutGrid,
+        video_grid: SparseVideoReadoutGrid,
+        readout_options: SparseReadoutOptions = READOUT_DEFAULTS,
+        video_options: SparseVideoReadoutOptions = VIDEO_DEFAULTS,
+    ) -> list[Tokens]:
+        """The tokens of each clip, a list a row.
+
+        Raises:
+            ConfigError: There is no gaze, a grid is empty, or the tubelet size is 0.
+        """
+        how = (image_grid, video_grid, readout_options, video_options)
+        return self._rows(
+            lambda trace: trace_to_video_readout_tokens(trace, *how),
+            lambda config, row: generated_to_video_readout_tokens(
+                self.generated, config, row, *how
+            ),
+        )
+
+    def video_readout_coords(
+        self,
+        image_grid: SparseReadoutGrid,
+        video_grid: SparseVideoReadoutGrid,
+        readout_options: SparseReadoutOptions = READOUT_DEFAULTS,
+        video_options: SparseVideoReadoutOptions = VIDEO_DEFAULTS,
+    ) -> Coords:
+        """The coordinates of all clips, ``int64 [n, 4]``; the first column is the row.
+
+        Raises:
+            ConfigError: As ``video_readout_tokens``.
+        """
+        tokens = self.video_readout_tokens(image_grid, video_grid, readout_options, video_options)
+        return batched_video_readout_tokens_to_coords(tokens, video_grid)
+
+    def video_readout_coord_tensor(
+        self,
+        image_grid: SparseReadoutGrid,
+        video_grid: SparseVideoReadoutGrid,
+        readout_options: SparseReadoutOptions = READOUT_DEFAULTS,
+        video_options: SparseVideoReadoutOptions = VIDEO_DEFAULTS,
+        device: Device = "cpu",
+    ) -> Tensor:
+        """``video_readout_coords`` as a tensor."""
+        coords = self.video_readout_coords(image_grid, video_grid, readout_options, video_options)
+        return video_readout_coords_to_tensor(coords, device)
+
+    def video_readout_tokens_with_projection(
+        self, projection: SparseVideoReadoutProjection
+    ) -> list[Tokens]:
+        """``video_readout_tokens`` with the projection's grids and options."""
+        return self.video_readout_tokens(*_parts(projection))
+
+    def video_readout_coords_with_projection(
+        self, projection: SparseVideoReadoutProjection
+    ) -> Coords:
+        """``video_readout_coords`` with the projection's grids and options."""
+        return self.video_readout_coords(*_parts(projection))
+
+    def video_readout_coord_tensor_with_projection(
+        self, projection: SparseVideoReadoutProjection, device: Device = "cpu"
+    ) -> Tensor:
+        """``video_readout_coord_tensor`` with the projection's grids and options."""
+        return self.video_readout_coord_tensor(*_parts(projection), device=device)
+
+    def _rows(
+        self,
+        of_trace: Callable[[TraceLike], T],
+        of_generated: Callable[[HasLayout, int], T],
+    ) -> list[T]:
+        """The answer for each row, from the first form of gaze that there is."""
+        if len(self.traces):
+            return [of_trace(trace) for trace in self.traces]
+        if self.readout_points is not None:
+            return [of_trace(points) for points in self.readout_points]
+        if self.generated is None or self.config is None:
+            raise ConfigError(
+                "there is nothing to read out: emit_traces, emit_readout_points and "
+                "emit_generated were all off",
+                hint="turn one of them on (generated ids need the model's config too)",
+            )
+        return [of_generated(self.config, row) for row in range(batch_size(self.generated))]
+
+
+def _parts(
+    projection: SparseVideoReadoutProjection,
+) -> tuple[
+    SparseReadoutGrid, SparseVideoReadoutGrid, SparseReadoutOptions, SparseVideoReadoutOptions
+]:
+    return (
+        projection.image_grid,
+        projection.video_grid,
+        projection.readout_options,
+        projection.video_options,
+    )

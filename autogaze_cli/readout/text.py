@@ -1,0 +1,248 @@
+"""The text forms of a readout: JSON, an array a key, and CSV, a thing a row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autogaze_cli.errors import FormatError
+from autogaze_cli.readout.document import Readout, ReadoutHeader
+from autogaze_cli.readout.ragged import offsets_of
+from autogaze_cli.trace.header import expect, expect_keys, parse_json
+from autogaze_cli.trace.text import decimals
+
+_HEADER_KEYS = ["format", "version", *(field.name for field in fields(ReadoutHeader))]
+_NO_ROWS = {"rects": (0, 4), "coords": (0, 4)}
+
+# The cells that a row of each kind fills, in the order of the columns.
+_KINDS = {
+    "frame": ["frame", "index", "time_s"],
+    "rect": ["frame", "x0", "y0", "x1", "y1"],
+    "image_token": ["frame", "token"],
+    "video_token": ["token", "batch", "temporal", "row", "col"],
+    "gaze": ["frame", "token", "batch", "padded"],
+}
+_CSV_COLUMNS = ["kind", "frame", "index", "time_s", "x0", "y0", "x1", "y1", "token", "batch"]
+_CSV_COLUMNS += ["temporal", "row", "col", "padded"]
+
+Table = dict[str, list[str]]
+"""The cells of the rows of one kind, by column."""
+
+
+def json_text(readout: Readout) -> Iterator[str]:
+    """The JSON form: the header's keys, then each array on a line, or on a line for each row."""
+    yield json.dumps(readout.header.to_mapping(), indent=1, allow_nan=False).removesuffix("\n}")
+    for name, array in readout.arrays.items():
+        if array.ndim == 1:
+            yield f',\n "{name}": [{", ".join(_words(array))}]'
+            continue
+        width = array.shape[1]
+        words = _words(array.reshape(-1))
+        rows = (f"[{', '.join(words[i * width : (i + 1) * width])}]" for i in range(len(array)))
+        yield f',\n "{name}": [' + ",".join(f"\n  {row}" for row in rows) + "]"
+    yield "\n}\n"
+
+
+def read_json(path: Path) -> Readout:
+    """A readout from its JSON form.
+
+    Raises:
+        FormatError: The file is damaged, or not such a readout.
+    """
+    document = parse_json(path.read_text("utf-8"), "the file")
+    expect(isinstance(document, dict), "the file", document, "an object")
+    names = [name for name in document if name not in _HEADER_KEYS]
+    header = ReadoutHeader.from_mapping({k: v for k, v in document.items() if k in _HEADER_KEYS})
+    expect_keys(dict.fromkeys(names), list(header.columns), "the file")
+    arrays = {name: _array(document[name], t, name) for name, t in header.columns.items()}
+    return Readout(header=header, arrays=arrays)
+
+
+def csv_text(readout: Readout) -> Iterator[str]:
+    """The CSV form: header, names, the rows kind by kind, and the shapes of the arrays."""
+    yield f"# {readout.header.dump()}\n{','.join(_CSV_COLUMNS)}\n"
+    for kind, table in _tables(readout.arrays).items():
+        rows = len(next(iter(table.values())))
+        blank = [""] * rows
+        columns = [[kind] * rows, *(table.get(name, blank) for name in _CSV_COLUMNS[1:])]
+        yield from (",".join(row) + "\n" for row in zip(*columns, strict=True))
+    yield f"# {json.dumps({name: array.shape for name, array in readout.arrays.items()})}\n"
+
+
+def _tables(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Table]:
+    """The rows of each kind that there are."""
+    frames = np.arange(len(arrays["frame_index"]))
+    tables = {
+        "frame": {
+            "frame": _words(frames),
+            "index": _words(arrays["frame_index"]),
+            "time_s": _words(arrays["frame_time_s"]),
+        }
+    }
+    if "rects" in arrays:
+        sides = dict(zip(("x0", "y0", "x1", "y1"), map(_words, arrays["rects"].T), strict=True))
+        frame = np.repeat(frames, np.diff(arrays["rect_offsets"]))
+        tables["rect"] = {"frame": _words(frame), **sides}
+    if "image_tokens" in arrays:
+        frame = np.repeat(frames, np.diff(arrays["image_token_offsets"]))
+        tables["image_token"] = {"frame": _words(frame), "token": _words(arrays["image_tokens"])}
+        tables["video_token"] = {"token": _words(arrays["video_tokens"])}
+    if "coords" in arrays:
+        names = ("batch", "temporal", "row", "col")
+        columns = dict(zip(names, map(_words, arrays["coords"].T), strict=True))
+        tables["video_token"] = tables.get("video_token", {}) | columns
+    if "gazing_pos" in arrays:
+        rows, slots = arrays["gazing_pos"].shape
+        frame = np.repeat(frames, arrays["num_gazing_each_frame"])
+        tables["gaze"] = {
+            "frame": _words(np.tile(frame, rows)),
+            "token": _words(arrays["gazing_pos"].reshape(-1)),
+            "batch": _words(np.repeat(np.arange(rows), slots)),
+            "padded": _words(arrays["if_padded_gazing"].reshape(-1)),
+        }
+    return tables
+
+
+def read_csv(path: Path) -> Readout:
+    """A readout from its CSV form.
+
+    Raises:
+        FormatError: The file is damaged, or not such a readout.
+    """
+    with path.open(encoding="utf-8") as file:
+        header = ReadoutHeader.parse(file.readline().removeprefix("#"))
+        names = file.readline().rstrip("\n")
+        expect(names == ",".join(_CSV_COLUMNS), "the second line", names, ",".join(_CSV_COLUMNS))
+        tables: dict[str, Table] = {
+            kind: {name: [] for name in cells} for kind, cells in _KINDS.items()
+        }
+        end: list[str] = []
+        for number, line in enumerate(file, start=3):
+            if end or line.startswith("#"):
+                end.append(line)
+            else:
+                _add_row(tables, line.rstrip("\n").split(","), number)
+    if len(end) != 1:
+        raise FormatError(
+            "the last line does not state the shapes", hint="the file may be cut short"
+        )
+    shapes = parse_json(end[0].removeprefix("#"), "the last line")
+    arrays = _from_tables(header, tables)
+    found = {name: list(array.shape) for name, array in arrays.items()}
+    expect(found == shapes, "shapes of the arrays", found, f"{shapes}, as the end states")
+    return Readout(header=header, arrays=arrays)
+
+
+def _add_row(tables: dict[str, Table], row: list[str], number: int) -> None:
+    right = len(row) == len(_CSV_COLUMNS) and row[0] in tables
+    expect(right, f"line {number}", row, f"{len(_CSV_COLUMNS)} cells, the first a kind")
+    table = tables[row[0]]
+    for name, cell in zip(_CSV_COLUMNS[1:], row[1:], strict=True):
+        if name in table:
+            table[name].append(cell)
+        else:
+            expect(not cell, f"line {number}: {name}", cell, f"empty, as in every {row[0]}")
+
+
+def _from_tables(header: ReadoutHeader, tables: dict[str, Table]) -> dict[str, NDArray[Any]]:
+    """The arrays that the header announces; cells of others must be empty."""
+    frames = len(tables["frame"]["frame"])
+    there = {"frame"}
+    arrays: dict[str, NDArray[Any]] = {
+        "frame_index": _column(tables, "frame", "index", np.int64),
+        "frame_time_s": _column(tables, "frame", "time_s", np.float64),
+    }
+    if "rects" in header.emit:
+        there.add("rect")
+        sides = [_column(tables, "rect", name, np.float32) for name in ("x0", "y0", "x1", "y1")]
+        arrays |= {"rects": np.stack(sides, axis=1), "rect_offsets": _offsets(tables, "rect")}
+    if "tokens" in header.emit:
+        there |= {"image_token", "video_token"}
+        arrays |= {
+            "image_tokens": _column(tables, "image_token", "token", np.int64),
+            "image_token_offsets": _offsets(tables, "image_token"),
+            "video_tokens": _column(tables, "video_token", "token", np.int64),
+        }
+    if "coords" in header.emit:
+        there.add("video_token")
+        names = ("batch", "temporal", "row", "col")
+        columns = [_column(tables, "video_token", name, np.int64) for name in names]
+        arrays["coords"] = np.stack(columns, axis=1)
+    if "gazing-info" in header.emit:
+        there.add("gaze")
+        rows = header.source.tile_count
+        position = _column(tables, "gaze", "token", np.int64)
+        padded = _column(tables, "gaze", "padded", np.bool_)
+        expect(
+            len(position) % rows == 0, "rows of gaze", len(position), f"the same for {rows} tiles"
+        )
+        tables["gaze"]["frame"] = tables["gaze"]["frame"][: len(position) // rows]
+        arrays |= {
+            "gazing_pos": position.reshape(rows, -1),
+            "if_padded_gazing": padded.reshape(rows, -1),
+            "num_gazing_each_frame": np.diff(_offsets(tables, "gaze")),
+        }
+    for kind in sorted(tables.keys() - there):
+        rows = len(tables[kind][_KINDS[kind][0]])
+        expect(rows == 0, f"rows of {kind}", rows, f"0, as emit is {header.emit}")
+    expect(frames == header.geometry.frames, "rows of frame", frames, "those of geometry")
+    return arrays
+
+
+def _column(
+    tables: dict[str, Table], kind: str, name: str, dtype: type[np.generic]
+) -> NDArray[Any]:
+    cells = tables[kind][name]
+    parse: Any = {np.bool_: {"true": True, "false": False}.__getitem__, np.int64: int}.get(
+        dtype, float
+    )
+    try:
+        with np.errstate(over="ignore"):  # becomes infinite, which is out of every range
+            return np.array([parse(cell) for cell in cells], dtype)
+    except (KeyError, ValueError, OverflowError) as error:
+        raise FormatError(f"{name} of a {kind} is not as it must be ({error})") from error
+
+
+def _offsets(tables: dict[str, Table], kind: str) -> NDArray[np.int64]:
+    """Where each frame's rows of a kind begin, given the frame of each row."""
+    frames = len(tables["frame"]["frame"])
+    frame = _column(tables, kind, "frame", np.int64)
+    ordered = bool((frame[1:] >= frame[:-1]).all()) and bool(
+        ((frame >= 0) & (frame < frames)).all()
+    )
+    expect(ordered, f"frame of each {kind}", frame.tolist(), f"ascending below {frames}")
+    return offsets_of(np.bincount(frame, minlength=frames))
+
+
+def _words(array: NDArray[Any]) -> list[str]:
+    """Each number as text that gives it back."""
+    if array.dtype == np.bool_:
+        return ["true" if value else "false" for value in array.tolist()]
+    return list(map(repr, array.tolist())) if array.dtype == np.float64 else decimals(array)
+
+
+def _array(value: Any, dtype: type[np.generic], name: str) -> NDArray[Any]:
+    """A list, or a list of lists, of JSON as an array."""
+    expect(isinstance(value, list), name, value, "a list")
+    if not value and name in _NO_ROWS:
+        return np.empty(_NO_ROWS[name], dtype)
+    nested = bool(value) and isinstance(value[0], list)
+    if nested:
+        expect(all(isinstance(row, list) for row in value), name, value, "a list of lists")
+        expect(len({len(row) for row in value}) == 1, name, value, "rows of one length")
+    types = set(map(type, chain.from_iterable(value) if nested else value))
+    kinds: dict[type[np.generic], set[type]] = {np.bool_: {bool}, np.int64: {int}}
+    right = types <= kinds.get(dtype, {int, float})
+    expect(right, name, value, f"a list of {np.dtype(dtype).name}")
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(value, dtype)
+    except OverflowError as error:
+        raise FormatError(f"{name} holds a number that does not fit {dtype.__name__}") from error
