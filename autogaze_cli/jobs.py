@@ -15,8 +15,9 @@ from autogaze_cli.inputs import Input, open_inputs, refuse_collisions
 from autogaze_cli.media.video import Sampling, probe
 from autogaze_cli.model.autogaze import choose_device
 from autogaze_cli.progress import Advance
-from autogaze_cli.render import Drawing, Job, OnFrame, Result, output_files, sampling_of
+from autogaze_cli.render import Drawing, Job, OnFrame, sampling_of
 from autogaze_cli.report import Report
+from autogaze_cli.result import Result, output_files
 from autogaze_cli.trace import Trace, read_trace
 
 logger = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ from autogaze_cli.visualize.settings import (
 
 if TYPE_CHECKING:
     from autogaze_cli.media.video import Sampling
-    from autogaze_cli.render import Result
     from autogaze_cli.report import Report
+    from autogaze_cli.result import Result
 
 Values = Mapping[str, Any]
 """A command's values by parameter name."""

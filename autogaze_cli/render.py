@@ -19,6 +19,7 @@ from autogaze_cli.media.video import Frame, Sampling, VideoInfo, probe, read_fra
 from autogaze_cli.media.writers import Format, FrameWriter, Palette, open_writer
 from autogaze_cli.metrics import dump_document, metrics_document, write_document
 from autogaze_cli.outputs import Outputs
+from autogaze_cli.result import Result, output_files
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader, open_trace_writer
 from autogaze_cli.version import __version__
 from autogaze_cli.visualize.compositor import Compositor, FrameView
@@ -30,19 +31,6 @@ OnFrame = Callable[[int, int | None, str], None]
 
 MAX_GIF_WIDTH = 640
 """Pixels of width a GIF has at most, unless a size is asked for."""
-
-NAMES = {
-    "trace": {"trace": "{stem}.trace.{format}"},
-    "mask": {"mask": "{stem}.mask.{format}", "metrics": "{stem}.mask.json"},
-    "interframe": {"output": "{stem}.interframe.{format}", "metrics": "{stem}.interframe.json"},
-    "render-assets": {
-        "input": "autogaze_{stem}_input.{format}",
-        "mask": "autogaze_{stem}_mask.{format}",
-        "output": "autogaze_{stem}_output.{format}",
-        "metrics": "autogaze_{stem}_metrics.json",
-    },
-}
-"""What each command writes: a file name for each role."""
 
 _PIXELS: dict[str, Callable[[FrameView], NDArray[np.uint8]]] = {
     "input": lambda view: view.frame,
@@ -91,37 +79,6 @@ class Drawing:
         if self.format == "gif" and wanted is None and self.height is None:
             wanted = min(width, MAX_GIF_WIDTH)
         return Sampling(width=wanted, height=self.height).size(width, height)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What was made of one video.
-
-    Attributes:
-        files: The files by role, in their final places.
-        document: The metrics document; of a trace, a summary of it.
-        differences: What a check found to differ, a line each.
-    """
-
-    files: Mapping[str, Path]
-    document: Mapping[str, Any]
-    differences: tuple[str, ...] = ()
-
-
-def output_files(command: str, base: Path, format: str) -> dict[str, Path]:
-    """The files that a command writes, by role.
-
-    Args:
-        command: Its name.
-        base: Folder and stem, such as ``out/clip``.
-        format: The suffix of what it draws or traces.
-    """
-    files = {
-        role: base.with_name(name.format(stem=base.name, format=format))
-        for role, name in NAMES[command].items()
-    }
-    # PNG images are many: they get a folder.
-    return {role: p.with_suffix("") if p.suffix == ".png" else p for role, p in files.items()}
 
 
 def trace_video(

@@ -11,7 +11,8 @@ from autogaze_cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from autogaze_cli.render import Job, OnFrame, Result
+    from autogaze_cli.render import Job, OnFrame
+    from autogaze_cli.result import Result
 
 
 @click.command(
