@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from autogaze_cli import options
@@ -27,7 +28,12 @@ Work = Callable[[Job, Path, OnFrame], Result]
 
 
 def run_jobs(
-    command: str, values: options.Values, work: Work, *, folders: bool = True
+    command: str,
+    values: options.Values,
+    work: Work,
+    *,
+    folders: bool = True,
+    inputs: Sequence[Input] | None = None,
 ) -> Report[Result]:
     """Do a command's work for each input, its gaze source opened once.
 
@@ -38,6 +44,7 @@ def run_jobs(
         values: Its values.
         work: What it does for one input.
         folders: Whether an input may be a folder.
+        inputs: The inputs, where they are open already; None = open those of ``values``.
 
     Returns:
         What became of each input.
@@ -49,7 +56,10 @@ def run_jobs(
     settings = options.gaze_settings(values)
     choose_device(settings.device)  # one that was asked for must be there, even if it is not needed
     sampling = options.sampling(values, sampling_of(trace.header) if trace else Sampling())
-    with open_inputs(options.input_names(values), folders=folders) as inputs:
+    with ExitStack() as stack:
+        if inputs is None:
+            names = options.input_names(values)
+            inputs = stack.enter_context(open_inputs(names, folders=folders))
         if trace and len(inputs) > 1:
             raise ConfigError(f"--trace is of one video, not of {len(inputs)}")
         refuse_collisions(inputs)

@@ -34,6 +34,10 @@ COMMANDS = {
         "autogaze_cli.commands.interframe:interframe",
         "Rebuild a video from its gazed cells and a few keyframes.",
     ),
+    "readout": (
+        "autogaze_cli.commands.readout:readout",
+        "Turn gaze into the rectangles, tokens and coordinates that a model consumes.",
+    ),
     "render-assets": (
         "autogaze_cli.commands.render_assets:render_assets",
         "Write the input, mask and output GIFs of a video, and their metrics.",

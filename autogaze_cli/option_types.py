@@ -120,6 +120,46 @@ class TaskLoss(Real):
         return "model" if word == "model" else super().convert(value, param, ctx)
 
 
+class Sides(click.ParamType[tuple[int, int]]):
+    """Height and width, ``14x14``; one number stands for both."""
+
+    name = "HxW"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Height and width, each at least 1."""
+        match = re.fullmatch(r"([0-9]+)(?:x([0-9]+))?", str(value))
+        sides = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not all(sides):
+            self.fail(
+                f"must be height x width such as 14x14, or one number, not {value!r}", param, ctx
+            )
+        return sides
+
+
+class Words(click.ParamType[tuple[str, ...]]):
+    """Some of a few words, separated by commas."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        """Refuse words that are not ``known``."""
+        self.name = ",".join(known)
+        self.known = known
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The words, in the case that they are given in."""
+        return self.name
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The words, in the order given."""
+        words = tuple(word.strip().lower() for word in str(value).split(","))
+        if unknown := [word for word in words if word not in self.known]:
+            self.fail(f"must be some of {self.name}, not {unknown[0]!r}", param, ctx)
+        return words
+
+
 class Word(click.ParamType[str]):
     """One of a few words, or another spelling of one."""
 

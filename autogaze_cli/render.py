@@ -119,6 +119,24 @@ def trace_video(
     return Result(files=files, document=document)
 
 
+def gaze_trace(job: Job, on_frame: OnFrame | None = None) -> Trace:
+    """The gaze of all frames, in memory.
+
+    Raises:
+        InputError: The video cannot be read, or has too few frames.
+    """
+    info = probe(job.video)
+    total = frame_count(job.sampling, info)
+    frames = []
+    for _, gaze in gazed_frames(job):
+        frames.append(gaze)
+        if on_frame:
+            points = len(gaze.fixations.active())
+            line = f"frame {len(frames):02}/{total or '?'}: points={points}"
+            on_frame(len(frames), total, line)
+    return Trace.from_frames(trace_header(job, info), frames)
+
+
 def render_mask(
     job: Job,
     base: Path,

@@ -41,7 +41,7 @@ def gazing_info(trace: Trace) -> dict[str, NDArray[np.int64 | np.bool_]]:
     header, points = trace.header, trace.fixations
     if header.scales is None or header.num_vision_tokens_each_frame is None:
         raise ConfigError(
-            f"{header.source}: gazing-info needs the trace of a model, not of {header.mask_source}",
+            f"gazing-info needs the trace of a model, not of {header.mask_source}",
             hint="emit rects, tokens or coords",
         )
     # The side of a patch changes what ids mean, and not how many there are: any will do.
@@ -54,7 +54,7 @@ def gazing_info(trace: Trace) -> dict[str, NDArray[np.int64 | np.bool_]]:
     if wrong.any():
         i = int(wrong.argmax())
         raise ConfigError(
-            f"{header.source}: frame {trace.index[frame[i]]} has token {points.token[i]} in slot "
+            f"frame {trace.index[frame[i]]} has token {points.token[i]} in slot "
             f"{points.slot[i]}, of {layout.num_tokens} tokens and "
             f"{trace.num_gazing[frame[i], points.tile[i]]} slots"
         )
@@ -65,7 +65,7 @@ def gazing_info(trace: Trace) -> dict[str, NDArray[np.int64 | np.bool_]]:
     gazing_pos[at] = layout.global_ids(points.token, frame)
     if_padded[at] = False
     if len(points) != (~if_padded).sum():
-        raise ConfigError(f"{header.source}: two fixations of a frame and tile share a slot")
+        raise ConfigError("two fixations of a frame and tile share a slot")
     return {
         "gazing_pos": gazing_pos,
         "if_padded_gazing": if_padded,

@@ -251,7 +251,7 @@ def _divide(what: str, size: int, by: str, part: int) -> int:
     count, rest = divmod(size, part)
     if rest:
         raise ConfigError(
-            f"{what} {size} is not divisible by {by} {part}: {rest} would be left over",
+            f"{what} ({size}) must be divisible by {by} ({part}), and {rest} would be left over",
             hint=f"{count * part} and {(count + 1) * part} are" if count else f"{part} is",
         )
     return count

@@ -120,7 +120,7 @@ def first_frames(trace: Trace, frames: int) -> Trace:
         ConfigError: It has fewer.
     """
     if frames > len(trace):
-        raise ConfigError(f"{trace.header.source}: {frames} frames of a trace of {len(trace)}")
+        raise ConfigError(f"{frames} frames are asked for, and the trace has {len(trace)}")
     end = int(trace.offsets[frames])
     return replace(
         trace,
@@ -138,7 +138,7 @@ def _geometry(trace: Trace, settings: ReadoutSettings) -> SparseVideoPatchGeomet
     width = settings.clip_width or trace.header.width
     if not (height and width):
         raise ConfigError(
-            f"{trace.header.source}: the trace does not say how large its frames are",
+            "the trace does not say how large its frames are",
             hint="give --clip-height and --clip-width, the size of the consumer's clip",
         )
     tubelet = settings.video_options.tubelet_size

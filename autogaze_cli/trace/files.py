@@ -89,6 +89,14 @@ def read_trace(path: str | os.PathLike[str], *, clip: int = 0) -> Trace:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def is_trace(path: str | os.PathLike[str]) -> bool:
+    """Whether a file starts as a trace does; no video starts so."""
+    try:
+        return bool(_detect(Path(path)))
+    except (FormatError, OSError):
+        return False
+
+
 def _detect(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(64)

@@ -1,0 +1,51 @@
+"""One trace to its readout file: what ``autogaze readout`` does for one input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autogaze_cli.errors import ConfigError
+from autogaze_cli.outputs import Outputs
+from autogaze_cli.readout.files import write_readout
+from autogaze_cli.readout.make import ReadoutSettings, readout_trace
+from autogaze_cli.result import Result, output_files
+from autogaze_cli.trace import Trace
+
+
+def readout_file(
+    trace: Trace,
+    name: str,
+    base: Path,
+    settings: ReadoutSettings,
+    *,
+    format: str = "npz",
+    overwrite: bool = False,
+) -> Result:
+    """Read a trace out into ``<base>.readout.<format>``.
+
+    Args:
+        trace: The trace.
+        name: How messages call it.
+        base: Folder and stem of the file.
+        settings: What is read out.
+        format: One of ``FORMATS``.
+        overwrite: Whether a file that exists is replaced.
+
+    Raises:
+        ConfigError: See ``readout_trace``. Nothing has been written then.
+        OutputError: The file cannot be written, or exists.
+    """
+    files = output_files("readout", base, format)
+    with Outputs(overwrite=overwrite) as outputs:
+        written = outputs.add(files["readout"])
+        try:
+            readout = readout_trace(trace, settings)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}", hint=error.hint) from error
+        write_readout(readout, written, format)
+    arrays = {name: list(array.shape) for name, array in readout.arrays.items()}
+    document = readout.header.to_mapping() | {
+        "shapes": arrays,
+        "output_files": {role: str(path) for role, path in files.items()},
+    }
+    return Result(files=files, document=document)
