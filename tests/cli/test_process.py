@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,15 @@ def test_a_reader_that_leaves_ends_it_quietly(clip: Path, tmp_path: Path) -> Non
     process.stdin.close()
 
 
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """Let child processes heed SIGINT, which a shell's background jobs are started to ignore."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize(
     ("number", "code", "says"),
     [
@@ -75,8 +85,8 @@ def test_a_signal_leaves_nothing_half_written(
 ) -> None:
     big = ("--inference-width", 3840, "--inference-height", 2160, "--frames", 24)
     process = start("mask", clip, "-q", *big, "-o", tmp_path / "out", folder=tmp_path)
-    until = time.monotonic() + 60
-    while not any(tmp_path.glob("out/.autogaze-*")) and time.monotonic() < until:
+    while not any(tmp_path.glob("out/.autogaze-*")):
+        assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
