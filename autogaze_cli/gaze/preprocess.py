@@ -138,11 +138,16 @@ def cut_tiles(
         raise ConfigError(f"tiles of {layout} cannot be cut from frames {tuple(frames.shape)}")
     side = layout.tile_size
     wanted = range(len(layout)) if tiles is None else tiles
+    if frames.is_cuda and layout.mode == "tiled":
+        # A GPU would wait for the host at every tile; it has room for the canvas.
+        canvas = _stretched(frames, layout, (0, 0), layout.canvas, mean, std)
+        cut = canvas.view(len(frames), 3, layout.rows, side, layout.cols, side)
+        return cut.permute(2, 4, 0, 1, 3, 5).flatten(0, 1)[list(wanted)]
     out = torch.zeros(len(wanted), len(frames), 3, side, side, device=frames.device)
     for tile, index in zip(out, wanted, strict=True):
         y, x = (int(edge) for edge in layout.origins[index])
         if layout.mode == "tiled":
-            tile.copy_(_stretched(frames, layout, y, x, mean, std))
+            tile.copy_(_stretched(frames, layout, (y, x), (side, side), mean, std))
         else:
             part = normalise(frames[:, y : y + side, x : x + side], mean, std)
             tile[..., : part.shape[-2], : part.shape[-1]] = part
@@ -150,18 +155,30 @@ def cut_tiles(
 
 
 def _stretched(
-    frames: Tensor, layout: TileLayout, y: int, x: int, mean: Sequence[float], std: Sequence[float]
+    frames: Tensor,
+    layout: TileLayout,
+    start: tuple[int, int],
+    size: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
 ) -> Tensor:
-    """The tile at (y, x) of the frames stretched to the canvas, bilinear, half-pixel centres.
+    """A part of the frames stretched to the canvas, bilinear, half-pixel centres.
 
-    Only the part that the tile shows is read, so memory does not grow with the canvas.
+    Only the pixels that the part shows are read, so memory does not grow with the canvas.
+
+    Args:
+        frames: RGB, uint8 ``[t, h, w, 3]``.
+        layout: Of the canvas.
+        start: Top and left of the part on the canvas.
+        size: Its height and width.
+        mean: As in ``normalise``.
+        std: As in ``normalise``.
+
+    Returns:
+        float32 ``[t, 3, height, width]``.
     """
-    (y_lo, y_hi, down), (x_lo, x_hi, right) = (
-        _taps(source, canvas, start, layout.tile_size)
-        for source, canvas, start in zip(
-            (layout.height, layout.width), layout.canvas, (y, x), strict=True
-        )
-    )
+    source = layout.height, layout.width
+    (y_lo, y_hi, down), (x_lo, x_hi, right) = map(_taps, source, layout.canvas, start, size)
     top, left = int(y_lo[0]), int(x_lo[0])
     part = normalise(frames[:, top : int(y_hi[-1]) + 1, left : int(x_hi[-1]) + 1], mean, std)
     rows, cols = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import EllipsisType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.decode import Decoder, RowState
 from autogaze_cli.model.network import AutoGazeNetwork
 from autogaze_cli.model.score import GazeScores, score_gaze
+
+if TYPE_CHECKING:
+    from autogaze_cli.model.cuda import CudaDecoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,6 +101,7 @@ class AutoGaze:
         self.network, self.config, self.preprocessing = network, config, preprocessing
         self.name, self.sha256 = name, sha256
         self._decoder = Decoder(network.gazing_model.gaze_decoder, config)
+        self._gpu: CudaDecoder | None = None
 
     @property
     def device(self) -> torch.device:
@@ -212,11 +216,14 @@ class AutoGaze:
     ) -> list[FrameGaze]:
         """Every frame's gaze."""
         tokens = budget.each_frame(video.shape[1] // self.config.temporal_patch_size)
+        video = square(video.to(self.device), self.config.input_img_size).to(self.dtype)
+        if state is None and coverage is None and (gpu := self._gpu_decoder(len(video), tokens)):
+            embedded, _ = self.network.gazing_model.embed_video(video, None)
+            return gpu.clip(embedded, tokens, budget.task_loss_requirement)
         if state is None:
             state = GazeState(self._decoder.new_rows(len(video), self._slots(budget, tokens)))
         if len(state.rows) != len(video):
             raise ConfigError(f"the state has {len(state.rows)} streams, the video {len(video)}")
-        video = square(video.to(self.device), self.config.input_img_size).to(self.dtype)
         embedded, state.conv = self.network.gazing_model.embed_video(video, state.conv)
         return [
             self._decoder.frame(
@@ -229,6 +236,21 @@ class AutoGaze:
             )
             for t, n in enumerate(tokens)
         ]
+
+    def _gpu_decoder(self, rows: int, tokens: tuple[int, ...]) -> CudaDecoder | None:
+        """The decoder of captured graphs, where there is a GPU and it serves this model."""
+        c = self.config
+        if self.device.type != "cuda" or c.num_key_value_heads != c.num_attention_heads:
+            return None
+        try:
+            from autogaze_cli.model.cuda import CudaDecoder
+        except ImportError:  # PyTorch came without Triton
+            return None
+        size = (rows, len(tokens), max(tokens))
+        if self._gpu is None or not self._gpu.fits(*size):
+            self._gpu = None  # give its memory back first
+            self._gpu = CudaDecoder(self._decoder, *size)
+        return self._gpu
 
     def _slots(self, budget: Budget, tokens: tuple[int, ...]) -> int:
         """Cache slots to start with: all a clip can need, or little when it is likely to stop."""

@@ -82,11 +82,11 @@ class _Layer:
         pairs = torch.arange(config.head_dim).view(2, -1).t().flatten()
         order = torch.cat([pairs + h * config.head_dim for h in range(config.num_attention_heads)])
         kv = order[: config.num_key_value_heads * config.head_dim]
-        self.queries = _Linear(_part(attn.q_proj, order), norm=norm1)
-        self.keys_values = _Linear(_part(attn.k_proj, kv), _part(attn.v_proj), norm=norm1)
-        self.out = _Linear(_part(attn.o_proj))
-        self.gate_up = _Linear(_part(mlp.gate_proj), _part(mlp.up_proj), norm=norm2)
-        self.down = _Linear(_part(mlp.down_proj))
+        self.queries = Linear(_part(attn.q_proj, order), norm=norm1)
+        self.keys_values = Linear(_part(attn.k_proj, kv), _part(attn.v_proj), norm=norm1)
+        self.out = Linear(_part(attn.o_proj))
+        self.gate_up = Linear(_part(mlp.gate_proj), _part(mlp.up_proj), norm=norm2)
+        self.down = Linear(_part(mlp.down_proj))
 
 
 def _part(linear: nn.Linear, order: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -97,7 +97,7 @@ def _part(linear: nn.Linear, order: Tensor | None = None) -> tuple[Tensor, Tenso
     return linear.weight[order], None if bias is None else bias[order]
 
 
-class _Linear:
+class Linear:
     """Linear layers that share an input, as one matrix product; ``norm`` scales that input."""
 
     def __init__(self, *parts: tuple[Tensor, Tensor | None], norm: Tensor | None = None) -> None:
@@ -125,7 +125,7 @@ class Decoder:
         self.config = config
         self.layers = [_Layer(layer, config) for layer in module.model.layers]  # type: ignore[arg-type]
         self.embed = module.model.embed_tokens.weight
-        self.head = _Linear(
+        self.head = Linear(
             _part(module.lm_head),
             _part(module.task_loss_prediction_head),
             norm=module.model.norm.weight,
