@@ -1,10 +1,9 @@
-"""Decoded frames of a file, an image pattern or an animated WebP, through one interface."""
+"""Decoded frames of whatever FFmpeg opens, or of an animated WebP, through one interface."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
@@ -31,7 +30,6 @@ logger = logging.getLogger(__name__)
 MAX_BAD_PACKETS = 8
 """Corrupt packets in a row after which the rest of a file is given up."""
 
-_PATTERN = re.compile(r"%0?(\d*)d")
 _MICROSECOND = Fraction(1, 1_000_000)
 _MILLISECOND = Fraction(1, 1000)
 
@@ -75,56 +73,6 @@ class Source(AbstractContextManager["Source"], ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def open_source(path: Path, *, threads: int | None = None) -> Source:
-    """Open a video, an image, or an image pattern such as ``frame_%04d.png``.
-
-    Args:
-        path: The file, or the pattern.
-        threads: Decoder threads; None = FFmpeg's own choice.
-
-    Raises:
-        InputError: When there is nothing to read at ``path``.
-    """
-    numbers = _pattern_numbers(path)
-    if numbers:
-        options = {"start_number": str(numbers[0])}
-        return ContainerSource(path, options, threads=threads, count=len(numbers))
-    if not path.exists():
-        raise InputError(f"{path}: no such file", hint="check the spelling")
-    if path.is_dir():
-        raise InputError(
-            f"{path}: is a folder, not a video",
-            hint=f"for numbered images give a pattern: {path / 'frame_%04d.png'}",
-        )
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if not head:
-        raise InputError(f"{path}: is empty", hint="copy or download it again")
-    # FFmpeg's WebP decoder reads only still pictures.
-    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
-        return WebPSource(path)
-    return ContainerSource(path, {}, threads=threads)
-
-
-def _pattern_numbers(path: Path) -> list[int]:
-    """The numbers, without a gap, of the files that an image pattern stands for."""
-    pattern = _PATTERN.search(path.name)
-    if path.exists() or not pattern or not path.parent.is_dir():
-        return []
-    before, after = path.name[: pattern.start()], path.name[pattern.end() :]
-    digits = rf"\d{{{pattern[1]},}}" if pattern[1] else r"\d+"
-    name = re.compile(re.escape(before) + f"({digits})" + re.escape(after))
-    found = {int(m[1]) for entry in path.parent.iterdir() if (m := name.fullmatch(entry.name))}
-    if not found:
-        raise InputError(f"{path}: no file matches this pattern")
-    first = min(found)
-    last = next(n for n in range(first, first + len(found) + 1) if n not in found)
-    return list(range(first, last))
 
 
 class ContainerSource(Source):
@@ -314,7 +262,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     hint = "is it a video?"
     with suppress(OSError), path.open("rb") as file:
         if file.read(12)[4:8] == b"ftyp":
-            hint = "an MP4 that was cut short has no index (moov); copy or record it again"
+            hint = "an MP4 whose recording broke off has no index (moov); record it again"
     return InputError(f"{path}: cannot be opened as a video ({reason})", hint=hint)
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.media.filters import FilterChain, Filters, pixels
-from autogaze_cli.media.sources import Source, open_source
+from autogaze_cli.media.opening import open_source
+from autogaze_cli.media.sources import Source
 
 # The signs of a display matrix (a, b, c, d), which sends (x, y) to (ax + cy, bx + dy) with y
 # downwards: the degrees it turns clockwise, and FFmpeg's filters that do it.

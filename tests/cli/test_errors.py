@@ -25,7 +25,7 @@ def bad(tmp_path: Path, clip: Path, sound: Path) -> Path:
     shutil.copy(sound, folder / "sound.wav")
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_text("not a video\n")
-    (folder / "cut.mp4").write_bytes(clip.read_bytes()[:600])
+    (folder / "cut.mp4").write_bytes(clip.read_bytes()[:-600])
     (folder / "folder").mkdir()
     (folder / "model").mkdir()
     return folder
@@ -37,7 +37,7 @@ CASES = [
     pytest.param(("text.mp4",), "cannot be opened as a video", id="unreadable"),
     pytest.param(("sound.wav",), "has only sound", id="audio only"),
     pytest.param(("empty.mp4",), "is empty", id="empty"),
-    pytest.param(("cut.mp4",), "cut", id="truncated"),
+    pytest.param(("cut.mp4",), "was cut short", id="truncated"),
     pytest.param(("good.mp4", "--frames", "99"), "24 frames were decoded, 99 were", id="too few"),
     pytest.param(("good.mp4", "--start", "60"), "no frame at or after 60 s", id="starts too late"),
     pytest.param(("good.mp4", "--model", "model"), "config.json", id="model without weights"),

@@ -338,9 +338,10 @@ def sound_only() -> bytes:
 
 
 def without_index() -> bytes:
-    # The clip has its index first; an encoder that was killed has written only what follows.
+    # The clip has its index first; an encoder that was killed has written only what follows, and
+    # no size.
     data = DOG.read_bytes()
-    return data[: data.index(b"moov") - 4] + data[data.index(b"mdat") - 4 :][:50_000]
+    return data[: data.index(b"moov") - 4] + bytes(4) + data[data.index(b"mdat") :][:50_000]
 
 
 @pytest.mark.parametrize(
