@@ -147,7 +147,7 @@ def _are_traces(inputs: Sequence[Input], named_as_traces: Sequence[str]) -> bool
 def _read_traces(
     values: options.Values, settings: ReadoutSettings, inputs: Sequence[Input]
 ) -> Report[Result]:
-    from autogaze_cli.readout.job import readout_file
+    from autogaze_cli.readout.job import about, readout_file
     from autogaze_cli.readout.make import first_frames
     from autogaze_cli.trace import read_trace
 
@@ -160,7 +160,8 @@ def _read_traces(
     def one(item: Input, advance: Advance) -> Result:
         trace = read_trace(item.path)
         if values["frames"] is not None:
-            trace = first_frames(trace, values["frames"])
+            with about(item.name):
+                trace = first_frames(trace, values["frames"])
         result = readout_file(
             trace,
             item.name,
@@ -181,13 +182,18 @@ def _read_videos(
     values: options.Values, settings: ReadoutSettings, inputs: Sequence[Input]
 ) -> Report[Result]:
     from autogaze_cli.jobs import run_jobs
-    from autogaze_cli.readout.job import readout_file
+    from autogaze_cli.media.video import probe
+    from autogaze_cli.readout.job import about, readout_file
     from autogaze_cli.render import gaze_trace
 
     def work(job: Job, base: Path, on_frame: OnFrame) -> Result:
+        name, info = str(job.name), probe(job.video)
+        width, height = job.sampling.size(info.width, info.height)
+        with about(name):  # before an hour of gazing, as far as it can be known
+            settings.geometry(job.sampling.frames or values["tubelet_size"], height, width)
         return readout_file(
             gaze_trace(job, on_frame),
-            str(job.name),
+            name,
             base,
             settings,
             format=values["format"],

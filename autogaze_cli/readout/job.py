@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from autogaze_cli.errors import ConfigError
@@ -10,6 +12,15 @@ from autogaze_cli.readout.files import write_readout
 from autogaze_cli.readout.make import ReadoutSettings, readout_trace
 from autogaze_cli.result import Result, output_files
 from autogaze_cli.trace import Trace
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Put the name of an input before what is wrong with it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}", hint=error.hint) from error
 
 
 def readout_file(
@@ -38,10 +49,8 @@ def readout_file(
     files = output_files("readout", base, format)
     with Outputs(overwrite=overwrite) as outputs:
         written = outputs.add(files["readout"])
-        try:
+        with about(name):
             readout = readout_trace(trace, settings)
-        except ConfigError as error:
-            raise ConfigError(f"{name}: {error}", hint=error.hint) from error
         write_readout(readout, written, format)
     arrays = {name: list(array.shape) for name, array in readout.arrays.items()}
     document = readout.header.to_mapping() | {

@@ -60,6 +60,30 @@ class ReadoutSettings:
             what = repr(unknown[0]) if unknown else "nothing"
             raise ConfigError(f"emit must be some of {', '.join(EMITS)}, not {what}")
 
+    def geometry(self, frames: int, height: int, width: int) -> SparseVideoPatchGeometry:
+        """How the consumer cuts a clip of so many frames.
+
+        Args:
+            frames: Of the clip.
+            height: Of the frames that were looked at, in pixels; 0 = unknown.
+            width: Likewise.
+
+        Raises:
+            ConfigError: No size is known, or the patches do not fit.
+        """
+        height, width = self.clip_height or height, self.clip_width or width
+        if not (height and width):
+            raise ConfigError(
+                "the trace does not say how large its frames are",
+                hint="give --clip-height and --clip-width, the size of the consumer's clip",
+            )
+        tubelet = self.video_options.tubelet_size
+        geometry = SparseVideoPatchGeometry(
+            frames, height, width, tubelet, self.patch_h, self.patch_w
+        )
+        geometry.readout_grid()
+        return geometry
+
 
 def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
     """Read a trace out.
@@ -70,7 +94,7 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         ConfigError: The clip cannot be cut into patches, the image grid is empty, or the trace has
             no ids and ``gazing-info`` is asked for.
     """
-    geometry = _geometry(trace, settings)
+    geometry = settings.geometry(len(trace), trace.header.height, trace.header.width)
     video_grid = geometry.readout_grid()
     image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
     image_grid.require_tokens("image readout grid")
@@ -130,18 +154,4 @@ def first_frames(trace: Trace, frames: int) -> Trace:
         num_gazing=trace.num_gazing[:frames],
         offsets=trace.offsets[: frames + 1],
         fixations=trace.fixations.select(slice(end)),
-    )
-
-
-def _geometry(trace: Trace, settings: ReadoutSettings) -> SparseVideoPatchGeometry:
-    height = settings.clip_height or trace.header.height
-    width = settings.clip_width or trace.header.width
-    if not (height and width):
-        raise ConfigError(
-            "the trace does not say how large its frames are",
-            hint="give --clip-height and --clip-width, the size of the consumer's clip",
-        )
-    tubelet = settings.video_options.tubelet_size
-    return SparseVideoPatchGeometry(
-        len(trace), height, width, tubelet, settings.patch_h, settings.patch_w
     )
