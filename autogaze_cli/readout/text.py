@@ -154,6 +154,7 @@ def _add_row(tables: dict[str, Table], row: list[str], number: int) -> None:
 def _from_tables(header: ReadoutHeader, tables: dict[str, Table]) -> dict[str, NDArray[Any]]:
     """The arrays that the header announces; cells of others must be empty."""
     frames = len(tables["frame"]["frame"])
+    _expect_column(tables, "frame", "frame", np.arange(frames))
     there = {"frame"}
     arrays: dict[str, NDArray[Any]] = {
         "frame_index": _column(tables, "frame", "index", np.int64),
@@ -180,10 +181,12 @@ def _from_tables(header: ReadoutHeader, tables: dict[str, Table]) -> dict[str, N
         rows = header.source.tile_count
         position = _column(tables, "gaze", "token", np.int64)
         padded = _column(tables, "gaze", "padded", np.bool_)
-        expect(
-            len(position) % rows == 0, "rows of gaze", len(position), f"the same for {rows} tiles"
-        )
-        tables["gaze"]["frame"] = tables["gaze"]["frame"][: len(position) // rows]
+        slots, rest = divmod(len(position), rows)
+        expect(rest == 0, "rows of gaze", len(position), f"as many for each of {rows} tiles")
+        _expect_column(tables, "gaze", "batch", np.repeat(np.arange(rows), slots))
+        frame = _column(tables, "gaze", "frame", np.int64)
+        _expect_column(tables, "gaze", "frame", np.tile(frame[:slots], rows))
+        tables["gaze"]["frame"] = tables["gaze"]["frame"][:slots]
         arrays |= {
             "gazing_pos": position.reshape(rows, -1),
             "if_padded_gazing": padded.reshape(rows, -1),
@@ -208,6 +211,13 @@ def _column(
             return np.array([parse(cell) for cell in cells], dtype)
     except (KeyError, ValueError, OverflowError) as error:
         raise FormatError(f"{name} of a {kind} is not as it must be ({error})") from error
+
+
+def _expect_column(
+    tables: dict[str, Table], kind: str, name: str, wanted: NDArray[np.int64]
+) -> None:
+    found = _column(tables, kind, name, np.int64)
+    expect(np.array_equal(found, wanted), f"{name} of each {kind}", found.tolist(), "in order")
 
 
 def _offsets(tables: dict[str, Table], kind: str) -> NDArray[np.int64]:
