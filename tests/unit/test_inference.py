@@ -1,0 +1,95 @@
+"""What a gaze source yields depends on the frames and the settings, not on how work is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.inference import open_source
+from autogaze_cli.media.video import Frame, Sampling, read_frames
+from autogaze_cli.trace import FrameTrace
+from autogaze_cli.visualize.compositor import Compositor
+from autogaze_cli.visualize.settings import Visualization
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+MODES: list[dict[str, Any]] = [
+    {"mode": "resize"},
+    {"mode": "tiled"},
+    {"mode": "tiled-full"},
+    {"mode": "tiled-full", "stride": 150},
+    {"mode": "tiled", "tile_size": 120},
+]
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    """Three frames of 500 x 300 pixels: tiles of every mode reach over the edge."""
+    return list(read_frames(FIXTURES / "dog.mp4", Sampling(frames=3, width=500, height=300)))
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """PyTorch's number of threads is one for the process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def gaze(frames: list[Frame], **settings: Any) -> list[FrameTrace]:
+    tiny = str(FIXTURES / "parity-tiny")
+    source = open_source(GazeSettings(mask_source="autogaze", model=tiny, **settings))
+    return [gaze for _, gaze in source.trace(frames)]
+
+
+def panels(frames: list[Frame], gazes: list[FrameTrace]) -> Iterator[bytes]:
+    """The mask and the output of each frame."""
+    compositor = Compositor(Visualization(mask_visualization="overlay"))
+    for frame, gaze in zip(frames, gazes, strict=True):
+        view = compositor.step(frame.rgb, gaze.fixations)
+        yield view.mask_panel.tobytes() + view.output.tobytes()
+
+
+@pytest.mark.parametrize("settings", MODES, ids=lambda mode: "-".join(map(str, mode.values())))
+def test_tiles_run_together_change_nothing(
+    frames: list[Frame], settings: dict[str, Any]
+) -> None:
+    frames = frames[:2]
+    expected = gaze(frames, **settings, tile_batch_size=45, threads=1)
+    drawn = list(panels(frames, expected))
+    tiles = {"resize": 1, "tiled": 6, "tiled-full": 6, "tiled-full-150": 8, "tiled-120": 15}
+    assert len(expected[0].num_gazing) == tiles["-".join(map(str, settings.values()))]
+    assert sum(len(frame.fixations) for frame in expected) > 80
+    for batch in (1, 3, 8):
+        found = gaze(frames, **settings, tile_batch_size=batch, threads=1)
+        for ours, theirs in zip(found, expected, strict=True):
+            columns, others = ours.fixations.columns(), theirs.fixations.columns()
+            noisy, sure = columns.pop("confidence"), others.pop("confidence")
+            for name, column in columns.items():
+                np.testing.assert_array_equal(column, others[name], name)
+            np.testing.assert_allclose(noisy, sure, rtol=0, atol=1e-4)
+            np.testing.assert_array_equal(ours.num_gazing, theirs.num_gazing)
+            assert ours.stop_probability == theirs.stop_probability
+        assert list(panels(frames, found)) == drawn
+
+
+def test_threads_change_nothing(frames: list[Frame]) -> None:
+    one, two = (gaze(frames[:1], mode="tiled", threads=threads)[0].fixations for threads in (1, 2))
+    for name, column in one.columns().items():
+        np.testing.assert_array_equal(column, two.columns()[name], name)
+
+
+@pytest.mark.parametrize("settings", MODES[:2], ids=["resize", "tiled"])
+def test_a_clip_sees_only_its_own_frames(frames: list[Frame], settings: dict[str, Any]) -> None:
+    chunked = gaze(frames, **settings, clip_len=2)
+    alone = [*gaze(frames[:2], **settings), *gaze(frames[2:], **settings)]
+    whole = gaze(frames, **settings, clip_len=16)
+    for ours, theirs in zip(chunked, alone, strict=True):
+        assert ours.fixations.token.tolist() == theirs.fixations.token.tolist()
+    assert chunked[1].fixations.token.tolist() == whole[1].fixations.token.tolist()
+    assert chunked[2].fixations.token.tolist() != whole[2].fixations.token.tolist()
