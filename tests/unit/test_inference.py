@@ -56,9 +56,7 @@ def panels(frames: list[Frame], gazes: list[FrameTrace]) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("settings", MODES, ids=lambda mode: "-".join(map(str, mode.values())))
-def test_tiles_run_together_change_nothing(
-    frames: list[Frame], settings: dict[str, Any]
-) -> None:
+def test_tiles_run_together_change_nothing(frames: list[Frame], settings: dict[str, Any]) -> None:
     frames = frames[:2]
     expected = gaze(frames, **settings, tile_batch_size=45, threads=1)
     drawn = list(panels(frames, expected))
