@@ -42,6 +42,10 @@ COMMANDS = {
         "autogaze_cli.commands.render_assets:render_assets",
         "Write the input, mask and output GIFs of a video, and their metrics.",
     ),
+    "audit-readout": (
+        "autogaze_cli.commands.audit_readout:audit_readout",
+        "Find local arithmetic on AutoGaze ids in a source tree.",
+    ),
 }
 
 

@@ -1,0 +1,137 @@
+"""Which identifiers mean something: ids, padding, counts, the vocabulary, the helpers.
+
+Source: audit spec B.6.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from autogaze_cli.audit.nodes import words
+
+IDS = words("gazing_pos gazing_positions gaze_pos gaze_pos_ids gazing_ids gaze_ids gaze_token_ids")
+PAD = frozenset(["if_padded_gazing", "is_padded_gazing", "padded_gazing"])
+COUNT = frozenset(["num_gazing_each_frame"])
+FRAME = words(
+    "frame frame_i frame_id frame_idx frame_index frame_no fi f_idx t ti t_idx time_idx step"
+)
+RAW = words("raw_token raw_id gaze_id gaze_token global_id token_id")
+LEGACY_DECODER = frozenset(["generated_frame_tokens"])
+LEGACY_MASK = frozenset(["context_mask_from_autogaze_generated"])
+LEGACY = LEGACY_DECODER | LEGACY_MASK
+VOCABULARY_SIZES = frozenset([265.0, 196.0])
+"""Ids a frame has in the published multi-scale and the single-scale configuration."""
+
+SCALE_OFFSETS = frozenset([4.0, 20.0, 69.0, 265.0])
+"""First local id of each scale after the first, and the end of the last one."""
+
+_VOCAB = re.compile(
+    r"(?:tokens_per_frame|tokens_each_frame|token_per_frame"
+    r"|connector_tokens|vision_tokens|frame_vocab|frame_vocab_size|vocab_per_frame)$"
+)
+_PER_FRAME = re.compile(r"(?:per|each)_frame$")
+_READOUT = re.compile(
+    r"readout.*(?:token|rect|point|coord|grid)|(?:token|rect|point|coord|grid).*readout"
+)
+_HELPERS = re.compile(
+    r"scale_token_(?:masks|layouts)$|^generated_to_traces?$|^trace_from_generated$"
+    r"|^fixation_image_mask_tensor$|^frame_fixation_masks_tensor$|^apply_image_mask$"
+    r"|^image_pyramid_masks$|^tokenize_masked_image_pyramid$|^sparsify_image_pyramid_tokens$"
+    r"|^generated_(?:frame|row|clip)?_?fixations?(?:_points)?$"
+)
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_EVIDENCE = re.compile(r"autogaze|auto_gaze|(?<![a-z])gazing")
+
+DIVISIONS = frozenset(["/", "//", "%"])
+DIVIDING_CALLS = words(
+    "divmod floor_divide remainder mod fmod true_divide div div_euclid rem_euclid div_floor "
+    "floordiv checked_div checked_rem checked_div_euclid checked_rem_euclid wrapping_rem "
+    "div_ceil next_multiple_of"
+)
+SUBTRACTING_CALLS = words("sub subtract saturating_sub checked_sub wrapping_sub overflowing_sub")
+SQUARE_ROOTS = frozenset(["sqrt", "isqrt", "sqrtf", "sqrtl"])
+
+
+@lru_cache(maxsize=65536)
+def normalise(name: str) -> str:
+    """One spelling for every case style.
+
+    >>> [normalise(name) for name in ("gazingPos", "GazingPos", "GAZING_POS", "kTokensPerFrame_")]
+    ['gazing_pos', 'gazing_pos', 'gazing_pos', 'tokens_per_frame']
+    """
+    words = [part.lower() for part in _PARTS.findall(name)]
+    while len(words) > 1 and words[0] in ("k", "m"):
+        words = words[1:]
+    return "_".join(words)
+
+
+def is_evidence(word: str) -> bool:
+    """Whether an identifier or an imported path says that a file has to do with AutoGaze.
+
+    >>> [is_evidence(word) for word in ("burn_autogaze", "IfPaddedGazing", "stargazing")]
+    [True, True, False]
+    """
+    name = normalise(word)
+    squeezed = word.lower().replace("-", "_")
+    return bool(_EVIDENCE.search(name) or "autogaze" in squeezed or "auto_gaze" in squeezed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """The classes of names, with what a project adds to them.
+
+    Attributes:
+        extra_vocab_names: More names of the vocabulary, in any case style.
+        extra_id_names: More names of id lists.
+        extra_helper_names: More functions that decode for their caller.
+    """
+
+    extra_vocab_names: tuple[str, ...] = ()
+    extra_id_names: tuple[str, ...] = ()
+    extra_helper_names: tuple[str, ...] = ()
+
+    def is_ids(self, name: str) -> bool:
+        """A list of generated ids."""
+        return normalise(name) in IDS or _among(name, self.extra_id_names)
+
+    def is_vocab(self, name: str) -> bool:
+        """The number of ids a frame has."""
+        word = normalise(name)
+        if word in COUNT or word.startswith(("max_", "min_")):
+            return False  # a budget is not a vocabulary
+        return bool(_VOCAB.search(word)) or _among(name, self.extra_vocab_names)
+
+    def is_per_frame(self, name: str) -> bool:
+        """A number for each frame: the vocabulary, when an id is divided by it."""
+        word = normalise(name)
+        if word in COUNT or word.startswith(("max_", "min_")) or "gazing" in word:
+            return False
+        return bool(_PER_FRAME.search(word))
+
+    def is_helper(self, name: str) -> bool:
+        """A function that decodes for its caller."""
+        word = normalise(name)
+        if _READOUT.search(word) or _HELPERS.search(word):
+            return True
+        return _among(name, self.extra_helper_names)
+
+
+def _among(name: str, extra: tuple[str, ...]) -> bool:
+    return bool(extra) and normalise(name) in {normalise(other) for other in extra}
+
+
+def is_pad(name: str) -> bool:
+    """The flags of slots that hold no gaze."""
+    return normalise(name) in PAD
+
+
+def is_count(name: str) -> bool:
+    """The number of slots of each frame."""
+    return normalise(name) in COUNT
+
+
+def is_frame(name: str) -> bool:
+    """The index of a frame."""
+    return normalise(name) in FRAME

@@ -1,0 +1,132 @@
+"""One small syntax tree for five languages: what the rules look at.
+
+The grammars name the same construct differently. ``tree.py`` turns each parse into the nodes
+below, so that a rule is written once.
+
+kind        text        parts
+name        identifier  -
+member      field       object, then what a ``get`` call was given beside the field
+index       -           base, subscripts
+number      literal     -
+string      content     interpolated expressions
+binary      operator    left, right
+compare     operator    left, right
+choice      operator    the values one of which it is (``a or b``, ``c ? a : b``)
+test        -           operands of a truth value that is not a comparison (``not a``)
+call        last name   function, arguments
+keyword     name        value
+sequence    -           elements of a list, tuple, array or set
+mapping     -           pairs
+pair        key         value
+assign      -           target, value
+loop        -           pattern, iterable
+match       -           subject, arms
+arm         -           pattern, guard and body
+comprehend  -           element, then loops and conditions
+function    name        body
+closure     -           body
+assertion   -           operands
+group       -           anything else: its children
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of ``text``, for tables too long to be read one to a line."""
+    return frozenset(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a function or closure.
+
+    Attributes:
+        names: The names it binds; several where it is a pattern.
+        type: The text of its declared type, "" without one.
+    """
+
+    names: tuple[str, ...]
+    type: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One construct, at a place.
+
+    Attributes:
+        kind: Which construct, see the table above.
+        start: Byte offset of its first byte.
+        end: Byte offset past its last byte.
+        at: Where a finding about it points: the operator, the field, the function's name.
+        text: Its word, see the table above.
+        parts: Its operands.
+        parameters: Of a function or closure.
+        head: Of a function: offset of its first decorator or attribute.
+    """
+
+    kind: str
+    start: int
+    end: int
+    at: int
+    text: str = ""
+    parts: list[Node] = field(default_factory=list)
+    parameters: tuple[Parameter, ...] = ()
+    head: int = 0
+
+    def number(self) -> float | None:
+        """The value of a number literal, else None.
+
+        >>> Node("number", 0, 5, 0, "265i64").number()
+        265.0
+        """
+        if self.kind != "number":
+            return None
+        digits = re.match(r"[0-9_']+(?:\.[0-9]+)?", self.text)
+        if digits is None or self.text[:2].lower() in ("0x", "0b", "0o"):
+            return None
+        return float(digits[0].replace("_", "").replace("'", ""))
+
+    def names(self) -> Iterator[str]:
+        """The names a pattern binds, in order."""
+        if self.kind == "name":
+            yield self.text
+        elif self.kind in ("sequence", "group", "mapping"):
+            for part in self.parts:
+                yield from part.names()
+        elif self.kind in ("pair", "call", "keyword"):
+            for part in self.parts[-1:] if self.kind != "call" else self.parts[1:]:
+                yield from part.names()
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it, in source order."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed(node.parts))
+
+
+@dataclass(slots=True)
+class Tree:
+    """A parsed file.
+
+    Attributes:
+        root: The whole file.
+        comments: Spans of comments, byte offsets.
+        tests: Spans of items that are compiled for tests only.
+        words: Identifiers and imported paths that mention a gaze, with their offsets.
+        damage: Offset of the first place that is not valid syntax, or None.
+        cut: Offset from which nothing was read (an open string or comment), or None.
+    """
+
+    root: Node
+    comments: list[tuple[int, int]]
+    tests: list[tuple[int, int]]
+    words: list[tuple[int, str]]
+    damage: int | None
+    cut: int | None

@@ -1,0 +1,71 @@
+"""Operators and calls alike: what is taken from, divided by, or given to what."""
+
+from __future__ import annotations
+
+from autogaze_cli.audit.names import DIVIDING_CALLS, DIVISIONS, SUBTRACTING_CALLS
+from autogaze_cli.audit.nodes import Node, words
+
+VALUES = words(
+    "int long float to cpu cuda item astype max min clamp clip get i64 usize u32 int64 int32 "
+    "Number parseInt unwrap unwrap_or copied cloned clone tensor as_tensor detach numpy"
+)
+"""Calls that give the value of their operand back."""
+
+
+def operands(node: Node) -> list[Node]:
+    """What a call works on: its receiver, unless that is a module, and its arguments."""
+    callee, arguments = node.parts[0], node.parts[1:]
+    if callee.kind == "member" and callee.parts:
+        owner = callee.parts[0]
+        if owner.kind == "name" and owner.text in ("torch", "np", "numpy", "math", "Math", "jnp"):
+            return arguments
+        return [owner, *arguments]
+    return arguments
+
+
+def minus(node: Node) -> tuple[Node, Node] | None:
+    """Left and right side of a subtraction, written as an operator or as a call."""
+    if node.kind == "binary" and node.text == "-" and len(node.parts) == 2:
+        return node.parts[0], node.parts[1]
+    if node.kind == "call" and node.text in SUBTRACTING_CALLS:
+        sides = operands(node)
+        if len(sides) == 2:
+            return sides[0], sides[1]
+    return None
+
+
+def division(node: Node) -> tuple[Node, Node] | None:
+    """Left and right side of a division or a remainder."""
+    if node.kind == "binary" and node.text in DIVISIONS and len(node.parts) == 2:
+        return node.parts[0], node.parts[1]
+    if node.kind == "call" and node.text in DIVIDING_CALLS:
+        sides = [side for side in operands(node) if side.kind != "keyword"]
+        if len(sides) == 2:
+            return sides[0], sides[1]
+    return None
+
+
+def is_own(call: Node) -> bool:
+    """Whether a call names a function of its own file: ``f(x)``, ``self.f(x)``, ``Self::f(x)``."""
+    callee = call.parts[0]
+    if callee.kind == "name":
+        return True
+    owner = callee.parts[0] if callee.kind == "member" and callee.parts else None
+    return owner is not None and owner.kind == "name" and owner.text in ("self", "this", "cls")
+
+
+def operand(node: Node) -> Node:
+    """``node`` without what changes only its type."""
+    while (node.kind == "group" and len(node.parts) == 1) or (
+        node.kind == "call"
+        and len(node.parts) == 2
+        and node.parts[0].kind == "name"
+        and (node.text in VALUES or node.text.startswith(("uint", "int", "float", "size_t")))
+    ):
+        node = node.parts[-1]
+    return node
+
+
+def given(call: Node) -> Node:
+    """What a call that gives a value back was given."""
+    return next(iter(operands(call)), call)

@@ -1,0 +1,263 @@
+"""Rules about one expression: an id minus, divided by, or compared with a number of the format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autogaze_cli.audit.names import SCALE_OFFSETS
+from autogaze_cli.audit.nodes import Node
+from autogaze_cli.audit.operands import division, minus, operand
+from autogaze_cli.audit.rules.rule import FRAME_HELPERS, LAYOUT_HELPERS, Hit, Rule
+from autogaze_cli.audit.scopes import File, Scope
+
+OFFSET_TABLES = (
+    (0.0, 4.0, 20.0, 69.0),
+    (4.0, 20.0, 69.0),
+    (4.0, 20.0, 69.0, 265.0),
+    (0.0, 4.0, 20.0, 69.0, 265.0),
+)
+_MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+
+
+def frame_offset_subtraction(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
+    """An id minus the first id of its frame."""
+    for node in scope.of("binary", "call"):
+        sides = minus(node)
+        if sides is None:
+            continue
+        left, right = sides
+        by_id = file.is_id(left, scope)
+        if not file.is_offset(right, scope, by_id=by_id) or not (by_id or scope.accesses):
+            continue
+        yield Hit(
+            "AGR103",
+            node,
+            f"`{file.text(left)} - {file.text(right)}` takes a frame's offset off AutoGaze ids; "
+            f"what is left still encodes padding and scales; call {FRAME_HELPERS[0]} instead",
+            by_id=True,
+            value=True,
+        )
+
+
+def frame_vocabulary_division(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
+    """An id divided by the vocabulary, or anything divided by 265."""
+    for node in scope.of("binary", "call"):
+        sides = division(node)
+        if sides is None:
+            continue
+        left, right = sides
+        by_id = file.is_id(left, scope)
+        literal = operand(right).number() == 265
+        if not (literal or (by_id and file.is_vocab(right, scope, by_id=True))):
+            continue
+        yield Hit(
+            "AGR104",
+            node,
+            f"`{file.text(node)}` splits AutoGaze ids by the ids of a frame; this breaks with "
+            f"another configuration, and a padded id lands in the next frame; call "
+            f"{FRAME_HELPERS[0]} instead",
+            by_id=by_id,
+            value=True,
+        )
+
+
+def scale_offset_table(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
+    """The scale offsets of one checkpoint: as a table, subtracted, or compared with."""
+    advice = f"call {LAYOUT_HELPERS[0]} or {LAYOUT_HELPERS[1]} instead"
+    for node in scope.of("sequence"):
+        if is_table(node, OFFSET_TABLES) and not _is_fixture(node, file, scope):
+            text = file.text(node)
+            yield Hit("AGR105", node, f"`{text}` is the scale layout of one checkpoint; {advice}")
+    for node in scope.of("binary", "call"):
+        sides = minus(node)
+        if sides and file.number(sides[1]) in SCALE_OFFSETS and file.is_id(sides[0], scope):
+            yield Hit(
+                "AGR105",
+                node,
+                f"`{file.text(sides[0])} - {file.text(sides[1])}` derives the scale of an AutoGaze "
+                f"id by hand, for one checkpoint; {advice}",
+                by_id=True,
+                value=True,
+            )
+    for first, others in _chains(file, scope):
+        yield Hit(
+            "AGR105",
+            first,
+            f"`{file.text(first)}` begins a chain of comparisons that derives the scale of an "
+            f"AutoGaze id by hand, for one checkpoint; {advice}",
+            by_id=True,
+            related=[(other, "compared here") for other in others],
+        )
+
+
+def id_range_test(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
+    """An id compared with the end of its frame or scale."""
+    for node in scope.of("compare"):
+        if len(node.parts) != 2:
+            continue
+        left, right = node.parts
+        for one, other, operator in (
+            (left, right, node.text),
+            (right, left, _MIRRORED.get(node.text, "")),
+        ):
+            if operator not in ("<", ">=") or not file.is_id(one, scope):
+                continue
+            if file.number(other) in (20, 69, 265) or file.is_vocab(other, scope):
+                yield Hit(
+                    "AGR111",
+                    node,
+                    f"`{file.text(node)}` hides AutoGaze ids of other frames or scales instead of "
+                    f"decoding them; call {FRAME_HELPERS[0]}, which drops ids out of range",
+                    by_id=True,
+                )
+
+
+def manual_rebase(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
+    """An id plus the first id of a frame."""
+    for node in scope.of("binary"):
+        if node.text != "+" or len(node.parts) != 2:
+            continue
+        for one, other in (node.parts, node.parts[::-1]):
+            if file.is_id(one, scope) and file.is_offset(other, scope):
+                yield Hit(
+                    "AGR113",
+                    node,
+                    f"`{file.text(node)}` moves AutoGaze ids to another frame, which only more id "
+                    "arithmetic needs; decode each call's ids and join the lists of frames",
+                )
+                break
+
+
+def is_table(node: Node, tables: tuple[tuple[float, ...], ...]) -> bool:
+    """Whether a literal is one of ``tables``, or a list of rows with one of them as a column."""
+    numbers = tuple(part.number() for part in node.parts)
+    if numbers in tables:
+        return True
+    rows = [[cell.number() for cell in row.parts] for row in node.parts if row.kind == "sequence"]
+    if len(rows) != len(node.parts) or len({len(row) for row in rows}) != 1:
+        return False
+    return any(column in tables for column in zip(*rows, strict=True))
+
+
+def _is_fixture(node: Node, file: File, scope: Scope) -> bool:
+    """Whether a literal is what a test feeds or expects: generated output, or an assertion."""
+    below, above = node, scope.parents.get(node)
+    while above is not None:
+        if above.kind == "assertion":
+            return True
+        if above.kind in ("pair", "keyword") and file.is_output(above.text):
+            return True
+        if above.kind == "assign":
+            return above.parts[0] is not below and file.is_output(above.parts[0].text)
+        if above.kind in ("function", "loop", "closure"):
+            return False
+        below, above = above, scope.parents.get(above)
+    return False
+
+
+def _chains(file: File, scope: Scope) -> Iterator[tuple[Node, list[Node]]]:
+    """Comparisons of one id with at least two of the scale offsets."""
+    found: dict[str, dict[float, Node]] = {}
+    for node in scope.of("compare"):
+        if node.text not in _MIRRORED or len(node.parts) != 2:
+            continue
+        for one, other in (node.parts, node.parts[::-1]):
+            number = file.number(other)
+            if number is not None and number in SCALE_OFFSETS and file.is_id(one, scope):
+                found.setdefault(file.text(operand(one)), {}).setdefault(number, node)
+    for node in scope.of("match"):
+        if file.is_id(node.parts[0], scope):
+            numbers = {
+                number: arm
+                for arm in node.parts[1:]
+                for part in arm.parts[:1]
+                for below in part.walk()
+                if (number := below.number()) is not None and number in SCALE_OFFSETS
+            }
+            if len(numbers) > 1:
+                found.setdefault(f"match {node.start}", numbers)
+    for comparisons in found.values():
+        nodes = sorted(comparisons.values(), key=lambda node: node.start)
+        if len(nodes) > 1:
+            yield nodes[0], nodes[1:]
+
+
+_READOUT = "from autogaze_cli.readout import generated_to_frame_readout_tokens\n\n"
+
+RULES = (
+    Rule(
+        id="AGR103",
+        name="frame-offset-subtraction",
+        level="error",
+        what=(
+            "An id minus the first id of a frame: the frame's index times the number of ids of a "
+            "frame, written out or under a name assigned from that product."
+        ),
+        why=(
+            "The offset belongs to the format. What is left still encodes padding and scales, so "
+            "it is not a place in the frame."
+        ),
+        example='ids = out["gazing_pos"][0]\nlocal = ids - frame * TOKENS_PER_FRAME',
+        better=f"{_READOUT}tokens = generated_to_frame_readout_tokens(out, config, 0, grid)[frame]",
+        use=FRAME_HELPERS,
+        check=frame_offset_subtraction,
+    ),
+    Rule(
+        id="AGR104",
+        name="frame-vocabulary-division",
+        level="error",
+        what=(
+            "An id divided by the number of ids of a frame, or the remainder of that, as an "
+            "operator or a call (`divmod`, `floor_divide`, `div_euclid`, ...). By the literal 265, "
+            "whatever is divided."
+        ),
+        why="It breaks when the configuration changes, and a padded id lands in the next frame.",
+        example='pos = out["gazing_pos"]\nframe, local = pos // 265, pos % 265',
+        better=f"{_READOUT}frames = generated_to_frame_readout_tokens(out, config, 0, grid)",
+        use=FRAME_HELPERS,
+        check=frame_vocabulary_division,
+    ),
+    Rule(
+        id="AGR105",
+        name="scale-offset-table",
+        level="error",
+        what=(
+            "The first ids of the scales: a literal table 0, 4, 20, 69 (with or without its ends), "
+            "an id minus 4, 20, 69 or 265, or a chain of comparisons of one id with these numbers. "
+            "Tables that a test feeds in as generated output, or asserts, are left alone."
+        ),
+        why="It derives the scale layout of one checkpoint again.",
+        example="SCALE_OFFSETS = [0, 4, 20, 69]",
+        better=(
+            "from autogaze_cli.readout import generated_frame_readout_rects\n\n"
+            "rects = generated_frame_readout_rects(out, config, 0, frame)"
+        ),
+        use=LAYOUT_HELPERS,
+        check=scale_offset_table,
+    ),
+    Rule(
+        id="AGR111",
+        name="id-range-test",
+        level="warning",
+        what="An id compared (`<`, `>=`) with the number of ids of a frame, or with 265, 69 or 20.",
+        why="It hides ids of other frames or scales instead of decoding them.",
+        example="if token < TOKENS_PER_FRAME:\n    tokens.append(token)",
+        better=f"{_READOUT}tokens = generated_to_frame_readout_tokens(out, config, 0, grid)[frame]",
+        use=FRAME_HELPERS,
+        check=id_range_test,
+    ),
+    Rule(
+        id="AGR113",
+        name="manual-rebase",
+        level="note",
+        what="An id plus the first id of a frame.",
+        why=(
+            "The ids of a streaming step are relative to its own call. Moving them to another "
+            "frame is needed only for more arithmetic on ids."
+        ),
+        example="joined.append(ids + frame * TOKENS_PER_FRAME)",
+        better=f"{_READOUT}frames += generated_to_frame_readout_tokens(step, config, 0, grid)",
+        use=FRAME_HELPERS[:1],
+        check=manual_rebase,
+    ),
+)

@@ -1,0 +1,472 @@
+"""Scopes of a file, and which of their expressions are AutoGaze ids.
+
+A scope is a function with its closures; what stands outside functions is one scope more. Ids are
+followed by name within a scope, in any order of its lines, and from a call into the parameters of
+a function of the same file.
+
+Source: audit spec B.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from autogaze_cli.audit.names import (
+    DIVISIONS,
+    RAW,
+    SQUARE_ROOTS,
+    VOCABULARY_SIZES,
+    Names,
+    is_count,
+    is_frame,
+    is_pad,
+    normalise,
+)
+from autogaze_cli.audit.nodes import Node, Parameter, Tree, words
+from autogaze_cli.audit.operands import VALUES, given, is_own, operand, operands
+
+PASSES = 3
+MOST_NAMES = 3
+"""Names of one destructuring that are followed; more is a record, not a pair."""
+
+_SIZES = words(
+    "len size shape count is_empty empty numel dim ndim dims dtype device length nbytes cap "
+    "capacity ndims type isinstance hash str repr format print id sum mean any all nelement "
+    "is_some is_none is_ok is_err contains includes has unwrap_err with_capacity is_cuda "
+    "to_string tostring join layout requires_grad stride strides element_size is_contiguous"
+)
+_GATHERS = words(
+    "gather index_select take take_along_dim take_along_axis embedding scatter scatter_ "
+    "scatter_add scatter_add_ index_put index_put_ index_add index_add_ index_fill "
+    "index_fill_ masked_select searchsorted isin bincount histogram eq ne lt le gt ge"
+)
+_LOUD = frozenset([265.0, 0.5])
+_INDEXED = frozenset(["enumerate", "entries", "each_with_index"])
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """One function with its closures, or the code outside functions.
+
+    Attributes:
+        label: Its dotted name; ``<module>`` outside functions.
+        function: Its node; None outside functions.
+        nodes: Everything in it but the functions below it, in source order.
+        parents: The node each of them is a part of.
+        by_kind: The nodes by their kind.
+        ids: Names that hold ids.
+        offsets: Names that hold the first id of a frame.
+        vocab: Names that stand for the vocabulary.
+        passed: Those of them that came in through a call of this file.
+        accesses: Uses of an id list by its name.
+        pads: Uses of the padding flags.
+        counts: Uses of the counts of the frames.
+    """
+
+    label: str
+    function: Node | None
+    nodes: list[Node]
+    parents: dict[Node, Node]
+    by_kind: dict[str, list[Node]]
+    ids: set[str] = field(default_factory=set)
+    offsets: set[str] = field(default_factory=set)
+    vocab: set[str] = field(default_factory=set)
+    passed: set[str] = field(default_factory=set)
+    accesses: list[Node] = field(default_factory=list)
+    pads: list[Node] = field(default_factory=list)
+    counts: list[Node] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The last part of its label."""
+        return self.label.rpartition(".")[2]
+
+    def of(self, *kinds: str) -> list[Node]:
+        """Its nodes of these kinds."""
+        if len(kinds) == 1:
+            return self.by_kind.get(kinds[0], [])
+        return [node for kind in kinds for node in self.by_kind.get(kind, ())]
+
+    def is_quiet(self) -> bool:
+        """Whether no rule can hit: no id in it, and none of what is wrong without one."""
+        return not (
+            self.ids
+            or self.accesses
+            or any(len(node.parts) > 2 for node in self.of("sequence"))
+            or any(node.number() in _LOUD for node in self.of("number"))
+            or any(node.text in SQUARE_ROOTS for node in self.of("call"))
+        )
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters of its function."""
+        return self.function.parameters if self.function is not None else ()
+
+
+class File:
+    """A parsed file, ready for the rules.
+
+    Attributes:
+        source: Its text in UTF-8.
+        names: The classes of names.
+        tree: The parse.
+        scopes: The code outside functions first, then the functions in source order.
+        constants: Names bound in this file to 265 or 196, and where.
+    """
+
+    def __init__(self, source: bytes, tree: Tree, names: Names) -> None:
+        self.source = source
+        self.names = names
+        self.tree = tree
+        self.scopes = list(_scopes(tree.root))
+        self.constants: dict[str, Node] = {}
+        self._numbers: dict[str, float] = {}
+        for scope in self.scopes:
+            self._constants(scope)
+        for scope in self.scopes:
+            self._accesses(scope)
+        for _ in range(PASSES):
+            for scope in self.scopes:
+                self._follow(scope)
+            self._pass_on()
+
+    def text(self, node: Node, most: int = 60) -> str:
+        """The source of ``node`` on one line."""
+        words = self.source[node.start : node.end].decode("utf-8", "replace").split()
+        line = " ".join(words)
+        return line if len(line) <= most else line[: most - 3] + "..."
+
+    # What an expression is.
+
+    def is_output(self, name: str) -> bool:
+        """Whether ``name`` is one of the generated output: ids, flags or counts."""
+        if "gaz" not in name.lower() and not self.names.extra_id_names:
+            return False
+        return self.names.is_ids(name) or is_pad(name) or is_count(name)
+
+    def is_vocab(self, node: Node, scope: Scope, *, by_id: bool = False) -> bool:
+        """Whether ``node`` is the number of ids of a frame.
+
+        Args:
+            node: An expression.
+            scope: Where it stands.
+            by_id: Whether an id is on the other side, which makes looser names certain.
+        """
+        node = operand(node)
+        number = node.number()
+        if number is not None:
+            return number == 265 or (by_id and number == 196)
+        if node.kind not in ("name", "member", "call"):
+            return False
+        if node.kind == "call" and len(node.parts) > 1:
+            return node.text in VALUES and self.is_vocab(given(node), scope, by_id=by_id)
+        name = node.text
+        if self.names.is_vocab(name) or name in self.constants:
+            return True
+        if node.kind == "name" and name in scope.vocab:
+            return True
+        return by_id and (
+            self._numbers.get(name) in VOCABULARY_SIZES or self.names.is_per_frame(name)
+        )
+
+    def number(self, node: Node) -> float | None:
+        """The number that ``node`` is: a literal, or a name this file binds to one."""
+        node = operand(node)
+        number = node.number()
+        if number is None and node.kind in ("name", "member"):
+            return self._numbers.get(node.text)
+        return number
+
+    def is_offset(self, node: Node, scope: Scope, *, by_id: bool = False) -> bool:
+        """Whether ``node`` is the first id of a frame: frame times vocabulary, or a name of it."""
+        node = operand(node)
+        if node.kind == "name":
+            return node.text in scope.offsets
+        return self.is_frame_product(node, scope, by_id=by_id)
+
+    def is_frame_product(self, node: Node, scope: Scope, *, by_id: bool = False) -> bool:
+        """Whether ``node`` multiplies a frame's index with the vocabulary."""
+        node = operand(node)
+        if node.kind == "call" and node.text in (
+            "mul",
+            "multiply",
+            "wrapping_mul",
+            "saturating_mul",
+        ):
+            sides = operands(node)
+        elif node.kind == "binary" and node.text == "*":
+            sides = node.parts
+        else:
+            return False
+        if len(sides) != 2:
+            return False
+        for one, other in (sides, sides[::-1]):
+            frame = operand(one)
+            is_index = frame.kind in ("name", "member", "index", "call") and (
+                by_id or is_frame(frame.text)
+            )
+            if not is_index and frame.kind == "call" and frame.text in VALUES:
+                is_index = is_frame(operand(given(frame)).text)
+            if is_index and (
+                self.is_vocab(other, scope, by_id=by_id)
+                or operand(other).number() in VOCABULARY_SIZES
+            ):
+                return True
+        return False
+
+    def is_id(self, node: Node, scope: Scope) -> bool:
+        """Whether the value of ``node`` is an id, or a list of them."""
+        kind = node.kind
+        if kind == "name":
+            return node.text in scope.ids or self.names.is_ids(node.text)
+        if kind == "member":
+            if self.names.is_ids(node.text):
+                return True
+            if node.text in _SIZES or is_pad(node.text) or is_count(node.text):
+                return False
+            return bool(node.parts) and self.is_id(node.parts[0], scope)
+        if kind == "index":
+            return bool(node.parts) and self.is_id(node.parts[0], scope)
+        if kind == "call":
+            return self._call_is_id(node, scope)
+        if kind == "binary":
+            return node.text not in DIVISIONS - {"%"} and any(
+                self.is_id(part, scope) for part in node.parts
+            )
+        if kind == "group" and node.text == "block":
+            return bool(node.parts) and self.is_id(node.parts[-1], scope)
+        if kind in ("choice", "sequence", "group", "keyword"):
+            return any(self.is_id(part, scope) for part in node.parts)
+        if kind == "comprehend":
+            return bool(node.parts) and self.is_id(node.parts[0], scope)
+        if kind == "match":
+            return any(self.is_id(arm.parts[-1], scope) for arm in node.parts[1:] if arm.parts)
+        if kind == "assign":
+            return len(node.parts) > 1 and self.is_id(node.parts[1], scope)
+        if kind == "closure":
+            return any(self.is_id(part, scope) for part in node.parts)
+        return False
+
+    def _call_is_id(self, node: Node, scope: Scope) -> bool:
+        name, callee, arguments = node.text, node.parts[0], node.parts[1:]
+        if name in _SIZES or name.endswith("_like") or self.names.is_helper(name):
+            return False
+        if callee.kind == "member" and callee.parts and self.is_id(callee.parts[0], scope):
+            return name not in _GATHERS or name == "gather" or name == "take"
+        if name in _GATHERS or name in ("floor", "trunc", "ceil", "round"):
+            return False
+        return any(self.is_id(argument, scope) for argument in arguments)
+
+    # Following names.
+
+    def _constants(self, scope: Scope) -> None:
+        for node in scope.of("assign"):
+            if len(node.parts) < 2:
+                continue
+            target, number = node.parts[0], operand(node.parts[1]).number()
+            if target.kind not in ("name", "member") or number is None:
+                continue
+            if scope.function is None:
+                self._numbers.setdefault(target.text, number)
+            if number in VOCABULARY_SIZES and (
+                self.names.is_vocab(target.text)
+                or (number == 265 and self.names.is_per_frame(target.text))
+            ):
+                self.constants.setdefault(target.text, target)
+
+    def _accesses(self, scope: Scope) -> None:
+        """Find the uses of the generated output, and the names that start as ids."""
+        for node in scope.of("name", "member", "pair"):
+            if self.is_output(node.text) and self._is_access(node, scope):
+                if self.names.is_ids(node.text):
+                    scope.accesses.append(node)
+                    if node.kind == "pair":
+                        scope.ids.update(name for part in node.parts for name in part.names())
+                elif is_pad(node.text):
+                    scope.pads.append(node)
+                elif is_count(node.text):
+                    scope.counts.append(node)
+        for parameter in scope.parameters():
+            for name in parameter.names:
+                if self.names.is_ids(name):
+                    scope.ids.add(name)
+                    scope.accesses.append(scope.function or scope.nodes[0])
+                elif is_pad(name):
+                    scope.pads.append(scope.function or scope.nodes[0])
+                elif is_count(name):
+                    scope.counts.append(scope.function or scope.nodes[0])
+        if scope.accesses:
+            for node in scope.of("name"):
+                if normalise(node.text) in RAW:
+                    scope.ids.add(node.text)
+
+    def _is_access(self, node: Node, scope: Scope) -> bool:
+        """Whether a name is read: not a key, nor what an assignment binds."""
+        parent = scope.parents.get(node)
+        if node.kind == "pair":
+            return _is_pattern(node, scope)
+        if parent is None or node.kind == "member":
+            return True
+        if parent.kind == "assign" and parent.parts[0] is node:
+            return False
+        return parent.kind != "pair" or not _is_pattern(parent, scope)
+
+    def _follow(self, scope: Scope) -> None:
+        if not scope.ids and not scope.accesses:
+            return
+        for node in scope.of("assign", "loop"):
+            if len(node.parts) > 1:
+                self._bind(node, scope)
+        for node in scope.of("match"):
+            if self.is_id(node.parts[0], scope):
+                for arm in node.parts[1:]:
+                    self._taint(arm.parts[0] if arm.parts else arm, scope)
+        for node in scope.of("call"):
+            self._closures(node, scope)
+
+    def _bind(self, node: Node, scope: Scope) -> None:
+        target, value = node.parts[0], node.parts[1]
+        if target.kind in ("member", "index"):
+            return
+        both = target.kind == value.kind == "sequence" and len(target.parts) == len(value.parts)
+        if both and node.kind == "assign":
+            for one, other in zip(target.parts, value.parts, strict=True):
+                if self.is_id(other, scope):
+                    self._taint(one, scope)
+            return
+        if target.kind == "name" and node.kind == "assign":
+            if self.is_frame_product(value, scope):
+                scope.offsets.add(target.text)
+            if self._stands_for_vocab(value, scope):
+                scope.vocab.add(target.text)
+        if node.kind == "loop":
+            self._iterate(target, value, scope)
+        elif self.is_id(value, scope):
+            pair = value.kind == "call" and value.text == "divmod" and len(target.parts) == 2
+            self._taint(target.parts[1] if pair else target, scope)
+
+    def _stands_for_vocab(self, value: Node, scope: Scope) -> bool:
+        value = operand(value)
+        if value.number() is not None:
+            return False
+        if value.kind == "call" and value.text in VALUES:
+            value = operand(given(value))
+        return value.kind in ("name", "member") and self.is_vocab(value, scope)
+
+    def _iterate(self, pattern: Node, value: Node, scope: Scope) -> None:
+        """Bind a loop's names to what it runs over; counters and flags are not ids."""
+        value = operand(value)
+        if value.kind == "call" and pattern.kind == "sequence" and len(pattern.parts) > 1:
+            arguments = operands(value)
+            if value.text in _INDEXED:
+                for argument in arguments[:1]:
+                    self._iterate(pattern.parts[-1], argument, scope)
+                return
+            if value.text in ("zip", "izip") and len(arguments) == len(pattern.parts):
+                for part, argument in zip(pattern.parts, arguments, strict=True):
+                    self._iterate(part, argument, scope)
+                return
+        if self.is_id(value, scope):
+            self._taint(pattern, scope)
+
+    def _taint(self, pattern: Node, scope: Scope) -> None:
+        names = [name for name in pattern.names() if name not in ("_", "self", "this", "None")]
+        if len(names) <= MOST_NAMES:
+            scope.ids.update(names)
+
+    def _closures(self, node: Node, scope: Scope) -> None:
+        """Bind the parameters of closures that are called with ids."""
+        closures = [part for part in node.parts[1:] if part.kind == "closure"]
+        if not closures:
+            return
+        others = [part for part in node.parts if part.kind != "closure"]
+        receiver = node.parts[0]
+        indexed = False
+        if receiver.kind == "member" and receiver.parts:
+            others[0] = receiver.parts[0]
+            indexed = _ends_indexed(receiver.parts[0])
+        if not any(self.is_id(other, scope) for other in others):
+            return
+        for closure in closures:
+            chosen = closure.parameters
+            if node.text in ("map", "forEach", "flatMap", "filter", "some", "every", "find"):
+                chosen = chosen[:1]  # what follows is the index
+            elif node.text in ("reduce", "fold", "try_fold", "scan"):
+                chosen = chosen[1:2]
+            for parameter in chosen:
+                names = parameter.names[1:] if indexed else parameter.names
+                if len(names) <= MOST_NAMES:
+                    scope.ids.update(name for name in names if name != "_")
+
+    def _pass_on(self) -> None:
+        """Follow ids from calls into the parameters of this file's own functions."""
+        by_name: dict[str, list[Scope]] = {}
+        for scope in self.scopes[1:]:
+            by_name.setdefault(scope.name, []).append(scope)
+        for scope in self.scopes:
+            for node in scope.of("call"):
+                if not is_own(node):
+                    continue
+                targets = by_name.get(node.text, [])
+                if len(targets) != 1 or targets[0] is scope:
+                    continue
+                self._pass_arguments(node, scope, targets[0])
+
+    def _pass_arguments(self, call: Node, scope: Scope, target: Scope) -> None:
+        parameters = [p for p in target.parameters() if p.names not in (("self",), ("cls",))]
+        for place, argument in enumerate(call.parts[1:]):
+            if not self.is_id(argument, scope):
+                continue
+            if argument.kind == "keyword":
+                names: tuple[str, ...] = (argument.text,)
+                if names not in [p.names for p in parameters]:
+                    continue
+            elif place < len(parameters) and len(parameters[place].names) == 1:
+                names = parameters[place].names
+            else:
+                continue
+            target.passed.update(set(names) - target.ids)
+            target.ids.update(names)
+
+
+def _is_pattern(node: Node, scope: Scope) -> bool:
+    """Whether a pair stands in a pattern: on the left of an assignment or loop, or in an arm."""
+    below, above = node, scope.parents.get(node)
+    while above is not None and above.kind in ("mapping", "pair", "sequence", "group"):
+        below, above = above, scope.parents.get(above)
+    if above is None or above.kind not in ("assign", "loop", "arm"):
+        return False
+    return bool(above.parts) and above.parts[0] is below
+
+
+def _ends_indexed(node: Node) -> bool:
+    """Whether a chain of calls ends with one that adds an index."""
+    while node.kind == "call" and node.parts[0].kind == "member" and node.parts[0].parts:
+        if node.text in _INDEXED:
+            return True
+        node = node.parts[0].parts[0]
+    return False
+
+
+def _scopes(root: Node) -> Iterator[Scope]:
+    waiting: list[tuple[str, Node | None, list[Node]]] = [("<module>", None, [root])]
+    while waiting:
+        label, function, roots = waiting.pop(0)
+        nodes: list[Node] = []
+        parents: dict[Node, Node] = {}
+        below: list[tuple[str, Node | None, list[Node]]] = []
+        stack = roots[::-1]
+        while stack:
+            node = stack.pop()
+            if node.kind == "function":
+                below.append((node.text, node, node.parts))
+                continue
+            nodes.append(node)
+            for part in reversed(node.parts):
+                parents.setdefault(part, node)
+                stack.append(part)
+        by_kind: dict[str, list[Node]] = {}
+        for node in nodes:
+            by_kind.setdefault(node.kind, []).append(node)
+        yield Scope(label, function, nodes, parents, by_kind)
+        waiting[:0] = below

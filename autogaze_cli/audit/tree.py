@@ -1,0 +1,59 @@
+"""From the bytes of a file to its tree, as far as it can be parsed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from autogaze_cli.audit.definitions import SourceReader
+from autogaze_cli.audit.nodes import Node, Tree
+
+if TYPE_CHECKING:
+    from tree_sitter import Node as Raw
+    from tree_sitter import Parser
+
+_STRING_EDGE = re.compile(rb"/\*|[a-zA-Z]{0,3}#*(\"\"\"|'''|[\"'`])")
+
+
+def parse(source: bytes, parser: Parser) -> Tree:
+    """Parse ``source``, as far as it can be.
+
+    Args:
+        source: The file's text in UTF-8.
+        parser: A parser of its language.
+    """
+    root = parser.parse(source).root_node
+    cut = _open_edge(root, source) if root.has_error else None
+    if cut is not None:
+        root = parser.parse(source[:cut]).root_node
+    reader = SourceReader(source, parser)
+    node = reader.read(root) or Node("group", 0, len(source), 0)
+    damage = cut if cut is not None else next((e.start_byte for e in _errors(root)), None)
+    return Tree(node, reader.comments, reader.tests, reader.words, damage, cut)
+
+
+def _errors(node: Raw) -> Iterator[Raw]:
+    if node.is_error or node.is_missing:
+        yield node
+    elif node.has_error:
+        for child in node.children:
+            yield from _errors(child)
+
+
+def _open_edge(root: Raw, source: bytes) -> int | None:
+    """Where a string or comment begins that is never closed."""
+    for error in _errors(root):
+        around = error.parent if error.is_missing else None
+        places = [error, *error.children, *([around] if around is not None else [])]
+        for start in (place.start_byte for place in places):
+            edge = _STRING_EDGE.match(source, start)
+            if edge is None:
+                continue
+            quote = edge[1]
+            close = b"*/" if quote is None else quote
+            one_line = quote is not None and len(quote) == 1 and quote != b"`"
+            end = source.find(b"\n", start) if one_line else -1
+            if source.find(close, edge.end(), len(source) if end < 0 else end) < 0:
+                return start
+    return None

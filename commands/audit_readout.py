@@ -1,0 +1,272 @@
+"""``autogaze audit-readout``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autogaze_cli import options
+
+if TYPE_CHECKING:
+    from autogaze_cli.audit.audit import Audit
+    from autogaze_cli.audit.settings import AuditSettings
+
+logger = logging.getLogger("autogaze_cli.audit")
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan", "path": "bold", "fix": "green"}
+
+
+def _print_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        from autogaze_cli.audit.rules import RULES
+
+        for rule in RULES:
+            click.echo(f"{rule.id}  {rule.level:<7}  {rule.name}")
+        ctx.exit()
+
+
+def _explain(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is None:
+        return
+    from autogaze_cli.audit.rules import BY_ID
+
+    if value not in BY_ID:
+        raise click.BadParameter(f"no rule is called {value!r}; see --list-rules", ctx, parameter)
+    click.echo(BY_ID[value].text())
+    ctx.exit()
+
+
+def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> dict[str, str]:
+    pairs = [str(value).partition("=") for value in values]
+    for rule, equals, level in pairs:
+        if not (rule and equals and level):
+            raise click.BadParameter(f"{rule!r} is not ID=LEVEL", ctx, parameter)
+    return {rule: level for rule, _, level in pairs}
+
+
+@click.command(
+    "audit-readout",
+    short_help="Find local arithmetic on AutoGaze ids in a source tree.",
+)
+@click.argument("paths", nargs=-1, type=click.Path())
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["text", "json", "sarif"]),
+    default="text",
+    help="Form of the report.",
+)
+@click.option("--output", type=click.Path(dir_okay=False), help="Write the report there.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "note", "never"]),
+    default="warning",
+    help="Lowest level that gives exit code 1.",
+)
+@click.option("--exit-zero", is_flag=True, help="End with 0 where findings would give 1.")
+@click.option("--rule", "rules", multiple=True, metavar="ID", help="Run this rule; AGR1 = all 1xx.")
+@click.option(
+    "--exclude-rule", "exclude_rules", multiple=True, metavar="ID", help="Leave this rule out."
+)
+@click.option(
+    "--severity",
+    multiple=True,
+    metavar="ID=LEVEL",
+    callback=_severity,
+    help="Level of a rule: error, warning, note or off.",
+)
+@click.option(
+    "--include", multiple=True, metavar="GLOB", help="Scan these alone; as .gitignore has them."
+)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Do not scan these; likewise.")
+@click.option(
+    "--language",
+    "languages",
+    multiple=True,
+    type=click.Choice(["rust", "python", "js", "cpp", "go"]),
+    help="Scan this language alone; may repeat.  [default: all]",
+)
+@click.option(
+    "--tests",
+    type=click.Choice(["note", "same", "skip"]),
+    help="What becomes of findings in test code.  [default: note]",
+)
+@click.option(
+    "--include-provider", is_flag=True, help="Scan packages that own the decoding, at level note."
+)
+@click.option("--include-vendored", is_flag=True, help="Scan copies of other projects too.")
+@click.option("--no-gitignore", is_flag=True, help="Scan what git ignores too.")
+@click.option("--require-helpers", is_flag=True, help="Ask that the readout helpers are called.")
+@click.option("--baseline", type=click.Path(), help="Findings listed in this file are known.")
+@click.option(
+    "--write-baseline", type=click.Path(), help="List all findings in this file, as known."
+)
+@click.option("--show-suppressed", is_flag=True, help="List suppressed findings too.")
+@click.option(
+    "--max-file-size",
+    "max_file_size_bytes",
+    type=click.IntRange(min=1),
+    default=2097152,
+    metavar="BYTES",
+    help="Larger files are not scanned.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["generic", "burn-jepa"]),
+    default="generic",
+    help="burn-jepa = the reference tool's fixed checks of that repository.",
+)
+@click.option(
+    "--check-patch",
+    type=click.Path(),
+    metavar="FILE",
+    help="Say whether this patch still applies to PATH; changes nothing.",
+)
+@click.option(
+    "--list-rules", is_flag=True, is_eager=True, expose_value=False, callback=_print_rules,
+    help="List the rules.",
+)  # fmt: skip
+@click.option(
+    "--explain", is_eager=True, expose_value=False, callback=_explain, metavar="ID",
+    help="Print the page of a rule.",
+)  # fmt: skip
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Colours in the text report.",
+)
+@options.always
+def audit_readout(**values: Any) -> None:
+    """Find local arithmetic on AutoGaze ids in a source tree.
+
+    Reads Rust, Python, JavaScript and TypeScript, C and C++, and Go under each PATH, runs none of
+    it, and names for each finding the readout helper to call instead. Needs the extra "audit".
+
+    Settings may also stand in .autogaze-audit.toml, or in pyproject.toml under
+    [tool.autogaze.audit]; the command line wins.
+
+    It is a heuristic without types: ids that reach another file under another name are lost.
+    Silence is not proof.
+
+    Exit codes: 0 nothing at or above --fail-on; 1 findings; 2 usage, or a file could not be read.
+    """
+    paths = [Path(path) for path in values["paths"]]
+    if not paths:
+        raise click.UsageError("give a folder or a file to audit, such as .")
+    if values["check_patch"] is not None:
+        _check_patch(Path(values["check_patch"]), paths)
+    elif values["profile"] == "burn-jepa":
+        _check_reference(paths)
+    else:
+        _audit(paths, values)
+
+
+def _audit(paths: list[Path], values: dict[str, Any]) -> None:
+    from autogaze_cli.audit.audit import run_audit
+    from autogaze_cli.audit.baseline import write_baseline
+
+    audit = run_audit(paths, _settings(paths, values))
+    for notice in audit.notices:
+        logger.warning("%s: %s", notice.path, notice.message)
+    code = audit.exit_code(values["fail_on"], exit_zero=values["exit_zero"])
+    if values["write_baseline"] is not None:
+        code = 2 if audit.failed else 0
+        known = [finding for finding in audit.findings if finding.suppressed is None]
+        write_baseline(Path(values["write_baseline"]), known)
+    _report(audit, values, code)
+    click.get_current_context().exit(code)
+
+
+def _settings(paths: list[Path], values: dict[str, Any]) -> AuditSettings:
+    from autogaze_cli.audit.settings import AuditSettings
+
+    fields = AuditSettings.__dataclass_fields__
+    given = {name: v for name, v in values.items() if name in fields and v not in (None, (), {})}
+    if values["baseline"] is not None:
+        given["baseline"] = Path(values["baseline"])
+    given["gitignore"] = not values["no_gitignore"]
+    return AuditSettings(**given).with_config(paths[0], given)
+
+
+def _report(audit: Audit, values: dict[str, Any], code: int) -> None:
+    form, show = values["format"], values["show_suppressed"]
+    if form == "json":
+        from autogaze_cli.audit.reports import json_text
+
+        _write(values, json_text(audit, show_suppressed=show, exit_code=code))
+    elif form == "sarif":
+        from autogaze_cli.audit.sarif import sarif_text
+
+        _write(values, sarif_text(audit, exit_code=code))
+    else:
+        from autogaze_cli.audit.reports import text_lines
+
+        brief = not logging.getLogger("autogaze_cli").isEnabledFor(logging.INFO)
+        lines = list(text_lines(audit, show_suppressed=show, brief=brief))
+        if _is_coloured(values):
+            _write(values, _coloured(lines))
+        else:
+            _write(values, "".join("".join(text for text, _ in line) + "\n" for line in lines))
+
+
+def _is_coloured(values: dict[str, Any]) -> bool:
+    if values["color"] != "auto":
+        return bool(values["color"] == "always")
+    import os
+    import sys
+
+    return sys.stdout.isatty() and values["output"] is None and not os.environ.get("NO_COLOR")
+
+
+def _coloured(lines: list[list[tuple[str, str]]]) -> str:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(color_system="standard", force_terminal=True, width=10_000, no_color=False)
+    with console.capture() as capture:
+        for line in lines:
+            parts = [(text, _STYLES.get(kind, "")) for text, kind in line]
+            console.print(Text.assemble(*parts), soft_wrap=True)
+    return capture.get()
+
+
+def _write(values: dict[str, Any], text: str) -> None:
+    if values["output"] is None:
+        click.echo(text, nl=False, color=True)
+        return
+    from autogaze_cli.errors import OutputError
+
+    try:
+        Path(values["output"]).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{values['output']}: cannot be written: {error.strerror}") from error
+
+
+def _check_patch(patch: Path, paths: list[Path]) -> None:
+    if len(paths) != 1:
+        raise click.UsageError("--check-patch takes one PATH, the folder the patch is for")
+    from autogaze_cli.audit.patches import patch_problems
+
+    problems = patch_problems(patch, paths[0])
+    for problem in problems:
+        click.echo(problem)
+    click.echo(f"{patch} {'does not apply' if problems else 'applies'} to {paths[0]}")
+    click.get_current_context().exit(int(bool(problems)))
+
+
+def _check_reference(paths: list[Path]) -> None:
+    if len(paths) != 1:
+        raise click.UsageError("--profile burn-jepa takes one PATH, the checkout")
+    from autogaze_cli.audit.reference import check
+
+    verdict = check(paths[0])
+    for line in verdict.lines:
+        click.echo(line, err=True)
+    if verdict.error is not None:
+        click.echo(f"Error: {verdict.error}", err=True)
+        click.get_current_context().exit(1)
+    click.echo(f"AutoGaze sparse readout integration looks migrated: {paths[0]}")
