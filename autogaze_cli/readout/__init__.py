@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from autogaze_cli.readout.coords import (
+    Coords,
     batched_video_readout_tokens_to_coords,
     frame_readout_rects_to_video_coords,
     frame_readout_tokens_to_video_coords,
@@ -125,6 +126,7 @@ __all__ = [
     "FORMAT",
     "FORMATS",
     "VERSION",
+    "Coords",
     "FixationSet",
     "HasLayout",
     "ImagePyramidLevel",

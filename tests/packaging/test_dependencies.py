@@ -116,6 +116,7 @@ def test_rooms_do_not_know_each_other(imports: dict[str, set[str]]) -> None:
         "autogaze_cli.gaze": ["media", "visualize", "trace", "inference", "render"],
         "autogaze_cli.visualize": ["media", "model", "inference", "render"],
         "autogaze_cli.trace": ["media", "model", "inference", "visualize", "render"],
+        "autogaze_cli.readout": ["media", "model", "inference", "visualize", "render"],
         "autogaze_cli.inference": ["visualize", "render"],
     }
     crossing = {
@@ -135,6 +136,7 @@ def test_rooms_do_not_know_each_other(imports: dict[str, set[str]]) -> None:
     [
         ("autogaze_cli, autogaze_cli.errors, autogaze_cli.main", "torch av numpy PIL imageio"),
         ("autogaze_cli.trace, autogaze_cli.visualize", "torch av click"),
+        ("autogaze_cli.readout, autogaze_cli.readout.job", "torch av click"),
         ("autogaze_cli.media", "torch click"),
     ],
 )
