@@ -319,13 +319,13 @@ def drawing_options(
         ),
         click.option(
             "--mask-cell-scale",
-            type=Real(),
+            type=Real(1e-6),
             default=_VIEW.mask_cell_scale,
             help="Size of a drawn cell, 1 = its own.",
         ),
         click.option(
             "--blend-alpha",
-            type=Real(),
+            type=Real(0, 1),
             default=blend_alpha,
             help="Strength of colour in the image masks and in full-blend, 0 to 1.",
         ),

@@ -11,6 +11,18 @@ from autogaze_cli.errors import ConfigError
 MaskSource = Literal["autogaze", "patch-diff"]
 Mode = Literal["resize", "tiled", "tiled-full"]
 
+_MOST = {
+    "tile_size": 65535,
+    "stride": 65535,
+    "tile_batch_size": 2**31 - 1,
+    "clip_len": 2**31 - 1,
+    "top_k": 2**31 - 1,
+    "max_gaze_tokens_each_frame": 2**31 - 1,
+    "patch_diff_grid": 1024,
+    "threads": 1024,
+}
+"""The most that each whole number may be, where more could only exhaust the machine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GazeSettings:
@@ -59,19 +71,10 @@ class GazeSettings:
         _one_of("mask_source", self.mask_source, ("autogaze", "patch-diff"))
         _one_of("mode", self.mode, ("resize", "tiled", "tiled-full"))
         _one_of("dtype", self.dtype, ("float32", "bfloat16"))
-        for name in (
-            "tile_size",
-            "stride",
-            "tile_batch_size",
-            "clip_len",
-            "top_k",
-            "max_gaze_tokens_each_frame",
-            "patch_diff_grid",
-            "threads",
-        ):
+        for name, most in _MOST.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, not {value}")
+            if value is not None and not 1 <= value <= most:
+                raise ConfigError(f"{name} must be within 1 to {most}, not {value}")
         if self.mask_source == "autogaze" and self.model is None:
             raise ConfigError(
                 "mask_source autogaze needs a model", hint="give --model FOLDER or a Hub id"

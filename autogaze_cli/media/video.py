@@ -31,6 +31,9 @@ _ORIENTATIONS: dict[tuple[int, ...], tuple[int, Filters]] = {
     (0, -1, -1, 0): (270, [("transpose", "clock_flip")]),
 }
 
+MAX_START, MAX_FRAMES, MAX_SIDE = 10**9, 2**31 - 1, 65535
+"""The latest start in seconds, the most frames, and the longest side in pixels."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -94,14 +97,14 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be sampled."""
-        if self.start < 0:
-            raise ConfigError(f"start must be at least 0, not {self.start}")
+        if not 0 <= self.start <= MAX_START:
+            raise ConfigError(f"start must be within 0 to {MAX_START} seconds, not {self.start}")
         if self.fps is not None and self.fps <= 0:
             raise ConfigError(f"fps must be above 0, not {self.fps}")
-        for name in ("frames", "width", "height"):
+        for name, most in (("frames", MAX_FRAMES), ("width", MAX_SIDE), ("height", MAX_SIDE)):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, not {value}")
+            if value is not None and not 1 <= value <= most:
+                raise ConfigError(f"{name} must be within 1 to {most}, not {value}")
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """The width and height of the sampled frames of a video of this displayed size.

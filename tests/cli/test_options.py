@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import click
@@ -54,7 +55,7 @@ def values(*arguments: str, command: str = "render-assets") -> dict[str, Any]:
         (["--tile-size"], "112", "tile_size", 112),
         (["--stride"], "56", "stride", 56),
         (["--tile-batch-size", "--tile-batch", "--tiles-per-batch"], "2", "tile_batch_size", 2),
-        (["--mask-cell-scale"], "-1e-1", "mask_cell_scale", -0.1),
+        (["--mask-cell-scale"], "25e-2", "mask_cell_scale", 0.25),
         (["--blend-alpha"], "0.25", "blend_alpha", 0.25),
         (["--keyframe-duration"], "1", "keyframe_duration", 1),
         (["--mask-geometry"], " Dedup ", "mask_geometry", "deduplicated"),
@@ -131,8 +132,8 @@ COUNTS = (
         *((name, text) for name in COUNTS.split() for text in ("0", "-1", "1.5", "1_0", " 1", "")),
         *(("--fps", text) for text in ("0", "-8", "nan", "inf", "1/0", "eight")),
         *(("--start", text) for text in ("-1", "nan", "1:2:3:4")),
-        *(("--mask-cell-scale", text) for text in ("nan", "inf", "1_0", "x")),
-        *(("--blend-alpha", text) for text in ("nan", "-inf", "")),
+        *(("--mask-cell-scale", text) for text in ("nan", "inf", "1_0", "x", "0", "-1")),
+        *(("--blend-alpha", text) for text in ("nan", "-inf", "", "-0.1", "1.1")),
         *(("--gazing-ratio", text) for text in ("nan", "-0.1", "1.1")),
         *(("--task-loss", text) for text in ("nan", "inf", "-0.5", "often")),
         *(("--task-loss-db", text) for text in ("nan", "inf", "-1", "none")),
@@ -146,6 +147,23 @@ def test_out_of_range_is_one_line(run: Callable[..., Result], name: str, text: s
     assert result.stderr.startswith("Error: Invalid value for ")
     assert name in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("--inference-width", "--gif-width", "--frames", "--start", "--tile-size", "--stride"),
+        *("--tile-batch-size", "--clip-len", "--top-k", "--max-gaze-tokens-each-frame"),
+        *("--patch-diff-grid", "--threads"),
+    ],
+)
+def test_too_much_for_any_machine_is_one_line(
+    run: Callable[..., Result], clip: Path, tmp_path: Path, name: str
+) -> None:
+    result = run("render-assets", clip, "-q", "-o", tmp_path / "out", name, 10**25)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "must be within" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_other_commands_allow_one_keyframe_only() -> None:
