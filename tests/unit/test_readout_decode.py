@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autogaze_cli import readout as ro
@@ -58,6 +58,7 @@ def outputs(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@settings(deadline=None)
 @given(outputs())
 def test_decoding_is_that_of_plain_loops(generated: dict[str, Any]) -> None:
     frames = len(generated["num_gazing_each_frame"])

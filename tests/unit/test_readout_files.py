@@ -79,7 +79,7 @@ def readouts(draw: st.DrawFn) -> ro.Readout:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(readouts())
 def test_every_format_gives_back_what_was_written(readout: ro.Readout) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -77,6 +77,7 @@ sides = st.integers(1, 20)
 caps = st.none() | st.integers(0, 30)
 
 
+@settings(deadline=None)
 @given(frames_of_rects, sides, sides, st.integers(0, 3), caps)
 def test_image_tokens_are_those_of_plain_loops(
     frames: list[list[Rect]], height: int, width: int, dilation: int, cap: int | None
@@ -99,6 +100,7 @@ video_options = st.builds(
 video_grids = st.builds(ro.SparseVideoReadoutGrid, st.integers(1, 4), st.integers(1, 9), sides)
 
 
+@settings(deadline=None)
 @given(frames_of_rects, video_grids, video_options)
 def test_video_tokens_are_those_of_plain_loops(
     frames: list[list[Rect]],
@@ -110,6 +112,7 @@ def test_video_tokens_are_those_of_plain_loops(
     assert len(set(found)) == len(found)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 30), max_size=6), max_size=7),
     st.builds(ro.SparseReadoutGrid, st.integers(1, 5), st.integers(1, 5)),
@@ -133,7 +136,7 @@ def exact_cells(cell: int, of: int, n: int) -> range:
     return range(cell * n // of, -(-(cell + 1) * n // of))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_decoded_cells_are_exact_up_to_the_side_stated(data: st.DataObject) -> None:
     scale = data.draw(st.integers(0, 3))
@@ -166,6 +169,7 @@ def test_image_tokens_project_exactly_up_to_the_side_stated(
         assert projected(first) != [list(exact_cells(cell, of, first)) for cell in range(of)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 264), max_size=5), min_size=1, max_size=4),
     st.sampled_from([(14, 14), (16, 16), (7, 9)]),
@@ -188,6 +192,7 @@ def test_both_routes_cover_what_was_gazed_at(
     assert set(narrow.tolist()) == exact
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300))
 def test_evenly_spaced_is_the_formula(length: int, keep: int) -> None:
     k = min(keep, length)

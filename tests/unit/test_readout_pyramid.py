@@ -31,7 +31,7 @@ def loop_pool(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return out
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(sides, sides, sides, sides, st.integers(0, 8), st.integers(0, 8), st.integers(1, 2))
 def test_pyramid_tokens_are_those_of_plain_loops(
     height: int, width: int, mask_h: int, mask_w: int, level_h: int, level_w: int, channels: int
@@ -73,6 +73,7 @@ def test_equal_weights_keep_their_order() -> None:
     assert found.tokens[0, :, 0].tolist() == wanted
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 264), max_size=5), st.integers(1, 60), st.integers(1, 60))
 def test_a_mask_is_painted_cell_by_cell(ids: list[int], height: int, width: int) -> None:
     points = LAYOUT.fixations(ids, 0.5)
