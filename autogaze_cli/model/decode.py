@@ -108,10 +108,6 @@ class Linear:
 
     def __call__(self, x: Tensor, add: Tensor | None = None) -> Tensor:
         """``[n, in]`` to ``[n, out]``, plus ``add``."""
-        n = len(x)
-        if n < MIN_ROWS and not x.is_cuda:
-            x = F.pad(x, (0, 0, 0, MIN_ROWS - n))
-            return self(x, add if add is None else F.pad(add, (0, 0, 0, MIN_ROWS - n)))[:n]
         if add is None:
             return F.linear(x, self.weight, self.bias)
         y = torch.addmm(add, x, self.weight.t())
@@ -222,9 +218,10 @@ class Decoder:
         """
         c = self.config
         heads, kv_heads, d = c.num_attention_heads, c.num_key_value_heads, c.head_dim
+        last = torch.from_numpy(np.cumsum(lengths) - 1).to(x.device)
         angles = torch.from_numpy(positions).to(x.device)[:, None].float() * self.frequencies
         turns = torch.polar(torch.ones_like(angles), angles)[:, None]  # complex [n, 1, d/2]
-        last = torch.from_numpy(np.cumsum(lengths) - 1).to(x.device)
+        x, turns, sizes = _padded(x), _padded(turns), _sizes(x, lengths)
         for row, length in zip(rows, lengths, strict=True):
             row.end += length
         for index, layer in enumerate(self.layers):
@@ -232,22 +229,23 @@ class Decoder:
             fresh = layer.keys_values(y).view(len(y), 2 * kv_heads, d)
             keys, values = _rotate(fresh[:, :kv_heads], turns), fresh[:, kv_heads:]
             for row, k, v in zip(
-                rows, torch.split(keys, lengths), torch.split(values, lengths), strict=True
-            ):
+                rows, torch.split(keys, sizes), torch.split(values, sizes), strict=False
+            ):  # the spare rows come last and are left out
                 row.keys[index][:, row.end - len(k) : row.end] = k.transpose(0, 1)
                 row.values[index][:, row.end - len(v) : row.end] = v.transpose(0, 1)
             if index == len(self.layers) - 1:
                 # Only the heads read the last layer, and only its last slot.
-                x, y, turns, lengths = x[last], y[last], turns[last], [1] * len(rows)
+                x, y, turns = _padded(x[last]), _padded(y[last]), _padded(turns[last])
+                sizes = _sizes(last, [1] * len(rows))
             queries = _rotate(layer.queries(y).view(len(y), heads, d), turns)
+            *queries_of_rows, spare = torch.split(queries, sizes)
             mixed = [
-                self._attend(row, index, q)
-                for row, q in zip(rows, torch.split(queries, lengths), strict=True)
+                self._attend(row, index, q) for row, q in zip(rows, queries_of_rows, strict=True)
             ]
-            x = layer.out(torch.cat(mixed).view(len(y), heads * d), add=x)
+            x = layer.out(torch.cat([*mixed, spare]).view(len(y), heads * d), add=x)
             gate, up = layer.gate_up(_normalise(x, c.rms_norm_eps)).chunk(2, dim=-1)
             x = layer.down(F.silu(gate) * up, add=x)
-        return x
+        return x[: len(rows)]
 
     def _attend(self, row: RowState, layer: int, queries: Tensor) -> Tensor:
         """One row's last slots ``[n, heads, d]`` over all it may see, causally."""
@@ -256,8 +254,8 @@ class Decoder:
         values = row.values[layer][:, row.start : row.end]
         if n == 1:
             # The library's kernel for a lone query sums in an order that depends on the threads.
-            scores = queries.view(kv_heads, -1, queries.shape[-1]) @ keys.transpose(1, 2)
-            shares = torch.softmax(scores / queries.shape[-1] ** 0.5, dim=-1)
+            scaled = queries.view(kv_heads, -1, queries.shape[-1]) / queries.shape[-1] ** 0.5
+            shares = torch.softmax(scaled @ keys.transpose(1, 2), dim=-1)
             return (shares @ values).view(queries.shape)
         out = F.scaled_dot_product_attention(
             queries[None].transpose(1, 2),
@@ -282,8 +280,20 @@ class Decoder:
     def heads(self, hidden: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits ``[rows, K, vocabulary]`` and predicted losses ``[rows, K]``, on the host."""
         k = self.config.num_multi_token_pred
-        scores = self.head(_normalise(hidden, self.config.rms_norm_eps)).float().cpu().numpy()
+        y = _padded(_normalise(hidden, self.config.rms_norm_eps))
+        scores = self.head(y)[: len(hidden)].float().cpu().numpy()
         return scores[:, :-k].reshape(len(hidden), k, -1), scores[:, -k:]
+
+
+def _padded(x: Tensor) -> Tensor:
+    """``x`` with rows of zeros up to ``MIN_ROWS``."""
+    spare = 0 if x.is_cuda else MIN_ROWS - len(x)
+    return torch.cat([x, x.new_zeros(spare, *x.shape[1:])]) if spare > 0 else x
+
+
+def _sizes(x: Tensor, lengths: list[int]) -> list[int]:
+    """``lengths``, and how many rows ``_padded(x)`` adds to them."""
+    return [*lengths, 0 if x.is_cuda else max(0, MIN_ROWS - len(x))]
 
 
 def _normalise(x: Tensor, eps: float) -> Tensor:
