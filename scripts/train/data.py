@@ -108,10 +108,10 @@ def measured_clips(footage: Footage, frames: int = 16) -> Tensor:
     return torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).contiguous()
 
 
-def normalise(clips: Tensor) -> Tensor:
+def normalise(clips: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
     """``uint8 [..., 3, h, w]`` as the model sees it, float32. Source: inference spec 2.1."""
-    mean, std = (torch.tensor(v, device=clips.device)[:, None, None] for v in (MEAN, STD))
-    return (clips.float() / 127.5 - 1 - mean) / std
+    middle, spread = (torch.tensor(v, device=clips.device)[:, None, None] for v in (mean, std))
+    return (clips.float() / 127.5 - 1 - middle) / spread
 
 
 def sample(
@@ -253,7 +253,7 @@ class Augmenter:
             self.side,
             2,
         )
-        return pictures.unflatten(0, (len(items), t))
+        return pictures.view(len(items), t, *pictures.shape[1:])
 
     def _pictures(
         self, items: NDArray[np.int64], t: int
@@ -303,7 +303,9 @@ class Augmenter:
         zoom = np.exp(np.arange(t) * (rng.normal(size=n) * 0.006 * zooming)[:, None])
         tilted, turning = rng.random((2, n)) < 0.25
         turn = rng.normal(size=n) * 0.1 * tilted
-        turns = turn[:, None] + np.arange(t) * (rng.normal(size=n) * 0.012 * turning * moving)[:, None]
+        turns = (
+            turn[:, None] + np.arange(t) * (rng.normal(size=n) * 0.012 * turning * moving)[:, None]
+        )
         width = span[:, None] * zoom
         flip = np.where(rng.random(n) < 0.5, -1.0, 1.0)[:, None]
         cos, sin = np.cos(turns) * width, np.sin(turns) * width
@@ -348,9 +350,9 @@ class Augmenter:
             return torch.from_numpy(values).float().to(device).view(n, -1, 1, 1, 1)
 
         sharpen = rng.random(n) * 1.6 * (rng.random(n) < 0.6)
-        soft = F.avg_pool2d(
-            picture.flatten(0, 1), 3, 1, 1, count_include_pad=False
-        ).view_as(picture)
+        soft = F.avg_pool2d(picture.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(
+            picture
+        )
         picture = picture + (picture - soft) * amount(sharpen)
         grey = picture.mean(2, keepdim=True)
         colour = np.where(rng.random(n) < 0.06, 0, np.exp(rng.normal(size=n) * 0.25))

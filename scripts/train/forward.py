@@ -44,9 +44,11 @@ def embed_video(model: GazeModel, video: Tensor, dtype: torch.dtype) -> Tensor:
     b, t = video.shape[:2]
     patch = vision.temporal_conv
     p = patch.kernel_size[-1]
-    x = video.unflatten(4, (-1, p)).unflatten(3, (-1, p)).permute(0, 1, 3, 5, 2, 4, 6)
+    grid = video.shape[-1] // p
+    x = video.view(b, t, 3, grid, p, grid, p).permute(0, 1, 3, 5, 2, 4, 6)
     x = F.linear(x.flatten(4), patch.weight.flatten(1), patch.bias)  # [b, t, gh, gw, c]
     x = vision.norm(x).to(dtype)
+    block: Any
     for block in vision.blocks:
         conv = block.conv3d
         past = conv.kernel_size[0] - 1
@@ -59,10 +61,11 @@ def embed_video(model: GazeModel, video: Tensor, dtype: torch.dtype) -> Tensor:
             conv.bias.to(dtype),
             padding=conv.kernel_size[-1] // 2,
         ).relu()
-        x = x.permute(0, 2, 3, 1).unflatten(0, (b, t))
-    out = vision.out_proj
+        x = x.permute(0, 2, 3, 1).reshape(b, t, grid, grid, -1)
+    out: Any = vision.out_proj
     y = F.linear(x.flatten(2, 3), out.weight.flatten(1).to(dtype), out.bias.to(dtype))
-    return model.connector(y.float())  # type: ignore[no-any-return]
+    embedded: Tensor = model.connector(y.float())
+    return embedded
 
 
 def clip_positions(tokens: int, budgets: Sequence[int], k: int) -> Tensor:
@@ -112,7 +115,7 @@ def project(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rotated queries and keys, and values, ``[b, n, heads, d]`` each, of ``x`` ``[b, n, c]``."""
     y = F.rms_norm(x, x.shape[-1:], w.norm1, eps).to(w.qkv.dtype)
-    qkv = F.linear(y, w.qkv).unflatten(-1, (3, heads, -1))
+    qkv = F.linear(y, w.qkv).view(*x.shape[:2], 3, heads, -1)
     qk = qkv[:, :, :2].float()
     half = qk.shape[-1] // 2
     turned = torch.cat([-qk[..., half:], qk[..., :half]], dim=-1)
@@ -189,7 +192,8 @@ class Runner:
         decoder = self.model.gaze_decoder.model
         vision = embed_video(self.model, video, self.dtype)
         gazes = decoder.embed_tokens(ids).split(list(budgets), dim=1)
-        x = torch.cat([part for pair in zip(vision.unbind(1), gazes, strict=True) for part in pair], 1)
+        frames = zip(vision.unbind(1), gazes, strict=True)
+        x = torch.cat([part for frame in frames for part in frame], dim=1)
         cos, sin = self.turns(clip_positions(c.num_tokens, budgets, c.num_multi_token_pred))
         for layer in decoder.layers:
             w = layer_weights(layer, self.dtype)
@@ -207,7 +211,7 @@ class Runner:
         """Logits ``[..., k, N]`` and predicted losses ``[..., k]`` of slots ``[..., c]``."""
         decoder, k = self.model.gaze_decoder, self.config.num_multi_token_pred
         hidden = decoder.model.norm(x)
-        logits = decoder.lm_head(hidden).unflatten(-1, (k, -1))[..., : self.config.eos_token_id]
+        logits = decoder.lm_head(hidden).view(*x.shape[:-1], k, -1)[..., : self.config.eos_token_id]
         return logits, decoder.task_loss_prediction_head(hidden)
 
     def reader(self, video: Tensor, budgets: Sequence[int]) -> Reader:

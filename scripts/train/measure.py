@@ -62,7 +62,8 @@ class Measured:
         return (
             f"teacher {float(b.teacher.mean()):.3f}  random {float(b.random.mean()):.3f}  "
             f"model {float(self.model.mean()):.3f}  gap closed {self.gap:.3f}  "
-            f"worst clip {float(self.each.min()):.3f}  head error {float(self.head_error.mean()):.4f}"
+            f"worst clip {float(self.each.min()):.3f}  "
+            f"head error {float(self.head_error.mean()):.4f}"
         )
 
 

@@ -25,7 +25,7 @@ class Optimizer:
     """
 
     def __init__(self, module: nn.Module, *, muon: bool, decay: float = 0.05) -> None:
-        self.parameters = dict(module.named_parameters())
+        self.parameters: dict[str, Tensor] = dict(module.named_parameters())
         self.decay, self.betas, self.steps = decay, (0.9, 0.98), 0
         adam = ("embed", "head", "temporal_conv")
         self.matrices = [
@@ -91,4 +91,5 @@ def orthogonal(x: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         square = y @ y.transpose(1, 2)
         y = a * y + (b * square + c * square @ square) @ y
-    return y.transpose(1, 2) if tall else y
+    found: Tensor = y.transpose(1, 2) if tall else y
+    return found

@@ -55,7 +55,9 @@ def main() -> None:
             kept[-1]["frames"] = MEASURED
         pack.writestr("manifest.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
     frames = sum(row["frames"] for row in kept)
-    print(f"{args.pack}: {len(kept)} items, {frames} frames, {args.pack.stat().st_size / 1e6:.1f} MB")
+    print(
+        f"{args.pack}: {len(kept)} items, {frames} frames, {args.pack.stat().st_size / 1e6:.1f} MB"
+    )
 
 
 def picture_names(name: str, kind: str, frames: int) -> list[str]:

@@ -110,7 +110,7 @@ class Trainer:
         logs: dict[str, Tensor] = {}
         with self._timed("train"):
             order = torch.randperm(s.play, device=self.device)
-            for rows in order.split(s.batch):
+            for rows in torch.split(order, s.batch):
                 logits, predicted = self.runner.scores(
                     normalise(clips[rows]), played.ids[rows], each
                 )
@@ -179,9 +179,10 @@ class Trainer:
         self.steps, self.seconds = numbers["steps"], numbers["seconds"]
         moments = (self.optimizer.moment1, self.optimizer.moment2)
         names = ("moment1", "moment2")
-        if all(name in parts and parts[name].keys() == m.keys() for name, m in zip(names, moments)):
-            for name, moment in zip(names, moments, strict=True):
-                for key, value in parts[name].items():
+        found = [parts.get(name, {}) for name in names]
+        if all(m.keys() == f.keys() for m, f in zip(moments, found, strict=True)):
+            for moment, values in zip(moments, found, strict=True):
+                for key, value in values.items():
                     moment[key].copy_(value)
             self.optimizer.steps = numbers["optimizer_steps"]
         else:
@@ -251,9 +252,15 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pack", type=Path, required=True, help="written by pack_data")
-    parser.add_argument("--state", type=Path, required=True, help="folder to resume from and save to")
-    parser.add_argument("--minutes", type=float, required=True, help="of training in this sitting")
-    parser.add_argument("--total-minutes", type=float, required=True, help="of all sittings")
+    parser.add_argument(
+        "--state", type=Path, required=True, help="folder to resume from and save to"
+    )
+    parser.add_argument(
+        "--minutes", type=float, required=True, help="of this sitting, start and all"
+    )
+    parser.add_argument(
+        "--total-minutes", type=float, required=True, help="of training in all sittings"
+    )
     parser.add_argument("--copy", type=Path, help="folder that gets a copy of the state at the end")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--optimizer", choices=("muon", "adam"), default="muon")
@@ -302,7 +309,7 @@ def main() -> None:
     if (args.state / STATE).is_file():
         trainer.resume(args.state)
         print(f"resumed at step {trainer.steps}, {trainer.seconds:.0f} s", flush=True)
-    train(trainer, args)
+    train(trainer, args, started)
     trainer.save(args.state)
     if args.copy:
         trainer.save(args.copy)
@@ -314,20 +321,23 @@ def main() -> None:
     print(f"all: {time.perf_counter() - started:.0f} s")
 
 
-def train(trainer: Trainer, args: argparse.Namespace) -> None:
+def train(trainer: Trainer, args: argparse.Namespace, started: float) -> None:
     """Rounds until this sitting's minutes are over, with a line of log now and then."""
-    begun = time.perf_counter()
-    before, said, saved = trainer.seconds, begun, begun
+    now = said = saved = time.perf_counter()
     sums: dict[str, float] = defaultdict(float)
-    rounds, at = 0, trainer.steps
-    while trainer.seconds < before + args.minutes * 60:
+    rounds, at, warm = 0, trainer.steps, 2
+    while now - started < args.minutes * 60:
+        begun = now
         done = trainer.seconds / (args.total_minutes * 60)
         for name, value in trainer.round(done).items():
             sums[name] += value
         rounds += 1
         now = time.perf_counter()
-        trainer.seconds = before + now - begun
-        if now - said > 15 or rounds == 1 and at == trainer.steps - args.play // args.batch:
+        if warm:  # what the first rounds spend on compiling counts for nothing
+            warm -= 1
+        else:
+            trainer.seconds += now - begun
+        if now - said > 15:
             parts = "  ".join(f"{name} {value / rounds:.4f}" for name, value in sums.items())
             spent = "  ".join(f"{name} {t / rounds:.3f}" for name, t in trainer.times.items())
             print(

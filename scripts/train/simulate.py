@@ -1,8 +1,8 @@
 """What gazing at a token shows: the canvas, its loss, and the teacher that always gains most.
 
-A frame's token of scale ``s`` shows the frame reduced to ``s`` x ``s`` pixels and enlarged again, in
-that token's cell; the finest scale shows the frame itself. Every cell is a union of square blocks
-(8 pixels, 28 x 28 a frame), so errors are kept as one number a block and scale.
+A frame's token of scale ``s`` shows the frame reduced to ``s`` x ``s`` pixels and enlarged again,
+in that token's cell; the finest scale shows the frame itself. Every cell is a union of square
+blocks (8 pixels, 28 x 28 a frame), so errors are kept as one number a block and scale.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Geometry:
         ]
 
     def shown(self, frames: Tensor) -> Tensor:
-        """What every scale shows of frames ``[b, 3, side, side]``: ``[b, scales, 3, side, side]``."""
+        """What the scales show of frames ``[b, 3, side, side]``, ``[b, scales, 3, side, side]``."""
         pictures = []
         for reduce, enlarge in self.resizers:
             small = reduce @ frames @ reduce.T
@@ -74,8 +74,9 @@ class Geometry:
         """
         across = self.side // self.block
         difference = (pictures - frames).abs()
-        cut = difference.unflatten(-1, (across, self.block)).unflatten(-3, (across, self.block))
-        return cut.sum(dim=(-5, -3, -1)).flatten(-2) / (3 * self.side**2)
+        cut = difference.view(*difference.shape[:-2], across, self.block, across, self.block)
+        sums: Tensor = cut.sum(dim=(-5, -3, -1)).flatten(-2)
+        return sums / (3 * self.side**2)
 
     def pixels(self, blocks: Tensor) -> Tensor:
         """Block values ``[b, blocks]`` as pixels ``[b, 1, side, side]``."""
@@ -184,7 +185,7 @@ class ChunkStep:
         self._replay: Callable[[], None] = self._run
         if device.type == "cuda":
             saved = canvas.save()
-            stream = torch.cuda.Stream()
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 self._run()  # allocations of the first run must not be captured

@@ -114,7 +114,7 @@ def test_play_and_training_agree_with_decoding(
     seen: list[tuple[Tensor, Tensor]] = []
     heads = model._decoder.heads
 
-    def record(hidden: Tensor) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    def record(hidden: Tensor) -> tuple[np.ndarray, np.ndarray]:
         logits, losses = heads(hidden)
         seen.append((torch.from_numpy(logits.copy()), torch.from_numpy(losses.copy())))
         return logits, losses
