@@ -17,14 +17,14 @@ from autogaze_cli.audit.audit import run_audit
 from autogaze_cli.audit.settings import AuditSettings
 
 LINES = {
-    "rs": "pub fn {name}(a: usize, b: usize) -> usize {{\n    let c = a * {n} + b % 7;\n    c / {n}\n}}\n",
-    "py": "def {name}(a, b):\n    c = [a * {n} + x % 7 for x in range(b)]\n    return sum(c) // {n}\n",
-    "ts": "export function {name}(a: number, b: number) {{\n  return Math.floor(a * {n} / (b + 1));\n}}\n",
+    "rs": "fn {name}(a: u64, b: u64) -> u64 {{\n    let c = a * {n} + b % 7;\n    c / {n}\n}}\n",
+    "py": "def {name}(a, b):\n    c = [a * {n} + x for x in range(b)]\n    return sum(c) // {n}\n",
+    "ts": "function {name}(a: number, b: number) {{\n  return Math.floor(a * {n} / (b + 1));\n}}\n",
     "cpp": "int {name}(int a, int b) {{\n  int c = a * {n} + b % 7;\n  return c / {n};\n}}\n",
     "go": "func {name}(a, b int) int {{\n\tc := a*{n} + b%7\n\treturn c / {n}\n}}\n",
 }
 USES = {
-    "rs": "fn gaze_{n}(out: &AutoGazeGenerateOutput) -> i64 {{\n    out.gazing_pos[0][1] - 69\n}}\n",
+    "rs": "fn gaze_{n}(out: &AutoGazeGenerateOutput) -> i64 {{\n out.gazing_pos[0][1] - 69\n}}\n",
     "py": "def gaze_{n}(out, frame):\n    return out['gazing_pos'] - frame * 265\n",
     "ts": "export const gaze{n} = (out: Out) => out.gazingPos.map((id) => id % 265);\n",
     "cpp": "int gaze_{n}(const Out& out, int i) {{ return out.gazing_pos[i] % 265; }}\n",
@@ -73,8 +73,8 @@ def main() -> int:
         seconds = time.perf_counter() - begin
     reported = len({finding.path for finding in audit.counted()})
     print(
-        f"{audit.files_scanned} files, {size / 1e6:.0f} MB, {used} use AutoGaze, {reported} reported: "
-        f"{seconds:.2f} s"
+        f"{audit.files_scanned} files, {size / 1e6:.0f} MB, {used} use AutoGaze, "
+        f"{reported} reported: {seconds:.2f} s"
     )
     return 0 if reported == used else 1
 

@@ -1,4 +1,6 @@
-"""Write docs/commands.md: the ``--help`` of every command, between the markers of the page.
+"""Write what the docs repeat: the ``--help`` of every command, and the pages of the audit's rules.
+
+Both stand between the markers of their page, docs/commands.md and docs/audit.md.
 
 python scripts/update_docs.py            # rewrite it
 python scripts/update_docs.py --check    # exit 1 if it is out of date
@@ -11,9 +13,10 @@ from pathlib import Path
 
 import click
 
+from autogaze_cli.audit.rules import RULES
 from autogaze_cli.main import COMMANDS, cli
 
-PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
+DOCS = Path(__file__).parents[1] / "docs"
 START, END = "<!-- start: scripts/update_docs.py -->\n", "<!-- end -->\n"
 
 
@@ -29,18 +32,32 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def main() -> int:
-    """Rewrite the page, or compare it."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
+def rules() -> str:
+    """The page of each rule of the audit."""
+    return "\n".join(f"### {r.id} {r.name} ({r.level})\n\n{r.markdown()}" for r in RULES)
+
+
+def update(path: Path, text: str, *, check: bool) -> bool:
+    """Rewrite a page between its markers, or only say whether it is up to date."""
+    page = path.read_text(encoding="utf-8")
+    before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
-    page = f"{before}{START}\n{reference()}\n{END}{after}"
-    if page == PAGE.read_text(encoding="utf-8"):
-        return 0
-    if "--check" in sys.argv[1:]:
-        print(f"{PAGE.name} is out of date; run: python scripts/update_docs.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(page, encoding="utf-8")
-    return 0
+    renewed = f"{before}{START}\n{text}\n{END}{after}"
+    if renewed == page:
+        return True
+    if check:
+        print(f"{path.name} is out of date; run: python scripts/update_docs.py", file=sys.stderr)
+        return False
+    path.write_text(renewed, encoding="utf-8")
+    return True
+
+
+def main() -> int:
+    """Rewrite the pages, or compare them."""
+    check = "--check" in sys.argv[1:]
+    pages = {"commands.md": reference(), "audit.md": rules()}
+    current = [update(DOCS / name, text, check=check) for name, text in pages.items()]
+    return int(not all(current))
 
 
 if __name__ == "__main__":

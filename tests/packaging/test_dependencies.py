@@ -118,6 +118,9 @@ def test_rooms_do_not_know_each_other(imports: dict[str, set[str]]) -> None:
         "autogaze_cli.trace": ["media", "model", "inference", "visualize", "render"],
         "autogaze_cli.readout": ["media", "model", "inference", "visualize", "render"],
         "autogaze_cli.inference": ["visualize", "render"],
+        "autogaze_cli.audit": [
+            *("media", "model", "gaze", "trace", "readout", "inference", "visualize", "render")
+        ],
     }
     crossing = {
         f"{module} imports {name}"
@@ -138,6 +141,10 @@ def test_rooms_do_not_know_each_other(imports: dict[str, set[str]]) -> None:
         ("autogaze_cli.trace, autogaze_cli.visualize", "torch av click"),
         ("autogaze_cli.readout, autogaze_cli.readout.job", "torch av click"),
         ("autogaze_cli.media", "torch click"),
+        (
+            "autogaze_cli.audit.audit, autogaze_cli.audit.sarif",
+            "torch numpy click rich tree_sitter",
+        ),
     ],
 )
 def test_light_modules_stay_light(root: Path, modules: str, absent: str) -> None:

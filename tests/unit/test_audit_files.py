@@ -72,7 +72,7 @@ sub/**/deep.py
 a?c.py
 [xy].py
 [!p]q.py
-trailing.py   
+trailing.py{spaces}
 \\#odd.py
 **/any/here.py
 """
@@ -86,7 +86,13 @@ def test_patterns_mean_what_they_mean_to_git(tmp_path: Path) -> None:
         "nested/deeper/own.py", "nested/back.gen.py", "excluded.py", "quite/in.py",
     ]  # fmt: skip
     tree(tmp_path, dict.fromkeys(files, ""))
-    tree(tmp_path, {".gitignore": PATTERNS, "nested/.gitignore": "own.py\n!back.gen.py\n"})
+    tree(
+        tmp_path,
+        {
+            ".gitignore": PATTERNS.replace("{spaces}", "   "),
+            "nested/.gitignore": "own.py\n!back.gen.py\n",
+        },
+    )
     git = ["git", "-c", "core.excludesFile=/dev/null"]
     subprocess.run([*git, "init", "-q", str(tmp_path)], check=True)
     (tmp_path / ".git/info/exclude").write_text("excluded.py\nquite\n")

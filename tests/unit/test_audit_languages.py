@@ -69,9 +69,13 @@ def test_a_broken_notebook_is_reported(tmp_path: Path, data: bytes) -> None:
 def test_script_blocks(suffix: str) -> None:
     text = (
         "<template>{{ gazingPos % 265 }}</template>\n<script lang='ts' setup>\n"
-        "const f = (o: O): number => o.gazingPos[1] % 265;\n</script>\n<style>a { b: 265 }</style>\n"
+        "const f = (o: O): number => o.gazingPos[1] % 265;\n</script>\n"
+        "<style>a { b: 265 }</style>\n"
     )
-    assert sorted(r[::2] for r in rules(f"a.{suffix}", text.encode())) == [(3, "AGR104"), (3, "AGR109")]
+    assert sorted(r[::2] for r in rules(f"a.{suffix}", text.encode())) == [
+        (3, "AGR104"),
+        (3, "AGR109"),
+    ]
 
 
 def test_disabled_code() -> None:
@@ -109,8 +113,9 @@ BEFORE = {
 @pytest.mark.parametrize(
     ("suffix", "opening"),
     [
-        ("py", '"""'), ("py", "'"), ("rs", "/* "), ("rs", 'fn g() { let s = "'), ("ts", "const s = `"),
-        ("ts", "/* "), ("cpp", "/* "), ("cpp", 'auto s = "'), ("go", "var s = `"), ("go", "/* "),
+        ("py", '"""'), ("py", "'"), ("rs", "/* "), ("rs", 'fn g() { let s = "'),
+        ("ts", "const s = `"), ("ts", "/* "), ("cpp", "/* "), ("cpp", 'auto s = "'),
+        ("go", "var s = `"), ("go", "/* "),
     ],
 )  # fmt: skip
 def test_an_open_string_or_comment_ends_the_analysis(
