@@ -11,6 +11,8 @@ VALUES = words(
 )
 """Calls that give the value of their operand back."""
 
+MULTIPLYING_CALLS = frozenset(["mul", "multiply", "wrapping_mul", "saturating_mul"])
+
 
 def operands(node: Node) -> list[Node]:
     """What a call works on: its receiver, unless that is a module, and its arguments."""

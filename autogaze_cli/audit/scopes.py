@@ -24,7 +24,7 @@ from autogaze_cli.audit.names import (
     normalise,
 )
 from autogaze_cli.audit.nodes import Node, Parameter, Tree, words
-from autogaze_cli.audit.operands import VALUES, given, is_own, operand, operands
+from autogaze_cli.audit.operands import MULTIPLYING_CALLS, VALUES, given, is_own, operand, operands
 
 PASSES = 3
 MOST_NAMES = 3
@@ -57,6 +57,7 @@ class Scope:
         by_kind: The nodes by their kind.
         ids: Names that hold ids.
         offsets: Names that hold the first id of a frame.
+        products: Names that do when they are taken off an id.
         vocab: Names that stand for the vocabulary.
         passed: Those of them that came in through a call of this file.
         accesses: Uses of an id list by its name.
@@ -71,6 +72,7 @@ class Scope:
     by_kind: dict[str, list[Node]]
     ids: set[str] = field(default_factory=set)
     offsets: set[str] = field(default_factory=set)
+    products: set[str] = field(default_factory=set)
     vocab: set[str] = field(default_factory=set)
     passed: set[str] = field(default_factory=set)
     accesses: list[Node] = field(default_factory=list)
@@ -181,36 +183,29 @@ class File:
         """Whether ``node`` is the first id of a frame: frame times vocabulary, or a name of it."""
         node = operand(node)
         if node.kind == "name":
-            return node.text in scope.offsets
+            return node.text in scope.offsets or (by_id and node.text in scope.products)
         return self.is_frame_product(node, scope, by_id=by_id)
 
     def is_frame_product(self, node: Node, scope: Scope, *, by_id: bool = False) -> bool:
-        """Whether ``node`` multiplies a frame's index with the vocabulary."""
+        """Whether ``node`` multiplies a frame's index with the vocabulary.
+
+        Where it is taken off an id, one of the two is enough.
+        """
         node = operand(node)
-        if node.kind == "call" and node.text in (
-            "mul",
-            "multiply",
-            "wrapping_mul",
-            "saturating_mul",
-        ):
-            sides = operands(node)
-        elif node.kind == "binary" and node.text == "*":
+        sides = operands(node) if node.kind == "call" and node.text in MULTIPLYING_CALLS else []
+        if node.kind == "binary" and node.text == "*":
             sides = node.parts
-        else:
-            return False
         if len(sides) != 2:
             return False
         for one, other in (sides, sides[::-1]):
-            frame = operand(one)
-            is_index = frame.kind in ("name", "member", "index", "call") and (
-                by_id or is_frame(frame.text)
+            index = is_frame(_named_by(one))
+            size = self.is_vocab(other, scope, by_id=by_id) or (
+                operand(other).number() in VOCABULARY_SIZES
             )
-            if not is_index and frame.kind == "call" and frame.text in VALUES:
-                is_index = is_frame(operand(given(frame)).text)
-            if is_index and (
-                self.is_vocab(other, scope, by_id=by_id)
-                or operand(other).number() in VOCABULARY_SIZES
-            ):
+            if index and size:
+                return True
+            named = bool(_named_by(one) and _named_by(other))
+            if by_id and named and (index or size):
                 return True
         return False
 
@@ -263,16 +258,32 @@ class File:
         for node in scope.of("assign"):
             if len(node.parts) < 2:
                 continue
-            target, number = node.parts[0], operand(node.parts[1]).number()
+            target, number = node.parts[0], self._fold(node.parts[1])
             if target.kind not in ("name", "member") or number is None:
                 continue
             if scope.function is None:
                 self._numbers.setdefault(target.text, number)
-            if number in VOCABULARY_SIZES and (
+            if operand(node.parts[1]).number() in VOCABULARY_SIZES and (
                 self.names.is_vocab(target.text)
                 or (number == 265 and self.names.is_per_frame(target.text))
             ):
                 self.constants.setdefault(target.text, target)
+
+    def _fold(self, node: Node) -> float | None:
+        """The number that a literal, a known name, or a sum or product of them stands for."""
+        node = operand(node)
+        if node.kind in ("number", "name"):
+            return self.number(node)
+        if node.kind != "binary" or len(node.parts) != 2:
+            return None
+        left, right = (self._fold(part) for part in node.parts)
+        if left is None or right is None:
+            return None
+        if node.text == "**":
+            return left**2 if right == 2 else None
+        if node.text in ("/", "//"):
+            return left // right if right and left % right == 0 else None
+        return {"+": left + right, "-": left - right, "*": left * right}.get(node.text)
 
     def _accesses(self, scope: Scope) -> None:
         """Find the uses of the generated output, and the names that start as ids."""
@@ -337,6 +348,8 @@ class File:
         if target.kind == "name" and node.kind == "assign":
             if self.is_frame_product(value, scope):
                 scope.offsets.add(target.text)
+            if self.is_frame_product(value, scope, by_id=True):
+                scope.products.add(target.text)
             if self._stands_for_vocab(value, scope):
                 scope.vocab.add(target.text)
         if node.kind == "loop":
@@ -427,6 +440,16 @@ class File:
                 continue
             target.passed.update(set(names) - target.ids)
             target.ids.update(names)
+
+
+def _named_by(node: Node) -> str:
+    """The name that an expression stands for, through casts and subscripts; "" for others."""
+    node = operand(node)
+    if node.kind == "call" and node.text in VALUES:
+        node = operand(given(node))
+    if node.kind == "index" and node.parts:
+        node = node.parts[0]
+    return node.text if node.kind in ("name", "member", "call") else ""
 
 
 def _is_pattern(node: Node, scope: Scope) -> bool:

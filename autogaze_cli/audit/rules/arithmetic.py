@@ -102,7 +102,7 @@ def id_range_test(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
         ):
             if operator not in ("<", ">=") or not file.is_id(one, scope):
                 continue
-            if file.number(other) in (20, 69, 265) or file.is_vocab(other, scope):
+            if file.number(other) in (20, 69, 265) or file.is_vocab(other, scope, by_id=True):
                 yield Hit(
                     "AGR111",
                     node,
