@@ -16,7 +16,7 @@ from autogaze_cli.inputs import Input, open_inputs, refuse_collisions
 from autogaze_cli.media.video import Sampling, probe
 from autogaze_cli.model.autogaze import choose_device
 from autogaze_cli.progress import Advance
-from autogaze_cli.render import Drawing, Job, OnFrame, sampling_of
+from autogaze_cli.render import Drawing, Job, OnFrame, render, sampling_of
 from autogaze_cli.report import Report
 from autogaze_cli.result import Result, output_files
 from autogaze_cli.trace import Trace, read_trace
@@ -86,14 +86,22 @@ def run_jobs(
     return report
 
 
-def drawing(values: options.Values) -> Drawing:
-    """How to draw, from the values of a drawing command."""
-    return Drawing(
+def draw(command: str, values: options.Values, *, folders: bool = True) -> Report[Result]:
+    """Do a drawing command's work for each input; see ``run_jobs``."""
+    drawing = Drawing(
         visualization=options.visualization(values),
         format=values.get("format", "gif"),
         width=values["gif_width"],
         height=values["gif_height"],
     )
+
+    def work(job: Job, base: Path, on_frame: OnFrame) -> Result:
+        overwrite, check = values["overwrite"], values.get("check", False)
+        return render(
+            command, job, base, drawing, overwrite=overwrite, check=check, on_frame=on_frame
+        )
+
+    return run_jobs(command, values, work, folders=folders)
 
 
 def announce(gaze: GazeSource | Trace, settings: GazeSettings, values: options.Values) -> None:

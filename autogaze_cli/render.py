@@ -137,49 +137,10 @@ def gaze_trace(job: Job, on_frame: OnFrame | None = None) -> Trace:
     return Trace.from_frames(trace_header(job, info), frames)
 
 
-def render_mask(
-    job: Job,
-    base: Path,
-    drawing: Drawing,
-    *,
-    overwrite: bool = False,
-    on_frame: OnFrame | None = None,
-) -> Result:
-    """Draw the gazed cells, ``<base>.mask.<format>`` and ``<base>.mask.json``; see ``render``."""
-    files = output_files("mask", base, drawing.format)
-    return render(job, files, drawing, overwrite=overwrite, on_frame=on_frame)
-
-
-def render_interframe(
-    job: Job,
-    base: Path,
-    drawing: Drawing,
-    *,
-    overwrite: bool = False,
-    on_frame: OnFrame | None = None,
-) -> Result:
-    """Rebuild the video from its gazed cells, ``<base>.interframe.<format>``; see ``render``."""
-    files = output_files("interframe", base, drawing.format)
-    return render(job, files, drawing, overwrite=overwrite, on_frame=on_frame)
-
-
-def render_assets(
-    job: Job,
-    base: Path,
-    drawing: Drawing,
-    *,
-    overwrite: bool = False,
-    check: bool = False,
-    on_frame: OnFrame | None = None,
-) -> Result:
-    """Draw input, mask and output, ``autogaze_<stem>_*.gif`` beside ``base``; see ``render``."""
-    files = output_files("render-assets", base, drawing.format)
-    return render(job, files, drawing, overwrite=overwrite, check=check, on_frame=on_frame)
-
-
 def render(
+    command: str,
     job: Job,
-    files: Mapping[str, Path],
+    base: Path,
     drawing: Drawing,
     *,
     overwrite: bool = False,
@@ -189,8 +150,10 @@ def render(
     """Draw one video, measured on the way.
 
     Args:
+        command: ``mask``, ``interframe`` or ``render-assets``, which says what is drawn: the input,
+            the mask, the output (see ``autogaze_cli.result.NAMES``).
         job: The video and its gaze.
-        files: Where what is drawn goes: ``input``, ``mask``, ``output``, and ``metrics``.
+        base: Folder and stem of the files, such as ``out/clip``.
         drawing: How it is drawn.
         overwrite: Whether files that exist are replaced.
         check: Write nothing; compare with what is there instead.
@@ -200,6 +163,7 @@ def render(
         AutogazeError: The video, the trace or a file is not what it should be; nothing has been
             written then.
     """
+    files = output_files(command, base, drawing.format)
     info = probe(job.video)
     header = trace_header(job, info)
     size = drawing.size(*job.sampling.size(info.width, info.height))

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from autogaze_cli import options
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from autogaze_cli.render import Job, OnFrame
-    from autogaze_cli.result import Result
 
 
 @click.command(
@@ -34,12 +28,6 @@ def interframe(**values: Any) -> None:
     Writes STEM.interframe.gif (or .mp4, .webm, or PNG images in the folder STEM.interframe) and
     the metrics, STEM.interframe.json, for each input.
     """
-    from autogaze_cli.jobs import drawing, run_jobs
-    from autogaze_cli.render import render_interframe
+    from autogaze_cli.jobs import draw
 
-    how = drawing(values)
-
-    def work(job: Job, base: Path, on_frame: OnFrame) -> Result:
-        return render_interframe(job, base, how, overwrite=values["overwrite"], on_frame=on_frame)
-
-    options.finish(run_jobs("interframe", values, work), values)
+    options.finish(draw("interframe", values), values)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from autogaze_cli import options
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from autogaze_cli.render import Job, OnFrame
-    from autogaze_cli.result import Result
 
 
 @click.command("mask", cls=options.Command, short_help="Draw the gazed cells of a video as a mask.")
@@ -30,12 +24,6 @@ def mask(**values: Any) -> None:
     Writes STEM.mask.gif (or .mp4, .webm, or PNG images in the folder STEM.mask) and the metrics,
     STEM.mask.json, for each input.
     """
-    from autogaze_cli.jobs import drawing, run_jobs
-    from autogaze_cli.render import render_mask
+    from autogaze_cli.jobs import draw
 
-    how = drawing(values)
-
-    def work(job: Job, base: Path, on_frame: OnFrame) -> Result:
-        return render_mask(job, base, how, overwrite=values["overwrite"], on_frame=on_frame)
-
-    options.finish(run_jobs("mask", values, work), values)
+    options.finish(draw("mask", values), values)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from autogaze_cli import options
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from autogaze_cli.render import Job, OnFrame
-    from autogaze_cli.result import Result
 
 
 @click.command(
@@ -44,19 +38,6 @@ def render_assets(**values: Any) -> None:
     Writes autogaze_STEM_input.gif, _mask.gif, _output.gif and autogaze_STEM_metrics.json. The same
     settings give the same bytes, so --check tells whether they are up to date.
     """
-    from autogaze_cli.jobs import drawing, run_jobs
-    from autogaze_cli.render import render_assets as render
+    from autogaze_cli.jobs import draw
 
-    how = drawing(values)
-
-    def work(job: Job, base: Path, on_frame: OnFrame) -> Result:
-        return render(
-            job,
-            base,
-            how,
-            overwrite=values["overwrite"],
-            check=values["check"],
-            on_frame=on_frame,
-        )
-
-    options.finish(run_jobs("render-assets", values, work, folders=False), values)
+    options.finish(draw("render-assets", values, folders=False), values)
