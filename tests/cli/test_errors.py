@@ -31,6 +31,7 @@ def bad(tmp_path: Path, clip: Path, sound: Path) -> Path:
     return folder
 
 
+OF_VIDEOS = [name for name in COMMANDS if name != "audit-readout"]
 CASES = [
     pytest.param(("missing.mp4",), "no such file", id="missing file"),
     pytest.param(("folder",), "folder", id="folder"),
@@ -59,7 +60,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", OF_VIDEOS)
 @pytest.mark.parametrize(("arguments", "says"), CASES)
 def test_one_line_and_nothing_written(
     run: Run,
@@ -81,7 +82,7 @@ def test_one_line_and_nothing_written(
     assert sorted(bad.rglob("*")) == before
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", OF_VIDEOS)
 def test_existing_outputs_stay_unless_overwritten(
     run: Run, bad: Path, command: str, tmp_path: Path
 ) -> None:
