@@ -182,6 +182,8 @@ def _audit(paths: list[Path], values: dict[str, Any]) -> None:
 
 
 def _settings(paths: list[Path], values: dict[str, Any]) -> AuditSettings:
+    from dataclasses import replace
+
     from autogaze_cli.audit.settings import AuditSettings
 
     fields = AuditSettings.__dataclass_fields__
@@ -189,7 +191,9 @@ def _settings(paths: list[Path], values: dict[str, Any]) -> AuditSettings:
     if values["baseline"] is not None:
         given["baseline"] = Path(values["baseline"])
     given["gitignore"] = not values["no_gitignore"]
-    return AuditSettings(**given).with_config(paths[0], given)
+    settings = AuditSettings(**given).with_config(paths[0], given)
+    # What is written anew is not compared with what it replaces, which may not be there yet.
+    return settings if values["write_baseline"] is None else replace(settings, baseline=None)
 
 
 def _report(audit: Audit, values: dict[str, Any], code: int) -> None:

@@ -194,6 +194,15 @@ def test_sarif_with_a_baseline(run: Run, root: Path, tmp_path: Path) -> None:
     assert run("audit-readout", root, "--baseline", known).exit_code == 0
 
 
+def test_the_baseline_of_the_project_file_is_written_and_read(run: Run, root: Path) -> None:
+    (root / ".autogaze-audit.toml").write_text('baseline = "known.json"\n')
+    assert run("audit-readout", root).exit_code == 2, "it is not there yet"
+    for _ in range(2):
+        assert run("audit-readout", root, "--write-baseline", root / "known.json").exit_code == 0
+        assert run("audit-readout", root).exit_code == 0
+    assert len(json.loads((root / "known.json").read_text())["findings"]) == 2
+
+
 def test_the_fixtures_as_sarif(run: Run) -> None:
     log = sarif(run("audit-readout", FIXTURES, "--format", "sarif").stdout)
     assert len(log["results"]) > 30
