@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CLIP ?= fixtures/dog.mp4
+# The larger recorded outputs of the published implementation, checked too where they are.
+export AUTOGAZE_PARITY ?= $(wildcard $(CURDIR)/../shared/parity)
 INSTALLED_BY := pyproject.toml constraints.txt scripts/setup_venv.sh
 
 .DELETE_ON_ERROR:

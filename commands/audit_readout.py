@@ -144,7 +144,7 @@ def audit_readout(**values: Any) -> None:
     """Find local arithmetic on AutoGaze ids in a source tree.
 
     Reads Rust, Python, JavaScript and TypeScript, C and C++, and Go under each PATH, runs none of
-    it, and names for each finding the readout helper to call instead. Needs the extra "audit".
+    it, and names for each finding the readout helper to call instead.
 
     Settings may also stand in .autogaze-audit.toml, or in pyproject.toml under
     [tool.autogaze.audit]; the command line wins.

@@ -84,7 +84,7 @@ def require_grammars() -> None:
     if missing:
         raise ConfigError(
             f"the audit reads source with tree-sitter, and {', '.join(missing)} is not installed",
-            hint='install the extra: pip install "autogaze-cli[audit]"',
+            hint="reinstall autogaze-cli with its dependencies",
         )
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from autogaze_cli.model.autogaze import AutoGaze, GazeOutput, load_model
 
 ROOT = Path(__file__).parents[2]
-LARGE = Path(os.environ.get("AUTOGAZE_PARITY", "no-parity-data"))
+LARGE = Path(os.environ.get("AUTOGAZE_PARITY") or "no-parity-data")
 SMALL_CASES = sorted(p.name for p in (ROOT / "fixtures" / "parity").iterdir() if p.is_dir())
 LARGE_CASES = ["full-b1-t16-stop", "full-b1-t2-wide-list", "full-b2-t4-stream", "full-b4-t4-stop"]
 TILED = [name for name in SMALL_CASES if "tiles" in name]

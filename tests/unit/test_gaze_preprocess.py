@@ -23,7 +23,7 @@ from autogaze_cli.gaze.settings import Mode
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.gaze.tokens import ScaleLayout
 
-RECORDED = Path(os.environ.get("AUTOGAZE_PARITY", "no-parity-data")) / "nvidia"
+RECORDED = Path(os.environ.get("AUTOGAZE_PARITY") or "no-parity-data") / "nvidia"
 
 
 def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
