@@ -68,6 +68,18 @@ def test_text_names_no_machine_and_no_package_host(texts: dict[str, str]) -> Non
     assert found == []
 
 
+def test_the_map_names_every_room(root: Path, texts: dict[str, str]) -> None:
+    """Each module and folder of the package has a row, and no row is of one that has gone."""
+    rows = re.findall(r"^\| (`.*?) \|", texts["docs/architecture.md"], re.MULTILINE)
+    named = {place.removeprefix("autogaze_cli/") for row in rows for place in row.split("`")[1::2]}
+    rooms = {
+        path.name + "/" * path.is_dir()
+        for path in (root / "autogaze_cli").iterdir()
+        if path.suffix in ("", ".py") and not path.name.startswith("_")
+    }
+    assert named - {"commands/"} == rooms - {"version.py"}
+
+
 def test_toml_files_parse(texts: dict[str, str]) -> None:
     for name in texts:
         if name.endswith(".toml"):
