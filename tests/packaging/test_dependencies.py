@@ -80,7 +80,9 @@ def test_code_imports_only_declared_packages(
     declared = list(project["project"]["dependencies"])
     declared += [line for extra, lines in extras.items() if extra != "dev" for line in lines]
     allowed = {canonicalize_name(Requirement(line).name) for line in declared}
-    allowed.add("triton")  # comes with PyTorch where that has CUDA, and is imported only there
+    allowed.add(
+        canonicalize_name("triton")
+    )  # comes with PyTorch where that has CUDA, and is imported only there
     distributions = packages_distributions()
     foreign = set()
     for module, names in imports.items():
