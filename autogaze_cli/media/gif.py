@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -64,8 +64,8 @@ class VideoGif:
         list(self._palette.push(frame))
         self._count += 1
 
-    def finish(self) -> None:
-        """Write the file."""
+    def finish(self, check: Callable[[], object]) -> None:
+        """Write the file; ``check`` is called at each frame, and may raise to end it."""
         assert self._palette is not None
         palette = next(self._palette.push(None))
         times = gif_times(self._fps, self._count)
@@ -73,6 +73,7 @@ class VideoGif:
         self._muxer = _gif_muxer(self._path, self._size, last_delay=delays[-1])
         for frame, pts, delay in zip(self._dithered(palette), times, delays, strict=False):
             self._muxer.encode(frame, pts, delay)
+            check()
         self._muxer.finish()
         self._spool.close()
 
@@ -126,7 +127,7 @@ class MaskGif:
         self._muxer.encode(frame, self._count * self._delay, self._delay)
         self._count += 1
 
-    def finish(self) -> None:
+    def finish(self, check: Callable[[], object]) -> None:
         """Write what is left."""
         self._muxer.finish()
 

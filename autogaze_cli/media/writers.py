@@ -24,6 +24,8 @@ from autogaze_cli.media.muxer import Muxer
 
 Format = Literal["gif", "mp4", "webm", "png"]
 Palette = Literal["video", "mask"]
+Check = Callable[[], object]
+"""Called now and then during long work; raises where the work is to end."""
 
 # For the same bytes on every run: a fixed number of threads, on which x264's output depends, and
 # no macroblock tree, with which about one of 500 equal encodes came out different.
@@ -44,7 +46,7 @@ class _Encoder(Protocol):
 
     def write(self, image: Pixels) -> None: ...
 
-    def finish(self) -> None: ...
+    def finish(self, check: Check) -> None: ...
 
     def discard(self) -> None: ...
 
@@ -138,8 +140,11 @@ class FrameWriter:
             self._encoder.write(np.ascontiguousarray(fitted[..., :channels]))
         self._count += 1
 
-    def close(self) -> None:
+    def close(self, check: Check = bool) -> None:
         """Finish the file; what cannot be finished is deleted.
+
+        Args:
+            check: Called now and then; an exception it raises ends the work.
 
         Raises:
             OutputError: When it cannot be written, or no frame was.
@@ -150,7 +155,7 @@ class FrameWriter:
             if self._count == 0:
                 raise OutputError(f"{self._path}: no frame was written")
             with _output_errors(self._path):
-                self._encoder.finish()
+                self._encoder.finish(check)
         except BaseException:
             self.abort()
             raise
@@ -215,7 +220,7 @@ class _Video:
             self._muxer.encode(output, self._count, 1)
         self._count += 1
 
-    def finish(self) -> None:
+    def finish(self, check: Check) -> None:
         self._muxer.finish()
 
     def discard(self) -> None:
@@ -241,7 +246,7 @@ class _PngFolder:
         self._files.append(file)
         Image.fromarray(image).save(file, format="PNG", compress_level=4)
 
-    def finish(self) -> None:
+    def finish(self, check: Check) -> None:
         pass
 
     def discard(self) -> None:
