@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 
@@ -21,6 +21,9 @@ from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.media.video import Frame
 from autogaze_cli.model.autogaze import GazeOutput, choose_device, load_model
 from autogaze_cli.trace import FrameTrace
+
+OnGazed = Callable[[float], None]
+"""Called while a source works: how many frames it has gazed at, parts of a clip included."""
 
 
 class GazeSource(ABC):
@@ -62,11 +65,14 @@ class GazeSource(ABC):
         return len(self.layout(width, height))
 
     @abstractmethod
-    def trace(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, FrameTrace]]:
+    def trace(
+        self, frames: Iterable[Frame], on_gazed: OnGazed | None = None
+    ) -> Iterator[tuple[Frame, FrameTrace]]:
         """Gaze at frames of one size.
 
         Args:
             frames: In order; no more of them are held than a clip.
+            on_gazed: Whom to tell how far it is, where frames come in clips.
 
         Yields:
             Every frame once, in order, with its gaze.
@@ -89,7 +95,9 @@ class PatchDiffSource(GazeSource):
         """Always 1: frames are compared whole."""
         return 1
 
-    def trace(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, FrameTrace]]:
+    def trace(
+        self, frames: Iterable[Frame], on_gazed: OnGazed | None = None
+    ) -> Iterator[tuple[Frame, FrameTrace]]:
         """See ``GazeSource.trace``; a stream's first frame has nothing to differ from."""
         previous: NDArray[np.uint8] | None = None
         for frame in frames:
@@ -143,17 +151,27 @@ class AutoGazeSource(GazeSource):
         (self.max_gaze_tokens_each_frame,) = budget().each_frame(1)
         self.task_loss_requirement = self._budget.task_loss_requirement
 
-    def trace(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, FrameTrace]]:
+    def trace(
+        self, frames: Iterable[Frame], on_gazed: OnGazed | None = None
+    ) -> Iterator[tuple[Frame, FrameTrace]]:
         """See ``GazeSource.trace``."""
-        frames = iter(frames)
+        frames, done = iter(frames), 0
         # A clip's frames never look ahead, so a short last clip needs no repeated frames.
         while clip := list(islice(frames, self.settings.clip_len)):
-            yield from zip(clip, self._trace_clip(clip), strict=True)
+            yield from zip(clip, self._trace_clip(clip, done, on_gazed), strict=True)
+            done += len(clip)
 
-    def _trace_clip(self, clip: list[Frame]) -> Iterator[FrameTrace]:
+    def _trace_clip(
+        self, clip: list[Frame], done: int, on_gazed: OnGazed | None
+    ) -> Iterator[FrameTrace]:
         height, width = clip[0].rgb.shape[:2]
         layout = self.layout(width, height)
-        outputs = [self.generate(tiles) for tiles in self._tile_batches(clip, layout)]
+        outputs, gazed_tiles = [], 0
+        for tiles in self._tile_batches(clip, layout):
+            outputs.append(self.generate(tiles))
+            gazed_tiles += len(tiles)
+            if on_gazed:
+                on_gazed(done + len(clip) * gazed_tiles / len(layout))
         for t, frame in enumerate(clip):
             parts, first = [], 0
             for output in outputs:

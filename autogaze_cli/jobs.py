@@ -70,9 +70,14 @@ def run_jobs(
         announce(gaze, settings, values)
 
         def one(item: Input, advance: Advance) -> Result:
-            def on_frame(done: int, total: int | None, line: str) -> None:
-                logger.debug("%s", line)
-                advance(done, total)
+            furthest = 0.0
+
+            def on_frame(done: float, total: int | None, line: str | None) -> None:
+                nonlocal furthest
+                if line is not None:
+                    logger.debug("%s", line)
+                furthest = max(furthest, done)  # a clip is gazed at before its frames are done
+                advance(furthest, total)
 
             video = Path(item.path)
             job = Job(video=video, sampling=sampling, gaze=gaze, name=item.name)

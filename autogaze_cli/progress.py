@@ -18,8 +18,11 @@ TRACEBACK = 5
 LINE_EVERY_S = 5.0
 """Seconds between two progress lines where stderr is not a terminal."""
 
-Advance = Callable[[int, int | None], None]
-"""Called with the frames done, and how many there will be (None = unknown)."""
+_BAR_WIDTH = 64
+"""Columns of a terminal that the bar and its figures take."""
+
+Advance = Callable[[float, int | None], None]
+"""Called with the frames done, parts of one included, and how many there will be, if known."""
 
 
 class StderrHandler(logging.Handler):
@@ -93,17 +96,21 @@ def _bar(label: str) -> Iterator[Advance]:
 
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     begin = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    room = max(10, console.width - _BAR_WIDTH)
+    if len(label) > room:  # its end tells more, and the figures must stay in sight
+        label = "…" + label[1 - room :]
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(label, total=None, rate="")
 
-        def advance(done: int, total: int | None) -> None:
+        def advance(done: float, total: int | None) -> None:
             rate = done / max(time.monotonic() - begin, 1e-9)
             progress.update(task, completed=done, total=total, rate=f"{rate:.3g} frames/s")
 
@@ -113,7 +120,7 @@ def _bar(label: str) -> Iterator[Advance]:
 def _lines(label: str, stream: TextIO) -> Advance:
     begin = last = time.monotonic()
 
-    def advance(done: int, total: int | None) -> None:
+    def advance(done: float, total: int | None) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last < LINE_EVERY_S:
@@ -121,7 +128,7 @@ def _lines(label: str, stream: TextIO) -> Advance:
         last = now
         rate = done / max(now - begin, 1e-9)
         left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
-        stream.write(f"{label}: {done}/{total or '?'} frames, {rate:.3g} frames/s{left}\n")
+        stream.write(f"{label}: {int(done)}/{total or '?'} frames, {rate:.3g} frames/s{left}\n")
         stream.flush()
 
     return advance

@@ -26,8 +26,11 @@ from autogaze_cli.visualize.compositor import Compositor, FrameView
 from autogaze_cli.visualize.metrics import RenderMetrics, frame_line
 from autogaze_cli.visualize.settings import Visualization
 
-OnFrame = Callable[[int, int | None, str], None]
-"""Called after each frame: how many are done, how many there will be if known, a line about it."""
+OnFrame = Callable[[float, int | None, str | None], None]
+"""Called after each frame: how many are done, how many there will be if known, a line about it.
+
+And while a clip is gazed at, before any of its frames is done: how far that is, and no line.
+"""
 
 MAX_GIF_WIDTH = 640
 """Pixels of width a GIF has at most, unless a size is asked for."""
@@ -104,7 +107,7 @@ def trace_video(
         Outputs(overwrite=overwrite) as outputs,
         open_trace_writer(outputs.add(files["trace"]), header, format) as writer,
     ):
-        for _, gaze in gazed_frames(job):
+        for _, gaze in gazed_frames(job, total, on_frame):
             writer.write(gaze)
             frames += 1
             active = len(gaze.fixations.active())
@@ -128,7 +131,7 @@ def gaze_trace(job: Job, on_frame: OnFrame | None = None) -> Trace:
     info = probe(job.video)
     total = frame_count(job.sampling, info)
     frames = []
-    for _, gaze in gazed_frames(job):
+    for _, gaze in gazed_frames(job, total, on_frame):
         frames.append(gaze)
         if on_frame:
             points = len(gaze.fixations.active())
@@ -178,7 +181,7 @@ def render(
                 for role, path in drawn.items()
             }
             compositor = Compositor(drawing.visualization)
-            for frame, gaze in gazed_frames(job):
+            for frame, gaze in gazed_frames(job, total, on_frame):
                 view = compositor.step(frame.rgb, gaze.fixations)
                 metrics.add(view)
                 for role, writer in writers.items():
@@ -200,15 +203,25 @@ def render(
     return Result(files=files, document=document, differences=differences)
 
 
-def gazed_frames(job: Job) -> Iterator[tuple[Frame, FrameTrace]]:
+def gazed_frames(
+    job: Job, total: int | None = None, on_frame: OnFrame | None = None
+) -> Iterator[tuple[Frame, FrameTrace]]:
     """The frames of a job with their gaze, one at a time.
+
+    Args:
+        job: The video and its gaze.
+        total: How many frames will come, if known.
+        on_frame: Told how far the gaze is.
 
     Raises:
         InputError: The video cannot be read, has too few frames, or is not the trace's.
     """
     frames = read_frames(job.video, job.sampling, require=True)
+    if on_frame:
+        on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):
-        yield from job.gaze.trace(frames)
+        on_gazed = (lambda done: on_frame(done, total, None)) if on_frame else None
+        yield from job.gaze.trace(frames, on_gazed)
         return
     trace, done = job.gaze, 0
     for frame in frames:

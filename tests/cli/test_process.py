@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from autogaze_cli.progress import configure_logging, frame_progress
 
 AUTOGAZE = [sys.executable, "-m", "autogaze_cli"]
 
@@ -62,6 +67,39 @@ def test_a_reader_that_leaves_ends_it_quietly(clip: Path, tmp_path: Path) -> Non
     process.stderr.close()
     assert process.stdin is not None
     process.stdin.close()
+
+
+def test_a_terminal_sees_a_bar_with_time_left(clip: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    arguments = ["mask", str(clip), "--inference-width", "1920", "--inference-height", "1080"]
+    process = subprocess.Popen(
+        [*AUTOGAZE, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm"},
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # how Linux says that the other end is closed
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(r"square\.mp4 \S+ [0-9]+/24 \S+ frames/s 0:00:[0-9]{2} 0:00:[0-9]{2}\b", text)
+
+
+def test_a_log_sees_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("autogaze_cli.progress.LINE_EVERY_S", 0)
+    configure_logging(0)
+    with frame_progress("a.mp4") as advance:
+        advance(2.5, 10)
+        advance(3, None)
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"a\.mp4: 2/10 frames, \S+ frames/s, \d+ s left", first)
+    assert re.fullmatch(r"a\.mp4: 3/\? frames, \S+ frames/s", second)
 
 
 @pytest.fixture

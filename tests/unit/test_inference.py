@@ -76,6 +76,24 @@ def test_tiles_run_together_change_nothing(frames: list[Frame], settings: dict[s
         assert list(panels(frames, found)) == drawn
 
 
+def test_progress_is_told_within_a_clip(frames: list[Frame]) -> None:
+    tiny = str(FIXTURES / "parity-tiny")
+    source = open_source(
+        GazeSettings(
+            mask_source="autogaze",
+            model=tiny,
+            mode="tiled",
+            tile_batch_size=4,
+            clip_len=2,
+            max_gaze_tokens_each_frame=1,
+        )
+    )
+    told: list[float] = []
+    at_frame = [(frame.index, told[-1]) for frame, _ in source.trace(frames, told.append)]
+    assert told == pytest.approx([2 * 4 / 6, 2, 2 + 4 / 6, 3])  # of 6 tiles
+    assert at_frame == [(0, 2), (1, 2), (2, 3)]
+
+
 def test_threads_change_nothing(frames: list[Frame]) -> None:
     one, two = (gaze(frames[:1], mode="tiled", threads=threads)[0].fixations for threads in (1, 2))
     for name, column in one.columns().items():
