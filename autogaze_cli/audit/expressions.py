@@ -297,6 +297,10 @@ class ExpressionReader:
         if "gaz" in path.text.lower():
             self.words.append((path.start, path.text))
 
+    def _range(self, raw: Raw) -> Node:
+        """``a:b`` in a subscript, and Rust's ``a..b``."""
+        return self.node("group", raw, self.children(raw), text="range")
+
     def _keyword(self, raw: Raw) -> Node:
         name = raw.child_by_field_name("name")
         return self._fields("keyword", raw, "value", text=source_text(name) if name else "")
@@ -434,5 +438,6 @@ EXPRESSIONS: Mapping[str, Handler] = {
     "comparison_operator": ExpressionReader._comparison,
     "composite_literal": ExpressionReader._composite,
     "keyword_argument": ExpressionReader._keyword,
+    **dict.fromkeys(words("slice range_expression"), ExpressionReader._range),
     "literal_value": ExpressionReader._literal_value,
 }

@@ -32,6 +32,13 @@ _VOCAB = re.compile(
     r"|connector_tokens|vision_tokens|frame_vocab|frame_vocab_size|vocab_per_frame)$"
 )
 _PER_FRAME = re.compile(r"(?:per|each)_frame$")
+_VIEWS = re.compile(r"_(?:tiles?|thumbnails?)$")
+"""What NVIDIA's video processor adds to the names of the output, for each size of picture."""
+
+_TOTAL = re.compile(
+    r"(?:^|_)(?:total|num|n)_(?:vision_)?(?:patches|tokens|cells|positions)$"
+    r"|^(?:frame_)?vocab(?:ulary)?(?:_size)?$|_per_(?:image|tile)$"
+)
 _READOUT = re.compile(
     r"readout.*(?:token|rect|point|coord|grid)|(?:token|rect|point|coord|grid).*readout"
 )
@@ -48,9 +55,29 @@ DIVISIONS = frozenset(["/", "//", "%"])
 DIVIDING_CALLS = words(
     "divmod floor_divide remainder mod fmod true_divide div div_euclid rem_euclid div_floor "
     "floordiv checked_div checked_rem checked_div_euclid checked_rem_euclid wrapping_rem "
-    "div_ceil next_multiple_of"
+    "div_ceil next_multiple_of div_scalar remainder_scalar"
 )
-SUBTRACTING_CALLS = words("sub subtract saturating_sub checked_sub wrapping_sub overflowing_sub")
+SUBTRACTING_CALLS = words(
+    "sub subtract saturating_sub checked_sub wrapping_sub overflowing_sub sub_scalar"
+)
+COMPARING_CALLS = {
+    "lt": "<",
+    "less": "<",
+    "lower": "<",
+    "lower_elem": "<",
+    "le": "<=",
+    "less_equal": "<=",
+    "lower_equal_elem": "<=",
+    "ge": ">=",
+    "greater_equal": ">=",
+    "greater_equal_elem": ">=",
+    "gt": ">",
+    "greater": ">",
+    "greater_elem": ">",
+}
+"""Calls that compare, and the operator they stand for; all these calls as ``normalise`` has them,
+which takes PyTorch's in-place forms (``sub_``) for the plain ones."""
+
 SQUARE_ROOTS = frozenset(["sqrt", "isqrt", "sqrtf", "sqrtl"])
 
 
@@ -94,7 +121,7 @@ class Names:
 
     def is_ids(self, name: str) -> bool:
         """A list of generated ids."""
-        return normalise(name) in IDS or _among(name, self.extra_id_names)
+        return _output_name(name) in IDS or _among(name, self.extra_id_names)
 
     def is_vocab(self, name: str) -> bool:
         """The number of ids a frame has."""
@@ -110,6 +137,10 @@ class Names:
             return False
         return bool(_PER_FRAME.search(word))
 
+    def is_total(self, name: str) -> bool:
+        """A number of patches: the vocabulary, when an id is divided by it."""
+        return bool(_TOTAL.search(normalise(name)))
+
     def is_helper(self, name: str) -> bool:
         """A function that decodes for its caller."""
         word = normalise(name)
@@ -122,14 +153,18 @@ def _among(name: str, extra: tuple[str, ...]) -> bool:
     return bool(extra) and normalise(name) in {normalise(other) for other in extra}
 
 
+def _output_name(name: str) -> str:
+    return _VIEWS.sub("", normalise(name))
+
+
 def is_pad(name: str) -> bool:
     """The flags of slots that hold no gaze."""
-    return normalise(name) in PAD
+    return _output_name(name) in PAD
 
 
 def is_count(name: str) -> bool:
     """The number of slots of each frame."""
-    return normalise(name) in COUNT
+    return _output_name(name) in COUNT
 
 
 def is_frame(name: str) -> bool:

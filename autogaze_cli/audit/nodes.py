@@ -26,7 +26,7 @@ comprehend  -           element, then loops and conditions
 function    name        body
 closure     -           body
 assertion   -           operands
-group       -           anything else: its children
+group       -           anything else: its children ("block" of statements, "range" of bounds)
 """
 
 from __future__ import annotations

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from autogaze_cli.audit.names import DIVIDING_CALLS, DIVISIONS, SUBTRACTING_CALLS
+from autogaze_cli.audit.names import (
+    COMPARING_CALLS,
+    DIVIDING_CALLS,
+    DIVISIONS,
+    SUBTRACTING_CALLS,
+    normalise,
+)
 from autogaze_cli.audit.nodes import Node, words
 
 VALUES = words(
@@ -11,7 +17,7 @@ VALUES = words(
 )
 """Calls that give the value of their operand back."""
 
-MULTIPLYING_CALLS = frozenset(["mul", "multiply", "wrapping_mul", "saturating_mul"])
+MULTIPLYING_CALLS = frozenset(["mul", "multiply", "wrapping_mul", "saturating_mul", "mul_scalar"])
 
 
 def operands(node: Node) -> list[Node]:
@@ -29,7 +35,7 @@ def minus(node: Node) -> tuple[Node, Node] | None:
     """Left and right side of a subtraction, written as an operator or as a call."""
     if node.kind == "binary" and node.text == "-" and len(node.parts) == 2:
         return node.parts[0], node.parts[1]
-    if node.kind == "call" and node.text in SUBTRACTING_CALLS:
+    if node.kind == "call" and normalise(node.text) in SUBTRACTING_CALLS:
         sides = operands(node)
         if len(sides) == 2:
             return sides[0], sides[1]
@@ -40,10 +46,25 @@ def division(node: Node) -> tuple[Node, Node] | None:
     """Left and right side of a division or a remainder."""
     if node.kind == "binary" and node.text in DIVISIONS and len(node.parts) == 2:
         return node.parts[0], node.parts[1]
-    if node.kind == "call" and node.text in DIVIDING_CALLS:
+    if node.kind == "call" and normalise(node.text) in DIVIDING_CALLS:
         sides = [side for side in operands(node) if side.kind != "keyword"]
         if len(sides) == 2:
             return sides[0], sides[1]
+    if node.kind == "call" and node.text == "unravel_index":
+        sides = operands(node)
+        if len(sides) == 2 and sides[1].kind == "sequence" and sides[1].parts:
+            return sides[0], sides[1].parts[-1]
+    return None
+
+
+def comparison(node: Node) -> tuple[Node, str, Node] | None:
+    """Left side, operator and right side of a comparison, written as an operator or as a call."""
+    if node.kind == "compare" and len(node.parts) == 2:
+        return node.parts[0], node.text, node.parts[1]
+    if node.kind == "call" and normalise(node.text) in COMPARING_CALLS:
+        sides = operands(node)
+        if len(sides) == 2:
+            return sides[0], COMPARING_CALLS[normalise(node.text)], sides[1]
     return None
 
 
@@ -58,7 +79,7 @@ def is_own(call: Node) -> bool:
 
 def operand(node: Node) -> Node:
     """``node`` without what changes only its type."""
-    while (node.kind == "group" and len(node.parts) == 1) or (
+    while (node.kind == "group" and len(node.parts) == 1 and node.text != "range") or (
         node.kind == "call"
         and len(node.parts) == 2
         and node.parts[0].kind == "name"

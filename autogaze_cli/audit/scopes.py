@@ -9,6 +9,7 @@ Source: audit spec B.6.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -41,7 +42,10 @@ _GATHERS = words(
     "scatter_add scatter_add_ index_put index_put_ index_add index_add_ index_fill "
     "index_fill_ masked_select searchsorted isin bincount histogram eq ne lt le gt ge"
 )
-_LOUD = frozenset([265.0, 0.5])
+_MODELS = re.compile(r"embed|encod|loss|entropy|logit|attention|score|model")
+"""In the name of a function: it takes ids and gives features, or a loss."""
+
+_LOUD = frozenset([265.0, 69.0, 0.5])
 _INDEXED = frozenset(["enumerate", "entries", "each_with_index"])
 
 
@@ -58,6 +62,9 @@ class Scope:
         ids: Names that hold ids.
         offsets: Names that hold the first id of a frame.
         products: Names that do when they are taken off an id.
+        reads_field: Whether it reads a field that its class sets to ids.
+        sizes: Names that count something.
+        totals: Names assigned from a sum.
         vocab: Names that stand for the vocabulary.
         passed: Those of them that came in through a call of this file.
         accesses: Uses of an id list by its name.
@@ -73,6 +80,9 @@ class Scope:
     ids: set[str] = field(default_factory=set)
     offsets: set[str] = field(default_factory=set)
     products: set[str] = field(default_factory=set)
+    reads_field: bool = False
+    sizes: set[str] = field(default_factory=set)
+    totals: set[str] = field(default_factory=set)
     vocab: set[str] = field(default_factory=set)
     passed: set[str] = field(default_factory=set)
     accesses: list[Node] = field(default_factory=list)
@@ -83,6 +93,11 @@ class Scope:
     def name(self) -> str:
         """The last part of its label."""
         return self.label.rpartition(".")[2]
+
+    @property
+    def owner(self) -> str:
+        """The class or function it is defined in."""
+        return self.label.rpartition(".")[0]
 
     def of(self, *kinds: str) -> list[Node]:
         """Its nodes of these kinds."""
@@ -95,7 +110,8 @@ class Scope:
         return not (
             self.ids
             or self.accesses
-            or any(len(node.parts) > 2 for node in self.of("sequence"))
+            or self.reads_field
+            or any(len(node.parts) > 2 for node in self.of("sequence", "mapping"))
             or any(node.number() in _LOUD for node in self.of("number"))
             or any(node.text in SQUARE_ROOTS for node in self.of("call"))
         )
@@ -114,6 +130,8 @@ class File:
         tree: The parse.
         scopes: The code outside functions first, then the functions in source order.
         constants: Names bound in this file to 265 or 196, and where.
+        fields: Fields that a class of this file sets to ids, each with the class before it.
+        sized: Fields that it sets to the number of ids of a frame.
     """
 
     def __init__(self, source: bytes, tree: Tree, names: Names) -> None:
@@ -122,11 +140,15 @@ class File:
         self.tree = tree
         self.scopes = list(_scopes(tree.root))
         self.constants: dict[str, Node] = {}
+        self.fields: set[tuple[str, str]] = set()
+        self.sized: set[tuple[str, str]] = set()
         self._numbers: dict[str, float] = {}
         for scope in self.scopes:
             self._constants(scope)
         for scope in self.scopes:
             self._accesses(scope)
+        for scope in self.scopes:
+            self._count(scope)
         for _ in range(PASSES):
             for scope in self.scopes:
                 self._follow(scope)
@@ -156,6 +178,8 @@ class File:
         """
         node = operand(node)
         number = node.number()
+        if number is None and by_id and node.kind in ("binary", "call"):
+            number = self._fold(node)
         if number is not None:
             return number == 265 or (by_id and number == 196)
         if node.kind not in ("name", "member", "call"):
@@ -167,8 +191,38 @@ class File:
             return True
         if node.kind == "name" and name in scope.vocab:
             return True
+        if _own_field(node, scope) in self.sized:
+            return True
         return by_id and (
             self._numbers.get(name) in VOCABULARY_SIZES or self.names.is_per_frame(name)
+        )
+
+    def is_total(self, node: Node, scope: Scope) -> bool:
+        """Whether an id divided by ``node`` is split by frames: the vocabulary, or a sum."""
+        if self.is_vocab(node, scope, by_id=True):
+            return True
+        node = operand(node)
+        if node.kind == "call":
+            return node.text == "sum"
+        if node.kind == "index" and node.parts:
+            node = node.parts[0]
+        if node.kind not in ("name", "member"):
+            return False
+        return self.names.is_total(node.text) or node.text in scope.totals
+
+    def is_size(self, node: Node, scope: Scope) -> bool:
+        """Whether ``node`` counts something: a length, a sum, or a name of one."""
+        node = operand(node)
+        if node.kind == "call":
+            if node.text in VALUES:
+                return self.is_size(given(node), scope)
+            return node.text in _SIZES
+        if node.kind in ("index", "group"):
+            return bool(node.parts) and self.is_size(node.parts[0], scope)
+        if node.kind == "binary":
+            return any(self.is_size(part, scope) for part in node.parts)
+        return node.kind in ("name", "member") and (
+            node.text in (scope.sizes if node.kind == "name" else _SIZES)
         )
 
     def number(self, node: Node) -> float | None:
@@ -184,6 +238,8 @@ class File:
         node = operand(node)
         if node.kind == "name":
             return node.text in scope.offsets or (by_id and node.text in scope.products)
+        if node.kind == "comprehend" and node.parts:
+            node = node.parts[0]
         return self.is_frame_product(node, scope, by_id=by_id)
 
     def is_frame_product(self, node: Node, scope: Scope, *, by_id: bool = False) -> bool:
@@ -217,8 +273,14 @@ class File:
         if kind == "member":
             if self.names.is_ids(node.text):
                 return True
-            if node.text in _SIZES or is_pad(node.text) or is_count(node.text):
+            if (
+                (node.text in _SIZES and node.text != "id")
+                or is_pad(node.text)
+                or is_count(node.text)
+            ):
                 return False
+            if _own_field(node, scope) in self.fields:
+                return True
             return bool(node.parts) and self.is_id(node.parts[0], scope)
         if kind == "index":
             return bool(node.parts) and self.is_id(node.parts[0], scope)
@@ -245,6 +307,8 @@ class File:
     def _call_is_id(self, node: Node, scope: Scope) -> bool:
         name, callee, arguments = node.text, node.parts[0], node.parts[1:]
         if name in _SIZES or name.endswith("_like") or self.names.is_helper(name):
+            return False
+        if _MODELS.search(name.lower()):
             return False
         if callee.kind == "member" and callee.parts and self.is_id(callee.parts[0], scope):
             return name not in _GATHERS or name == "gather" or name == "take"
@@ -274,6 +338,10 @@ class File:
         node = operand(node)
         if node.kind in ("number", "name"):
             return self.number(node)
+        if node.kind == "call" and node.text == "sum" and len(node.parts) == 2:
+            terms = [self._fold(part) for part in node.parts[1].parts]
+            known = [term for term in terms if term is not None]
+            return sum(known) if terms and len(known) == len(terms) else None
         if node.kind != "binary" or len(node.parts) != 2:
             return None
         left, right = (self._fold(part) for part in node.parts)
@@ -323,7 +391,10 @@ class File:
         return parent.kind != "pair" or not _is_pattern(parent, scope)
 
     def _follow(self, scope: Scope) -> None:
-        if not scope.ids and not scope.accesses:
+        if self.fields and not scope.reads_field:
+            own = (_own_field(node, scope) for node in scope.of("member"))
+            scope.reads_field = any(place in self.fields for place in own)
+        if not scope.ids and not scope.accesses and not scope.reads_field:
             return
         for node in scope.of("assign", "loop"):
             if len(node.parts) > 1:
@@ -335,9 +406,26 @@ class File:
         for node in scope.of("call"):
             self._closures(node, scope)
 
+    def _count(self, scope: Scope) -> None:
+        """Find the names that count, the sums, and the fields that hold the vocabulary."""
+        for node in scope.of("assign"):
+            if len(node.parts) < 2:
+                continue
+            target, value = node.parts[0], operand(node.parts[1])
+            if target.kind == "name" and self.is_size(value, scope):
+                scope.sizes.add(target.text)
+            if target.kind == "name" and value.kind == "call" and value.text in ("sum", "cumsum"):
+                scope.totals.add(target.text)
+            place = _own_field(target, scope)
+            if place and self._stands_for_vocab(value, scope):
+                self.sized.add(place)
+
     def _bind(self, node: Node, scope: Scope) -> None:
         target, value = node.parts[0], node.parts[1]
         if target.kind in ("member", "index"):
+            place = _own_field(target, scope)
+            if place and node.kind == "assign" and self.is_id(value, scope):
+                self.fields.add(place)
             return
         both = target.kind == value.kind == "sequence" and len(target.parts) == len(value.parts)
         if both and node.kind == "assign":
@@ -348,7 +436,7 @@ class File:
         if target.kind == "name" and node.kind == "assign":
             if self.is_frame_product(value, scope):
                 scope.offsets.add(target.text)
-            if self.is_frame_product(value, scope, by_id=True):
+            if self.is_offset(value, scope, by_id=True) or self._runs(target, value, scope):
                 scope.products.add(target.text)
             if self._stands_for_vocab(value, scope):
                 scope.vocab.add(target.text)
@@ -357,6 +445,13 @@ class File:
         elif self.is_id(value, scope):
             pair = value.kind == "call" and value.text == "divmod" and len(target.parts) == 2
             self._taint(target.parts[1] if pair else target, scope)
+
+    def _runs(self, target: Node, value: Node, scope: Scope) -> bool:
+        """Whether ``target`` moves on by a frame: ``base += 265``."""
+        if value.kind != "binary" or value.text != "+" or self.is_id(target, scope):
+            return False
+        left, right = map(operand, value.parts)
+        return left.text == target.text and self.is_vocab(right, scope, by_id=True)
 
     def _stands_for_vocab(self, value: Node, scope: Scope) -> bool:
         value = operand(value)
@@ -381,6 +476,17 @@ class File:
                 return
         if self.is_id(value, scope):
             self._taint(pattern, scope)
+        elif pattern.kind == "name" and (
+            self.is_offset(value, scope, by_id=True) or self._steps(value, scope)
+        ):
+            scope.products.add(pattern.text)
+
+    def _steps(self, value: Node, scope: Scope) -> bool:
+        """Whether a loop runs over the first ids of the frames: ``range(0, end, 265)``."""
+        stepped = value.text == "step_by" or (value.text == "range" and len(value.parts) == 4)
+        return (
+            stepped and value.kind == "call" and self.is_vocab(value.parts[-1], scope, by_id=True)
+        )
 
     def _taint(self, pattern: Node, scope: Scope) -> None:
         names = [name for name in pattern.names() if name not in ("_", "self", "this", "None")]
@@ -421,6 +527,9 @@ class File:
                 if not is_own(node):
                     continue
                 targets = by_name.get(node.text, [])
+                method = node.parts[0].kind == "member"
+                near = [t for t in targets if t.owner == (scope.owner if method else scope.label)]
+                targets = near or targets
                 if len(targets) != 1 or targets[0] is scope:
                     continue
                 self._pass_arguments(node, scope, targets[0])
@@ -440,6 +549,15 @@ class File:
                 continue
             target.passed.update(set(names) - target.ids)
             target.ids.update(names)
+
+
+def _own_field(node: Node, scope: Scope) -> tuple[str, str] | None:
+    """The class and the field of ``self.field``; None for other expressions."""
+    if node.kind != "member" or not node.parts or not scope.owner:
+        return None
+    holder = node.parts[0]
+    own = holder.kind == "name" and holder.text in ("self", "this")
+    return (scope.owner, node.text) if own else None
 
 
 def _named_by(node: Node) -> str:

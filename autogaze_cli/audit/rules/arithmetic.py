@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from autogaze_cli.audit.names import SCALE_OFFSETS
 from autogaze_cli.audit.nodes import Node
-from autogaze_cli.audit.operands import division, minus, operand
+from autogaze_cli.audit.operands import comparison, division, minus, operand
 from autogaze_cli.audit.rules.rule import FRAME_HELPERS, LAYOUT_HELPERS, Hit, Rule
 from autogaze_cli.audit.scopes import File, Scope
 
@@ -17,6 +17,8 @@ OFFSET_TABLES = (
     (0.0, 4.0, 20.0, 69.0, 265.0),
 )
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_RANGE_ENDS = (20.0, 69.0, 265.0)
+_FINE_SLICES = ((20.0, 69.0), (69.0, 265.0))
 
 
 def frame_offset_subtraction(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
@@ -47,8 +49,9 @@ def frame_vocabulary_division(file: File, scope: Scope, _: list[Hit]) -> Iterato
             continue
         left, right = sides
         by_id = file.is_id(left, scope)
-        literal = operand(right).number() == 265
-        if not (literal or (by_id and file.is_vocab(right, scope, by_id=True))):
+        literal = operand(right).text.startswith("265") and operand(right).number() == 265
+        literal = literal and "." not in operand(right).text and not file.is_size(left, scope)
+        if not (literal or (by_id and file.is_total(right, scope))):
             continue
         yield Hit(
             "AGR104",
@@ -64,8 +67,9 @@ def frame_vocabulary_division(file: File, scope: Scope, _: list[Hit]) -> Iterato
 def scale_offset_table(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
     """The scale offsets of one checkpoint: as a table, subtracted, or compared with."""
     advice = f"call {LAYOUT_HELPERS[0]} or {LAYOUT_HELPERS[1]} instead"
-    for node in scope.of("sequence"):
-        if is_table(node, OFFSET_TABLES) and not _is_fixture(node, file, scope):
+    for node in scope.of("sequence", "mapping", "group"):
+        table = is_table(node, OFFSET_TABLES) if node.kind != "group" else _is_slice(node)
+        if table and not _is_fixture(node, file, scope):
             text = file.text(node)
             yield Hit("AGR105", node, f"`{text}` is the scale layout of one checkpoint; {advice}")
     for node in scope.of("binary", "call"):
@@ -92,24 +96,22 @@ def scale_offset_table(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
 
 def id_range_test(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
     """An id compared with the end of its frame or scale."""
-    for node in scope.of("compare"):
-        if len(node.parts) != 2:
-            continue
-        left, right = node.parts
-        for one, other, operator in (
-            (left, right, node.text),
-            (right, left, _MIRRORED.get(node.text, "")),
+    for node in scope.of("compare", "call"):
+        if _is_bounded(node, file, scope) or any(
+            file.is_id(one, scope)
+            and (
+                _bound(operator, file.number(other)) in _RANGE_ENDS
+                or (operator in ("<", ">=") and file.is_vocab(other, scope, by_id=True))
+            )
+            for one, operator, other in _both_ways(node)
         ):
-            if operator not in ("<", ">=") or not file.is_id(one, scope):
-                continue
-            if file.number(other) in (20, 69, 265) or file.is_vocab(other, scope, by_id=True):
-                yield Hit(
-                    "AGR111",
-                    node,
-                    f"`{file.text(node)}` hides AutoGaze ids of other frames or scales instead of "
-                    f"decoding them; call {FRAME_HELPERS[0]}, which drops ids out of range",
-                    by_id=True,
-                )
+            yield Hit(
+                "AGR111",
+                node,
+                f"`{file.text(node)}` hides AutoGaze ids of other frames or scales instead of "
+                f"decoding them; call {FRAME_HELPERS[0]}, which drops ids out of range",
+                by_id=True,
+            )
 
 
 def manual_rebase(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
@@ -128,15 +130,36 @@ def manual_rebase(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
                 break
 
 
+def _is_slice(node: Node) -> bool:
+    """Whether a subscript cuts out one of the two finest scales."""
+    return node.text == "range" and tuple(p.number() for p in node.parts) in _FINE_SLICES
+
+
 def is_table(node: Node, tables: tuple[tuple[float, ...], ...]) -> bool:
-    """Whether a literal is one of ``tables``, or a list of rows with one of them as a column."""
-    numbers = tuple(part.number() for part in node.parts)
+    """Whether a literal is one of ``tables``, or a table of rows with one of them as a column."""
+    if node.kind == "mapping":
+        cells = [part.parts[-1] for part in node.parts if part.kind == "pair" and part.parts]
+        numbers = tuple(cell.number() for cell in cells)
+    else:
+        cells = node.parts
+        numbers = tuple(cell.number() for cell in cells)
     if numbers in tables:
         return True
-    rows = [[cell.number() for cell in row.parts] for row in node.parts if row.kind == "sequence"]
-    if len(rows) != len(node.parts) or len({len(row) for row in rows}) != 1:
+    rows = [_row(cell) for cell in cells]
+    if len({len(row) for row in rows}) != 1:
         return False
     return any(column in tables for column in zip(*rows, strict=True))
+
+
+def _row(node: Node) -> list[float | None]:
+    """The numbers of one row of a table: a list, or a record with fields."""
+    if node.kind == "sequence":
+        return [cell.number() for cell in node.parts]
+    if node.kind == "mapping":
+        return [pair.parts[-1].number() if pair.parts else None for pair in node.parts]
+    if node.kind == "call":  # a constructor
+        return [(c.parts[-1] if c.kind == "keyword" else c).number() for c in node.parts[1:]]
+    return []
 
 
 def _is_fixture(node: Node, file: File, scope: Scope) -> bool:
@@ -155,16 +178,48 @@ def _is_fixture(node: Node, file: File, scope: Scope) -> bool:
     return False
 
 
+def _both_ways(node: Node) -> Iterator[tuple[Node, str, Node]]:
+    """A comparison for order, read from either side."""
+    sides = comparison(node)
+    if sides is not None and sides[1] in _MIRRORED:
+        left, operator, right = sides
+        yield left, operator, right
+        yield right, _MIRRORED[operator], left
+
+
+def _bound(operator: str, number: float | None) -> float | None:
+    """The first integer on the other side: of ``x <= 68`` and ``x < 69`` the same."""
+    return number if number is None or operator in ("<", ">=") else number + 1
+
+
+def _is_bounded(node: Node, file: File, scope: Scope) -> bool:
+    """Whether an id is looked for in a range: ``x in range(a, b)``, ``(a..b).contains(&x)``."""
+    if node.kind == "compare":
+        within = node.text in ("in", "not in") and len(node.parts) == 2
+        sought, place = node.parts if within else (node, node)
+    elif node.text == "contains" and len(node.parts) == 2 and node.parts[0].parts:
+        sought, place = node.parts[1], node.parts[0].parts[0]
+    else:
+        return False
+    if place.text != "range" or not file.is_id(sought, scope):
+        return False
+    return any(
+        file.number(bound) in _RANGE_ENDS
+        or file.is_vocab(bound, scope, by_id=True)
+        or file.is_offset(bound, scope, by_id=True)
+        for bound in (place.parts[1:] if place.kind == "call" else place.parts)
+    )
+
+
 def _chains(file: File, scope: Scope) -> Iterator[tuple[Node, list[Node]]]:
     """Comparisons of one id with at least two of the scale offsets."""
     found: dict[str, dict[float, Node]] = {}
-    for node in scope.of("compare"):
-        if node.text not in _MIRRORED or len(node.parts) != 2:
-            continue
-        for one, other in (node.parts, node.parts[::-1]):
+    for node in sorted(scope.of("compare", "call"), key=lambda node: node.start):
+        for one, operator, other in _both_ways(node):
             number = file.number(other)
-            if number is not None and number in SCALE_OFFSETS and file.is_id(one, scope):
-                found.setdefault(file.text(operand(one)), {}).setdefault(number, node)
+            for bound in (number, _bound(operator, number)):
+                if bound is not None and bound in SCALE_OFFSETS and file.is_id(one, scope):
+                    found.setdefault(file.text(operand(one)), {}).setdefault(bound, node)
     for node in scope.of("match"):
         if file.is_id(node.parts[0], scope):
             numbers = {
