@@ -174,7 +174,8 @@ class Trainer:
         """Take up what ``save`` wrote; without moments the rate rises from zero again."""
         parts, numbers = load_state(folder)
         self.network.load_state_dict(parts["weights"])
-        self.average.weights = {k: v.to(self.device) for k, v in parts["average"].items()}
+        average = parts["average"]  # a file's order is not the network's, and orders must agree
+        self.average.weights = {k: average[k].to(self.device) for k in self.network.state_dict()}
         self.average.steps = numbers["average_steps"]
         self.steps, self.seconds = numbers["steps"], numbers["seconds"]
         moments = (self.optimizer.moment1, self.optimizer.moment2)
