@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from autogaze_cli.model.choose import Chooser, FrameGaze
 from autogaze_cli.model.config import GazeConfig
+from autogaze_cli.model.native import BLOCK, HEAD_DIM, NativeLayers, library
 from autogaze_cli.model.network import DecoderLayer, GazeDecoder, rotary_frequencies
 
 MIN_ROWS = 16
@@ -32,7 +33,10 @@ class RowState:
     """What one row carries from frame to frame.
 
     Attributes:
-        keys: A layer's rotated keys, ``[heads, capacity, d]``; ``values`` likewise.
+        keys: A layer's rotated keys, ``[heads, capacity, d]``, or for the compiled layers
+            ``[heads, capacity / block, d, block]``.
+        values: A layer's values, ``[heads, capacity, d]``.
+        block: Slots that ``keys`` holds side by side.
         start: First cached slot that is still visible.
         end: One past the last cached slot.
         dropped: Slots that have left the cache; cache index ``i`` has position ``dropped + i``.
@@ -42,6 +46,7 @@ class RowState:
 
     keys: list[Tensor]
     values: list[Tensor]
+    block: int = 1
     start: int = 0
     end: int = 0
     dropped: int = 0
@@ -50,18 +55,21 @@ class RowState:
 
     def reserve(self, slots: int) -> None:
         """Make room for ``slots`` more: grow, or move the visible ones to the front."""
-        capacity = self.keys[0].shape[1]
+        capacity = self.values[0].shape[1]
         if self.end + slots <= capacity:
             return
-        live = self.end - self.start
+        first = self.start // self.block * self.block
+        live = self.end - first
         larger = capacity if live + slots <= capacity else max(2 * capacity, live + slots)
-        for buffers in (self.keys, self.values):
+        larger += -larger % self.block
+        for buffers, unit in ((self.keys, self.block), (self.values, 1)):
             for i, old in enumerate(buffers):
-                new = old.new_empty(old.shape[0], larger, old.shape[2])
-                new[:, :live] = old[:, self.start : self.end]
+                new = old.new_empty(old.shape[0], larger // unit, *old.shape[2:])
+                kept = -(-live // unit)
+                new[:, :kept] = old[:, first // unit : first // unit + kept]
                 buffers[i] = new
-        self.dropped += self.start
-        self.start, self.end = 0, live
+        self.dropped += first
+        self.start, self.end = self.start - first, live
 
     def forget(self, horizon: int) -> None:
         """Drop the oldest frames until fewer than ``horizon`` remain.
@@ -72,7 +80,7 @@ class RowState:
             self.start += min(self.frames.pop(0), self.end - self.start)
 
 
-class _Layer:
+class Layer:
     """A decoder layer's weights: fused, normalisations folded in, rotary pairs side by side."""
 
     def __init__(self, layer: DecoderLayer, config: GazeConfig) -> None:
@@ -119,7 +127,7 @@ class Decoder:
 
     def __init__(self, module: GazeDecoder, config: GazeConfig) -> None:
         self.config = config
-        self.layers = [_Layer(layer, config) for layer in module.model.layers]  # type: ignore[arg-type]
+        self.layers = [Layer(layer, config) for layer in module.model.layers]  # type: ignore[arg-type]
         self.embed = module.model.embed_tokens.weight
         self.head = Linear(
             _part(module.lm_head),
@@ -128,16 +136,35 @@ class Decoder:
         )
         self.frequencies = rotary_frequencies(config.head_dim, config.rope).to(self.embed.device)
         self._mask = self.embed.new_empty(0, 0)
+        self.native = self._native_layers()
+
+    def _native_layers(self) -> NativeLayers | None:
+        """The compiled layers, where they are built and serve this model."""
+        c, code = self.config, library()
+        if (
+            code is None
+            or self.embed.device.type != "cpu"
+            or self.embed.dtype != torch.float32
+            or c.head_dim != HEAD_DIM
+            or c.num_key_value_heads != c.num_attention_heads
+            or c.intermediate_size % BLOCK
+        ):
+            return None
+        return NativeLayers(self.layers, self.head, c.num_attention_heads, c.rms_norm_eps, code)
 
     def new_rows(self, count: int, capacity: int) -> list[RowState]:
         """Empty states with room for ``capacity`` slots each."""
         c = self.config
+        block = BLOCK if self.native else 1
+        capacity += -capacity % block
         shape = (c.num_key_value_heads, capacity, c.head_dim)
+        blocks = (c.num_key_value_heads, capacity // block, c.head_dim, block)
         layers = range(c.num_hidden_layers)
         return [
             RowState(
-                keys=[self.embed.new_empty(shape) for _ in layers],
+                keys=[self.embed.new_empty(blocks if self.native else shape) for _ in layers],
                 values=[self.embed.new_empty(shape) for _ in layers],
+                block=block,
             )
             for _ in range(count)
         ]
@@ -217,13 +244,16 @@ class Decoder:
             The last slot of each row, ``[len(rows), c]``.
         """
         c = self.config
+        for row, length in zip(rows, lengths, strict=True):
+            row.end += length
+        if self.native:
+            turned = positions.astype(np.float32)[:, None] * self.frequencies.numpy()
+            return self.native.run(x, turned, rows, lengths)
         heads, kv_heads, d = c.num_attention_heads, c.num_key_value_heads, c.head_dim
         last = torch.from_numpy(np.cumsum(lengths) - 1).to(x.device)
         angles = torch.from_numpy(positions).to(x.device)[:, None].float() * self.frequencies
         turns = torch.polar(torch.ones_like(angles), angles)[:, None]  # complex [n, 1, d/2]
         x, turns, sizes = _padded(x), _padded(turns), _sizes(x, lengths)
-        for row, length in zip(rows, lengths, strict=True):
-            row.end += length
         for index, layer in enumerate(self.layers):
             y = _normalise(x, c.rms_norm_eps)
             fresh = layer.keys_values(y).view(len(y), 2 * kv_heads, d)
@@ -280,8 +310,11 @@ class Decoder:
     def heads(self, hidden: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits ``[rows, K, vocabulary]`` and predicted losses ``[rows, K]``, on the host."""
         k = self.config.num_multi_token_pred
-        y = _padded(_normalise(hidden, self.config.rms_norm_eps))
-        scores = self.head(y)[: len(hidden)].float().cpu().numpy()
+        y = _normalise(hidden, self.config.rms_norm_eps)
+        if self.native:
+            scores = self.native.head_scores(y).numpy()
+        else:
+            scores = self.head(_padded(y))[: len(hidden)].float().cpu().numpy()
         return scores[:, :-k].reshape(len(hidden), k, -1), scores[:, -k:]
 
 
