@@ -28,6 +28,7 @@ from autogaze_cli.readout.decode import (
     ReadoutConfig,
     generated_to_fixation_sets,
     generated_to_readout_points,
+    scale_token_layouts,
     scale_token_masks,
     traces,
 )
@@ -178,6 +179,7 @@ __all__ = [
     "read_readout",
     "readout_rects_to_tokens",
     "readout_trace",
+    "scale_token_layouts",
     "scale_token_masks",
     "scaled_bounds",
     "sparsify_image_pyramid_tokens",

@@ -175,6 +175,17 @@ def traces(generated: Any, config: HasLayout, min_len: int) -> list[list[Fixatio
     ]
 
 
+def scale_token_layouts(config: HasLayout) -> list[tuple[int, int]]:
+    """Number of ids and cells a side of each scale, in the order of the ids.
+
+    Source: readout spec 5.1.
+
+    >>> scale_token_layouts(ReadoutConfig(scales="32+64", num_vision_tokens_each_frame=20))
+    [(4, 2), (16, 4)]
+    """
+    return list(zip(config.layout.counts, config.layout.grids, strict=True))
+
+
 def scale_token_masks(generated: Any, config: HasLayout) -> list[NDArray[np.bool_]]:
     """Which cells were gazed at: for each scale bool ``[b, t, count]``, row-major in its grid.
 

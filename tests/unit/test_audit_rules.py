@@ -78,6 +78,18 @@ def test_pages_are_complete_and_name_functions_that_exist(rule: Rule) -> None:
                 assert hasattr(autogaze_cli.readout, alias.name), alias.name
 
 
+def test_every_helper_that_a_finding_names_can_be_called() -> None:
+    homes = (
+        autogaze_cli.readout,
+        autogaze_cli.readout.SparseReadoutGrid,
+        autogaze_cli.readout.SparseReadoutPacket,
+    )
+    others = {"num_vision_tokens_each_frame", "burn_autogaze", "autogaze-cli"}
+    for rule in RULES:
+        for name in {text.partition("(")[0] for text in rule.use} - others:
+            assert any(hasattr(home, name) for home in homes), f"{rule.id}: {name}"
+
+
 def test_the_docs_have_every_page() -> None:
     page = (DOCS / "audit.md").read_text()
     for rule in RULES:

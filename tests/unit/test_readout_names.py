@@ -10,7 +10,7 @@ from autogaze_cli import readout as ro
 NAMES = """
     SparseReadoutGrid SparseVideoReadoutGrid SparseReadoutRect SparseVideoPatchGeometry
     SparseReadoutOptions SparseVideoReadoutOptions SparseVideoReadoutProjection FixationSet
-    ImagePyramidLevel ImagePyramidMaskOptions traces scale_token_masks
+    ImagePyramidLevel ImagePyramidMaskOptions traces scale_token_layouts scale_token_masks
     fixation_points_to_readout_rects trace_frame_readout_rects trace_to_frame_readout_rects
     generated_frame_readout_rects generated_to_frame_readout_rects readout_rects_to_tokens
     fixation_points_to_readout_tokens trace_frame_readout_tokens trace_to_frame_readout_tokens

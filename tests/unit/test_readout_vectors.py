@@ -141,9 +141,7 @@ OPERATIONS: dict[str, Callable[[In], Any]] = {
     "generated_to_frame_tokens": lambda i: ro.generated_to_frame_readout_tokens(
         generated(i), config(i["config"]), 0, image_grid(i), options(i)
     ),
-    "scale_layouts": lambda i: list(
-        zip(config(i).layout.counts, config(i).layout.grids, strict=True)
-    ),
+    "scale_layouts": lambda i: ro.scale_token_layouts(config(i)),
     "frame_tokens_to_video": lambda i: ro.frame_readout_tokens_to_video_tokens(
         i["frame_tokens"], image_grid(i, "image_grid"), video_grid(i), video_options(i)
     ),

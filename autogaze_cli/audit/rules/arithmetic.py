@@ -246,7 +246,8 @@ RULES = (
         level="error",
         what=(
             "An id minus the first id of a frame: the frame's index times the number of ids of a "
-            "frame, written out or under a name assigned from that product."
+            "frame, written out, under a name assigned from that product, or under one that grows "
+            "by it."
         ),
         why=(
             "The offset belongs to the format. What is left still encodes padding and scales, so "
@@ -263,8 +264,8 @@ RULES = (
         level="error",
         what=(
             "An id divided by the number of ids of a frame, or the remainder of that, as an "
-            "operator or a call (`divmod`, `floor_divide`, `div_euclid`, ...). By the literal 265, "
-            "whatever is divided."
+            "operator or a call (`divmod`, `floor_divide`, `div_euclid`, `unravel_index`, ...). By "
+            "the literal 265, whatever is divided unless it is a count."
         ),
         why="It breaks when the configuration changes, and a padded id lands in the next frame.",
         example='pos = out["gazing_pos"]\nframe, local = pos // 265, pos % 265',
@@ -277,8 +278,9 @@ RULES = (
         name="scale-offset-table",
         level="error",
         what=(
-            "The first ids of the scales: a literal table 0, 4, 20, 69 (with or without its ends), "
-            "an id minus 4, 20, 69 or 265, or a chain of comparisons of one id with these numbers. "
+            "The first ids of the scales: a literal table 0, 4, 20, 69 (with or without its ends, "
+            "as a list or as a column of one), a slice 69:265, an id minus 4, 20, 69 or 265, or a "
+            "chain of comparisons of one id with these numbers. "
             "Tables that a test feeds in as generated output, or asserts, are left alone."
         ),
         why="It derives the scale layout of one checkpoint again.",
@@ -294,7 +296,10 @@ RULES = (
         id="AGR111",
         name="id-range-test",
         level="warning",
-        what="An id compared (`<`, `>=`) with the number of ids of a frame, or with 265, 69 or 20.",
+        what=(
+            "An id compared (`<`, `>=`, `ge`, `contains`, ...) with the number of ids of a frame, "
+            "or with 265, 69 or 20."
+        ),
         why="It hides ids of other frames or scales instead of decoding them.",
         example="if token < TOKENS_PER_FRAME:\n    tokens.append(token)",
         better=f"{_READOUT}tokens = generated_to_frame_readout_tokens(out, config, 0, grid)[frame]",
