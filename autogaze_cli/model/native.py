@@ -1,12 +1,14 @@
-"""The compiled decoder layers, where they were built for this processor: see ``native.c``.
+"""The compiled decoder layers, where they were built and the processor runs them: see ``native.c``.
 
 They are built when the package is installed and a C compiler is there; without them, and for what
-they do not serve (other types, devices and head sizes), PyTorch does the same work, slower.
+they do not serve (other types, devices and head sizes), PyTorch does the same work in twice the
+time. Setting ``AUTOGAZE_NATIVE=0`` leaves them out.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -48,9 +50,12 @@ class _RowStruct(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The library for this processor's vector instructions; None when there is none."""
-    kind = torch.backends.cpu.get_cpu_capability().lower()
-    for path in sorted(Path(__file__).parent.glob(f"_native_{kind}*.so")):
+    """The compiled code; None when it was not built, or the processor has no AVX-512."""
+    if os.environ.get("AUTOGAZE_NATIVE") == "0":
+        return None
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return None  # with half the registers the blocks of native.c are slower than PyTorch
+    for path in sorted(Path(__file__).parent.glob("_native_avx512*.so")):
         try:
             found = ctypes.CDLL(str(path))
         except OSError:

@@ -1,0 +1,112 @@
+"""The compiled decoder layers against the same layers in PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.config import GazeConfig
+from autogaze_cli.model.decode import Decoder, RowState
+from autogaze_cli.model.native import library
+from autogaze_cli.model.network import GazeDecoder
+
+pytestmark = pytest.mark.skipif(
+    library() is None, reason="the compiled layers are not built, or the processor has no AVX-512"
+)
+
+CONFIG = GazeConfig(
+    layout=ScaleLayout.from_config("32+64+112+224", 265, 16),
+    hidden_size=40,
+    intermediate_size=48,
+    num_hidden_layers=3,
+    num_attention_heads=3,
+    num_key_value_heads=3,
+    head_dim=32,
+)
+
+
+def decoders(config: GazeConfig = CONFIG) -> tuple[Decoder, Decoder]:
+    """One that runs the compiled layers, and one that does not."""
+    torch.manual_seed(3)
+    module = GazeDecoder(config).requires_grad_(False)
+    for name, parameter in module.named_parameters():
+        if "norm" in name:
+            parameter.uniform_(0.5, 1.5)
+    native, plain = Decoder(module, config), Decoder(module, config)
+    plain.native = None
+    assert native.native is not None
+    return native, plain
+
+
+def fed(decoder: Decoder, row: RowState, slots: int, seed: int) -> torch.Tensor:
+    x = torch.from_numpy(np.random.default_rng(seed).standard_normal((slots, 40), np.float32))
+    row.reserve(slots)
+    first = row.dropped + row.end
+    return decoder.run(x, np.arange(first, first + slots), [row], [slots])
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_scores_and_caches_equal(bias: bool) -> None:
+    native, plain = decoders(replace(CONFIG, attention_bias=bias, mlp_bias=bias))
+    (a,), (b,) = native.new_rows(1, 0), plain.new_rows(1, 0)
+    for seed, slots in enumerate((206, 10, 10, 1, 199, 13, 300)):
+        hidden = [fed(native, a, slots, seed), fed(plain, b, slots, seed)]
+        torch.testing.assert_close(hidden[0], hidden[1], atol=2e-5, rtol=1e-4)
+        for ours, theirs in zip(native.heads(hidden[0]), plain.heads(hidden[1]), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=2e-4)
+    keys = a.keys[2].transpose(2, 3).flatten(1, 2)[:, : a.end]
+    torch.testing.assert_close(keys, b.keys[2][:, : b.end], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        a.values[2][:, : a.end], b.values[2][:, : b.end], atol=2e-5, rtol=1e-4
+    )
+
+
+def test_a_rolling_window_starts_anywhere() -> None:
+    native, plain = decoders()
+    (a,), (b,) = native.new_rows(1, 0), plain.new_rows(1, 0)
+    for seed, (slots, forgotten) in enumerate(
+        [(206, 0), (30, 7), (206, 100), (10, 37), (400, 290)]
+    ):
+        a.start += forgotten
+        b.start += forgotten
+        torch.testing.assert_close(
+            fed(native, a, slots, seed), fed(plain, b, slots, seed), atol=2e-5, rtol=1e-4
+        )
+        assert a.dropped + a.start == b.dropped + b.start
+
+
+def test_rows_and_threads_change_no_bit() -> None:
+    native, _ = decoders()
+    lengths = (206, 10, 1, 33)
+    x = torch.randn(sum(lengths), 40)
+    positions = np.concatenate([np.arange(n) for n in lengths])
+    before = torch.get_num_threads()
+    outputs = []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            rows = native.new_rows(4, 224)
+            outputs.append(native.run(x, positions, rows, list(lengths)))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(outputs[0], outputs[1])
+    assert torch.equal(outputs[0], outputs[2])
+    at = 0
+    for i, n in enumerate(lengths):
+        (row,) = native.new_rows(1, 224)
+        alone = native.run(x[at : at + n], np.arange(n), [row], [n])
+        assert torch.equal(alone[0], outputs[0][i])
+        at += n
+
+
+def test_large_scores_stay_finite() -> None:
+    native, plain = decoders()
+    (a,), (b,) = native.new_rows(1, 64), plain.new_rows(1, 64)
+    x = 1e4 * torch.randn(40, 40)
+    out = [d.run(x, np.arange(40), [row], [40]) for d, row in ((native, a), (plain, b))]
+    assert torch.isfinite(out[0]).all()
+    torch.testing.assert_close(out[0], out[1], atol=1e-2, rtol=1e-3)
