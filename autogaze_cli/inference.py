@@ -19,7 +19,7 @@ from autogaze_cli.gaze.preprocess import cut_tiles
 from autogaze_cli.gaze.settings import GazeSettings, MaskSource
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.media.video import Frame
-from autogaze_cli.model.autogaze import GazeOutput, choose_device, load_model
+from autogaze_cli.model.autogaze import GazeOutput, GazeState, choose_device, load_model
 from autogaze_cli.trace import FrameTrace
 
 OnGazed = Callable[[float], None]
@@ -119,7 +119,7 @@ class PatchDiffSource(GazeSource):
 
 
 class AutoGazeSource(GazeSource):
-    """Gazes with a model, clip by clip; clips share nothing."""
+    """Gazes with a model, clip by clip; clips share nothing. Or at one stream, frame by frame."""
 
     mask_source: MaskSource = "autogaze"
 
@@ -155,6 +155,9 @@ class AutoGazeSource(GazeSource):
         self, frames: Iterable[Frame], on_gazed: OnGazed | None = None
     ) -> Iterator[tuple[Frame, FrameTrace]]:
         """See ``GazeSource.trace``."""
+        if self.settings.horizon_frames is not None:
+            yield from self._trace_stream(frames, self.settings.horizon_frames)
+            return
         frames, done = iter(frames), 0
         # A clip's frames never look ahead, so a short last clip needs no repeated frames.
         while clip := list(islice(frames, self.settings.clip_len)):
@@ -173,19 +176,38 @@ class AutoGazeSource(GazeSource):
             if on_gazed:
                 on_gazed(done + len(clip) * gazed_tiles / len(layout))
         for t, frame in enumerate(clip):
-            parts, first = [], 0
-            for output in outputs:
-                parts.append(self._fixations(output, t, first))
-                first += len(output.gazing_pos)
-            slots = np.concatenate([output.num_gazing_each_row[:, t] for output in outputs])
-            fixations = Fixations.concatenate(parts)
-            yield FrameTrace(
-                index=frame.index,
-                time=frame.time,
-                fixations=layout.merge(fixations),
-                stop_probability=float(len(fixations) < slots.sum()),
-                num_gazing=slots.astype(np.int32),
-            )
+            yield self._frame_trace(frame, t, outputs, layout)
+
+    def _trace_stream(
+        self, frames: Iterable[Frame], horizon_frames: int
+    ) -> Iterator[tuple[Frame, FrameTrace]]:
+        """One stream without end: each frame costs the same, and so does the memory.
+
+        Source: inference spec 7.2.
+        """
+        state = self.autogaze.new_state(horizon_frames=horizon_frames)
+        for frame in frames:
+            height, width = frame.rgb.shape[:2]
+            output = self.generate(self.autogaze.preprocess(frame.rgb[None]), state)
+            yield frame, self._frame_trace(frame, 0, [output], self.layout(width, height))
+
+    def _frame_trace(
+        self, frame: Frame, t: int, outputs: list[GazeOutput], layout: TileLayout
+    ) -> FrameTrace:
+        """The gaze at one frame, the ``t``-th of the outputs of its tiles."""
+        parts, first = [], 0
+        for output in outputs:
+            parts.append(self._fixations(output, t, first))
+            first += len(output.gazing_pos)
+        slots = np.concatenate([output.num_gazing_each_row[:, t] for output in outputs])
+        fixations = Fixations.concatenate(parts)
+        return FrameTrace(
+            index=frame.index,
+            time=frame.time,
+            fixations=layout.merge(fixations),
+            stop_probability=float(len(fixations) < slots.sum()),
+            num_gazing=slots.astype(np.int32),
+        )
 
     def _tile_batches(self, clip: list[Frame], layout: TileLayout) -> Iterator[Tensor]:
         """Model input ``[tiles, t, 3, h, w]``, at most ``tile_batch_size`` tiles at a time."""
@@ -199,13 +221,14 @@ class AutoGazeSource(GazeSource):
             tiles = range(start, min(start + size, len(layout)))
             yield cut_tiles(frames, layout, tiles, mean=p.mean, std=p.std)
 
-    def generate(self, tiles: Tensor) -> GazeOutput:
-        """Gaze at model input under this source's budget."""
+    def generate(self, tiles: Tensor, state: GazeState | None = None) -> GazeOutput:
+        """Gaze at model input under this source's budget; ``state`` is that of a stream."""
         (tokens,) = self._budget.each_frame(1)
         return self.autogaze.generate(
             tiles,
             max_gaze_tokens_each_frame=tokens,
             task_loss_requirement=self.task_loss_requirement,
+            state=state,
         )
 
     def _fixations(self, output: GazeOutput, t: int, first_tile: int) -> Fixations:

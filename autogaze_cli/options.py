@@ -230,6 +230,12 @@ def _budget_options(top_k: int) -> Decorator:
             help="Frames in one model clip.",
         ),
         click.option(
+            "--horizon-frames",
+            type=Whole(),
+            help="Gaze at one stream instead of clips, each frame seeing this many, itself "
+            "included; mode resize only.",
+        ),
+        click.option(
             "--top-k", type=Whole(), default=top_k, help="Lower bound of a tile's token budget."
         ),
         click.option(

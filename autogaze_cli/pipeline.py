@@ -28,7 +28,7 @@ class _Stopped(BaseException):
     """Raised in a consumer's thread when nobody wants its work any more."""
 
 
-def ahead(items: Iterable[T], size: int) -> Iterator[T]:
+def ahead(items: Iterable[T], size: int, *, patience_s: float | None = None) -> Iterator[T]:
     """The same items, made in a thread that is at most ``size`` of them ahead.
 
     The thread starts with the first item asked for and ends with the iteration, however it ends.
@@ -36,6 +36,8 @@ def ahead(items: Iterable[T], size: int) -> Iterator[T]:
     Args:
         items: Iterated, and closed where it is a generator, in the thread.
         size: Items that exist at any time, the one in use and the one being made included.
+        patience_s: How long to wait for the thread when the iteration is left early; past that it
+            is left to itself. None = until it has made the item that it is at.
 
     Yields:
         The items in order.
@@ -72,7 +74,7 @@ def ahead(items: Iterable[T], size: int) -> Iterator[T]:
     finally:
         stopped = True
         room.release()
-        thread.join()
+        thread.join(patience_s)
 
 
 class Feed(Generic[T]):

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from autogaze_cli.media.video import Frame, Sampling, VideoInfo, probe, read_fra
 from autogaze_cli.media.writers import Format, FrameWriter, Palette, open_writer
 from autogaze_cli.metrics import dump_document, metrics_document, write_document
 from autogaze_cli.outputs import Outputs
+from autogaze_cli.pipeline import Behind, Feed, ahead
 from autogaze_cli.result import Result, output_files
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader, open_trace_writer
 from autogaze_cli.version import __version__
@@ -30,10 +33,14 @@ OnFrame = Callable[[float, int | None, str | None], None]
 """Called after each frame: how many are done, how many there will be if known, a line about it.
 
 And while a clip is gazed at, before any of its frames is done: how far that is, and no line.
+Not always from the caller's thread, but never from two at a time.
 """
 
 MAX_GIF_WIDTH = 640
 """Pixels of width a GIF has at most, unless a size is asked for."""
+
+_WAITING = 3
+"""Frames between two stages at most, save that those of a model's clip come all at once."""
 
 _PIXELS: dict[str, Callable[[FrameView], NDArray[np.uint8]]] = {
     "input": lambda view: view.frame,
@@ -173,22 +180,20 @@ def render(
     metrics = RenderMetrics(header.tile_size)
     drawn = {role: path for role, path in files.items() if role != "metrics"}
     total = frame_count(job.sampling, info)
-    frames = 0
+    on_frame = _in_turn(on_frame)
     with Outputs(overwrite=overwrite, check=check) as outputs:
         with ExitStack() as stack:
-            writers = {
-                role: stack.enter_context(_opened(outputs, role, path, drawing, header.fps, size))
-                for role, path in drawn.items()
-            }
-            compositor = Compositor(drawing.visualization)
-            for frame, gaze in gazed_frames(job, total, on_frame):
-                view = compositor.step(frame.rgb, gaze.fixations)
-                metrics.add(view)
-                for role, writer in writers.items():
-                    writer.write(_PIXELS[role](view))
+            branches = []
+            for role, path in drawn.items():
+                writer = _opened(outputs, role, path, drawing, header.fps, size)
+                branch = Behind(partial(_write, writer, _PIXELS[role]), _WAITING)
+                branches.append(stack.enter_context(branch))
+            compose = partial(_compose, drawing.visualization, branches, metrics, total, on_frame)
+            composer = stack.enter_context(Behind(compose, _waiting(job.gaze)))
+            frames = 0
+            for gazed in gazed_frames(job, total, on_frame):
+                composer.put(gazed)
                 frames += 1
-                if on_frame:
-                    on_frame(frames, total, frame_line(frames, total or frames, view))
         document = metrics_document(
             header,
             drawing.visualization,
@@ -203,10 +208,61 @@ def render(
     return Result(files=files, document=document, differences=differences)
 
 
+def _compose(
+    visualization: Visualization,
+    branches: list[Behind[FrameView]],
+    metrics: RenderMetrics,
+    total: int | None,
+    on_frame: OnFrame | None,
+    gazed: Feed[tuple[Frame, FrameTrace]],
+) -> None:
+    """Compose frames, measure them, and hand them to those that draw and encode them."""
+    compositor = Compositor(visualization)
+    for done, (frame, gaze) in enumerate(gazed, 1):
+        view = compositor.step(frame.rgb, gaze.fixations)
+        for branch in branches:
+            branch.put(view)
+        metrics.add(view)
+        if on_frame:
+            on_frame(done, total, frame_line(done, total or done, view))
+    for branch in branches:
+        branch.end()  # they finish side by side
+
+
+def _write(
+    writer: FrameWriter, draw: Callable[[FrameView], NDArray[np.uint8]], views: Feed[FrameView]
+) -> None:
+    """Draw and encode one output."""
+    with writer:
+        for view in views:
+            writer.write(draw(view))
+        writer.close(views.check)
+
+
+def _waiting(gaze: GazeSource | Trace) -> int:
+    """How many frames may wait for or after a gaze source: all that it looks at together."""
+    if not isinstance(gaze, GazeSource) or gaze.mask_source == "patch-diff":
+        return _WAITING
+    return max(_WAITING, 0 if gaze.settings.horizon_frames else gaze.settings.clip_len)
+
+
+def _in_turn(on_frame: OnFrame | None) -> OnFrame | None:
+    """``on_frame`` for several threads: one waits for the other."""
+    if on_frame is None:
+        return None
+    lock = Lock()
+
+    def told(done: float, total: int | None, line: str | None) -> None:
+        with lock:
+            on_frame(done, total, line)
+
+    return told
+
+
 def gazed_frames(
     job: Job, total: int | None = None, on_frame: OnFrame | None = None
 ) -> Iterator[tuple[Frame, FrameTrace]]:
-    """The frames of a job with their gaze, one at a time.
+    """The frames of a job with their gaze, one at a time; they are decoded ahead.
 
     Args:
         job: The video and its gaze.
@@ -216,7 +272,7 @@ def gazed_frames(
     Raises:
         InputError: The video cannot be read, has too few frames, or is not the trace's.
     """
-    frames = read_frames(job.video, job.sampling, require=True)
+    frames = ahead(read_frames(job.video, job.sampling, require=True), _waiting(job.gaze))
     if on_frame:
         on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):

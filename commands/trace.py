@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
     from autogaze_cli.render import Job, OnFrame
     from autogaze_cli.result import Result
+    from autogaze_cli.trace import FrameTrace
+
+_HORIZON_FRAMES = 16
+"""Of a live stream, unless another is asked for: as many as the model was trained on."""
 
 
 @click.command(
@@ -24,6 +28,17 @@ if TYPE_CHECKING:
 @options.sampling_options()
 @options.gaze_options()
 @options.compute
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Gaze at one stream as it comes (a file, - , a device or a URL) and report the latency a "
+    f"frame; sets --horizon-frames to {_HORIZON_FRAMES}. Ctrl-C ends it.",
+)
+@click.option(
+    "--jsonl",
+    is_flag=True,
+    help="With --live, print each frame's gaze on stdout at once, a line of JSON each.",
+)
 @options.output_options("json", "npz", "safetensors", "csv")
 @options.always
 def trace(**values: Any) -> None:
@@ -32,6 +47,11 @@ def trace(**values: Any) -> None:
     Writes STEM.trace.json (or .npz, .safetensors, .csv) for each input. The commands mask and
     interframe draw from it with --trace.
     """
+    if values["live"]:
+        _live(values)
+        return
+    if values["jsonl"]:
+        raise click.UsageError("--jsonl goes with --live")
     from autogaze_cli.jobs import run_jobs
     from autogaze_cli.render import trace_video
 
@@ -41,3 +61,52 @@ def trace(**values: Any) -> None:
         )
 
     options.finish(run_jobs("trace", values, work), values)
+
+
+def _live(values: dict[str, Any]) -> None:
+    if values["json"] and values["jsonl"]:
+        raise click.UsageError("give one of --json and --jsonl")
+    names = options.input_names(values)
+    if len(names) != 1:
+        raise click.UsageError(f"--live takes one input, not {len(names)}")
+    if values["horizon_frames"] is None and values["mode"] == "resize":
+        values["horizon_frames"] = _HORIZON_FRAMES
+    settings = options.gaze_settings(values)
+    import logging
+    from pathlib import Path
+
+    from autogaze_cli.inference import open_source
+    from autogaze_cli.jobs import announce
+    from autogaze_cli.live import live_stem, trace_live
+    from autogaze_cli.media.video import Sampling
+    from autogaze_cli.metrics import dump_document
+
+    source = open_source(settings)
+    announce(source, settings, values)
+    result, interrupt = trace_live(
+        names[0],
+        source,
+        Path(values["out_dir"], live_stem(names[0])),
+        sampling=options.sampling(values, Sampling()),
+        format=values["format"],
+        overwrite=values["overwrite"],
+        on_gaze=_print_line if values["jsonl"] else None,
+    )
+    said = result.document
+    logger = logging.getLogger("autogaze_cli.live")
+    logger.info(
+        "%d frames, %g frames/s, latency p50 %s ms, p95 %s ms",
+        *(said["frames"], said["frames_per_second"], *said["latency_ms"].values()),
+    )
+    logger.info("wrote %s", result.files["trace"])
+    if values["json"]:
+        click.echo(dump_document(said), nl=False)
+    if interrupt is not None:
+        raise interrupt
+
+
+def _print_line(gaze: FrameTrace, latency_s: float) -> None:
+    from autogaze_cli.trace.text import frame_json
+
+    start = frame_json(gaze).removesuffix("}")
+    click.echo(f'{start}, "latency_ms": {latency_s * 1000:.3f}}}')  # echo flushes

@@ -16,6 +16,7 @@ _MOST = {
     "stride": 65535,
     "tile_batch_size": 2**31 - 1,
     "clip_len": 2**31 - 1,
+    "horizon_frames": 2**31 - 1,
     "top_k": 2**31 - 1,
     "max_gaze_tokens_each_frame": 2**31 - 1,
     "patch_diff_grid": 1024,
@@ -37,6 +38,8 @@ class GazeSettings:
         stride: Distance of tiles in ``tiled-full``, at most ``tile_size``; None = ``tile_size``.
         tile_batch_size: Tiles decoded together. Never changes a result.
         clip_len: Frames in one model clip; clips share nothing.
+        horizon_frames: Gaze at one endless stream instead of clips: each frame when it comes,
+            seeing this many, itself included; mode ``resize`` only. None = clips.
         top_k: Lower bound of the token budget of a tile and frame, save of one set by a ratio.
         max_gaze_tokens_each_frame: Token budget of a tile and frame; None = the model's own.
         gazing_ratio: The budget as a share of the tokens of a frame; excludes the former.
@@ -56,6 +59,7 @@ class GazeSettings:
     stride: int | None = None
     tile_batch_size: int = 8
     clip_len: int = 16
+    horizon_frames: int | None = None
     top_k: int = 1
     max_gaze_tokens_each_frame: int | None = None
     gazing_ratio: float | None = None
@@ -83,6 +87,11 @@ class GazeSettings:
             raise ConfigError(
                 f"stride {self.stride} is larger than tile_size {self.tile_size}",
                 hint="a larger stride would leave gaps between tiles",
+            )
+        if self.horizon_frames is not None and self.mode != "resize":
+            raise ConfigError(
+                f"horizon_frames needs mode resize, not {self.mode}",
+                hint="tiles have no memory from clip to clip",
             )
         if self.max_gaze_tokens_each_frame is not None and self.gazing_ratio is not None:
             raise ConfigError(

@@ -85,17 +85,22 @@ class ContainerSource(Source):
         *,
         threads: int | None = None,
         count: int | None = None,
+        format: str | None = None,
     ) -> None:
-        self._path, self._options = path, options
+        self._path, self._options, self._format = path, options, format
         self._sought: int | None = None
         self._open("AUTO", threads or 0)
         self._describe(count)
 
+    def _address(self) -> str:
+        # An absolute path, for FFmpeg takes "a:b.mp4" for a protocol named "a".
+        return os.path.abspath(self._path)  # noqa: PTH100
+
     def _open(self, thread_type: str, threads: int) -> None:
         try:
-            # An absolute path, for FFmpeg takes "a:b.mp4" for a protocol named "a".
-            name = os.path.abspath(self._path)  # noqa: PTH100
-            self._input: InputContainer = av.open(name, "r", options=self._options)
+            self._input: InputContainer = av.open(
+                self._address(), "r", format=self._format, options=self._options
+            )
         except (FFmpegError, OSError) as error:
             raise _unreadable(self._path, error) from error
         try:
@@ -194,7 +199,8 @@ class ContainerSource(Source):
                 yield from self._stream.codec_context.decode(None)
         finally:
             end = " and gave up there" if in_a_row == MAX_BAD_PACKETS else ""
-            logger.warning("%s: skipped %d corrupt packets%s", self._path, bad, end)
+            if bad:
+                logger.warning("%s: skipped %d corrupt packets%s", self._path, bad, end)
 
 
 class WebPSource(Source):

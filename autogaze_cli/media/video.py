@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -131,19 +131,23 @@ def probe(path: Path) -> VideoInfo:
         InputError: When there is no video at ``path``.
     """
     with open_source(path, threads=1) as source:
-        first = _first_frame(source.decode(), path)
-        rotation, width, height, _ = _orientation(first)
-        return VideoInfo(
-            path=path,
-            container=source.container,
-            codec=source.codec,
-            width=width,
-            height=height,
-            fps=source.fps,
-            frames=source.frames,
-            duration=source.duration,
-            rotation=rotation,
-        )
+        return video_info(path, source, first_frame(source.decode(), path))
+
+
+def video_info(path: Path, source: Source, first: VideoFrame) -> VideoInfo:
+    """What a source and its first frame say of a video."""
+    rotation, width, height, _ = _orientation(first)
+    return VideoInfo(
+        path=path,
+        container=source.container,
+        codec=source.codec,
+        width=width,
+        height=height,
+        fps=source.fps,
+        frames=source.frames,
+        duration=source.duration,
+        rotation=rotation,
+    )
 
 
 def read_frames(
@@ -206,25 +210,43 @@ def _sampled(path: Path, sampling: Sampling, threads: int | None) -> Iterator[Fr
     with ExitStack() as stack:
         source = stack.enter_context(open_source(path, threads=threads))
         decoded = source.decode()
-        first = _first_frame(decoded, path)
-        origin = _pts(first)
+        first = first_frame(decoded, path)
         decoded = chain([first], decoded)
-        # No output of the fps filter is ever needed for a still: it has no duration to divide.
-        fps = None if source.still else sampling.fps
-        base = source.time_base
-        shift = origin + round(sampling.start / base)
         if sampling.start > 0 and not source.still:
             jumped = stack.enter_context(open_source(path, threads=threads))
-            decoded = _jump(jumped, origin, sampling.start) or decoded
-            decoded = (f for f in decoded if (_pts(f) - origin) * base >= sampling.start)
+            decoded = _jump(jumped, _pts(first), sampling.start) or decoded
+        yield from sampled(source, first, decoded, sampling, threads)
 
-        graph = FilterChain(first, _filters(first, sampling, fps, threads), time_base=base)
-        offset, unit = (sampling.start, 1 / fps) if fps else ((shift - origin) * base, base)
-        index = 0
-        for frame in chain(decoded, [None]):
-            for output in graph.push(frame and _aligned(frame, first, shift)):
-                yield Frame(index, offset + _pts(output) * unit, pixels(output))
-                index += 1
+
+def sampled(
+    source: Source,
+    first: VideoFrame,
+    decoded: Iterable[VideoFrame],
+    sampling: Sampling,
+    threads: int | None = None,
+) -> Iterator[Frame]:
+    """Sample and scale decoded frames; ``sampling.frames`` is left to the caller.
+
+    Args:
+        source: Where they come from.
+        first: The first frame of the video.
+        decoded: Frames of the video from anywhere before ``sampling.start`` on.
+        sampling: Which frames, and at which size.
+        threads: Filter threads; None = FFmpeg's own choice.
+    """
+    # No output of the fps filter is ever needed for a still: it has no duration to divide.
+    fps = None if source.still else sampling.fps
+    base, origin = source.time_base, _pts(first)
+    shift = origin + round(sampling.start / base)
+    if sampling.start > 0 and not source.still:
+        decoded = (f for f in decoded if (_pts(f) - origin) * base >= sampling.start)
+    graph = FilterChain(first, _filters(first, sampling, fps, threads), time_base=base)
+    offset, unit = (sampling.start, 1 / fps) if fps else ((shift - origin) * base, base)
+    index = 0
+    for frame in chain(decoded, [None]):
+        for output in graph.push(frame and _aligned(frame, first, shift)):
+            yield Frame(index, offset + _pts(output) * unit, pixels(output))
+            index += 1
 
 
 def _jump(source: Source, origin: int, start: Fraction) -> Iterator[VideoFrame] | None:
@@ -241,7 +263,8 @@ def _jump(source: Source, origin: int, start: Fraction) -> Iterator[VideoFrame] 
     return None
 
 
-def _first_frame(decoded: Iterator[VideoFrame], path: Path) -> VideoFrame:
+def first_frame(decoded: Iterator[VideoFrame], path: Path) -> VideoFrame:
+    """The first of the decoded frames, or the error that there is none."""
     first = next(decoded, None)
     if first is None:
         raise InputError(

@@ -28,6 +28,7 @@ from autogaze_cli.model.choose import FrameGaze
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.decode import Decoder, RowState
 from autogaze_cli.model.network import AutoGazeNetwork
+from autogaze_cli.model.rolling import move_back
 from autogaze_cli.model.score import GazeScores, score_gaze
 
 if TYPE_CHECKING:
@@ -224,6 +225,8 @@ class AutoGaze:
             state = GazeState(self._decoder.new_rows(len(video), self._slots(budget, tokens)))
         if len(state.rows) != len(video):
             raise ConfigError(f"the state has {len(state.rows)} streams, the video {len(video)}")
+        if state.horizon_frames is not None:
+            move_back(state.rows, self._decoder.frequencies)
         embedded, state.conv = self.network.gazing_model.embed_video(video, state.conv)
         return [
             self._decoder.frame(

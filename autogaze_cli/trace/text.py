@@ -47,6 +47,18 @@ def decimals(column: NDArray[Any]) -> list[str]:
     return text
 
 
+def frame_json(frame: FrameTrace) -> str:
+    """A frame as one line of JSON, as it stands in the JSON form."""
+    columns = frame.fixations.columns().items()
+    fixations = ", ".join(f'"{name}": [{", ".join(decimals(c))}]' for name, c in columns)
+    time, time_s, stop_probability = _frame_text(frame)
+    return (
+        f'{{"index": {frame.index}, "time": "{time}", "time_s": {time_s}, '
+        f'"stop_probability": {stop_probability}, '
+        f'"num_gazing": {frame.num_gazing.tolist()}, "fixations": {{{fixations}}}}}'
+    )
+
+
 class _TextWriter(TraceWriter):
     _file: TextIO
 
@@ -77,15 +89,7 @@ class JsonWriter(_TextWriter):
         self._file.write(header.removesuffix("\n}") + ',\n "frames": [')
 
     def _append_frame(self, frame: FrameTrace) -> None:
-        columns = frame.fixations.columns().items()
-        fixations = ", ".join(f'"{name}": [{", ".join(decimals(c))}]' for name, c in columns)
-        time, time_s, stop_probability = _frame_text(frame)
-        self._file.write(
-            f"{',' if self._frames else ''}\n"
-            f'  {{"index": {frame.index}, "time": "{time}", "time_s": {time_s}, '
-            f'"stop_probability": {stop_probability}, '
-            f'"num_gazing": {frame.num_gazing.tolist()}, "fixations": {{{fixations}}}}}'
-        )
+        self._file.write(f"{',' if self._frames else ''}\n  {frame_json(frame)}")
 
     def _finish(self) -> None:
         self._file.write("\n ]\n}\n")
