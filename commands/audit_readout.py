@@ -156,7 +156,7 @@ def audit_readout(**values: Any) -> None:
     """
     paths = [Path(path) for path in values["paths"]]
     if not paths:
-        raise click.UsageError("give a folder or a file to audit, such as .")
+        raise click.UsageError("give a folder or a file to audit; for this folder, '.'")
     if values["check_patch"] is not None:
         _check_patch(Path(values["check_patch"]), paths)
     elif values["profile"] == "burn-jepa":

@@ -214,9 +214,8 @@ class File:
         """Whether ``node`` counts something: a length, a sum, or a name of one."""
         node = operand(node)
         if node.kind == "call":
-            if node.text in VALUES:
-                return self.is_size(given(node), scope)
-            return node.text in _SIZES
+            value = given(node) if node.text in VALUES else node
+            return node.text in _SIZES or (value is not node and self.is_size(value, scope))
         if node.kind in ("index", "group"):
             return bool(node.parts) and self.is_size(node.parts[0], scope)
         if node.kind == "binary":

@@ -153,13 +153,15 @@ def is_table(node: Node, tables: tuple[tuple[float, ...], ...]) -> bool:
 
 def _row(node: Node) -> list[float | None]:
     """The numbers of one row of a table: a list, or a record with fields."""
-    if node.kind == "sequence":
-        return [cell.number() for cell in node.parts]
-    if node.kind == "mapping":
-        return [pair.parts[-1].number() if pair.parts else None for pair in node.parts]
-    if node.kind == "call":  # a constructor
-        return [(c.parts[-1] if c.kind == "keyword" else c).number() for c in node.parts[1:]]
-    return []
+    if node.kind not in ("sequence", "mapping", "call"):
+        return []
+    cells = node.parts[1:] if node.kind == "call" else node.parts  # a call: of a constructor
+    return [
+        (cell.parts[-1].number() if cell.parts else None)
+        if cell.kind in ("pair", "keyword")
+        else cell.number()
+        for cell in cells
+    ]
 
 
 def _is_fixture(node: Node, file: File, scope: Scope) -> bool:

@@ -16,7 +16,7 @@ _OUTPUT_PARAMETERS = frozenset(["generated", "gaze_outputs"])
 
 def local_decoder(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     """A function that decodes ids, or has the name of one that did."""
-    arithmetic = [hit for hit in hits if _is_decoding(hit)]
+    arithmetic = sorted((h for h in hits if _is_decoding(h)), key=lambda hit: hit.node.start)
     decodes = bool(arithmetic and scope.accesses and (scope.pads or scope.counts))
     named = normalise(scope.name) in LEGACY_DECODER and not delegates(file, scope, hits)
     if not decodes and not named:
@@ -57,6 +57,7 @@ def padding_ignored(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     arithmetic = [
         hit for hit in hits if hit.by_id and hit.rule in ("AGR103", "AGR104", "AGR105", "AGR111")
     ]
+    arithmetic.sort(key=lambda hit: hit.node.start)
     if not arithmetic or scope.pads or (scope.passed and not scope.accesses):
         return
     yield Hit(
