@@ -42,6 +42,10 @@ COMMANDS = {
         "autogaze_cli.commands.render_assets:render_assets",
         "Write the input, mask and output GIFs of a video, and their metrics.",
     ),
+    "models": (
+        "autogaze_cli.commands.models:models",
+        "List, locate, fetch and verify the models that --model can name.",
+    ),
     "audit-readout": (
         "autogaze_cli.commands.audit_readout:audit_readout",
         "Find local arithmetic on AutoGaze ids in a source tree.",
@@ -119,8 +123,9 @@ def failure(error: BaseException) -> click.ClickException:
 def cli(ctx: click.Context) -> None:
     """Gaze-driven sparse video: where AutoGaze looks, drawn, measured and saved.
 
-    Every command takes videos, folders, patterns and @lists, and writes into --out-dir. Without
-    --model it compares each frame with the one before (patch-diff), which needs no weights.
+    A command takes videos, folders, patterns and @lists, and writes into --out-dir. Without --model
+    it runs the bundled model that is the default, or, where none is, compares each frame with the
+    one before (patch-diff), which needs no weights.
 
     Exit codes: 0 done; 1 the answer is no (a --check difference); 2 usage, config, model or device;
     3 some inputs failed and the others are done; 130 interrupted.

@@ -7,11 +7,13 @@ settings it needs: ``gaze_settings(values)``, ``sampling(values)``, ``visualizat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.model.catalog import MODELS, default_model, is_offline
 from autogaze_cli.option_types import Rate, Real, TaskLoss, Time, Whole, Word
 from autogaze_cli.progress import configure_logging
 from autogaze_cli.visualize.settings import (
@@ -181,14 +183,15 @@ def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorat
             "--mask-source",
             type=click.Choice(["autogaze", "patch-diff"]),
             help="Run a model, or compare each frame with the last.  [default: autogaze with "
-            "--model, else patch-diff]",
+            "--model or a default model, else patch-diff]",
         ),
         click.option(
             "--model",
             "--model-dir",
             "model",
             metavar="MODEL",
-            help="A model folder, or the id of one in the Hub cache.",
+            help="A bundled model's name, a model folder, or the id of one in the Hub cache.  "
+            "[default: what `autogaze models list` marks]",
         ),
         click.option(
             "--mode",
@@ -279,6 +282,14 @@ def _budget_options(top_k: int) -> Decorator:
     )
 
 
+offline = click.option(
+    "--offline",
+    is_flag=True,
+    callback=lambda ctx, param, value: value or is_offline(),
+    help="Refuse what needs the network; so does AUTOGAZE_OFFLINE=1 in the environment.",
+)
+"""What only ``models fetch`` and a live stream's address ever need."""
+
 compute = _group(
     click.option(
         "--device", default=_GAZE.device, metavar="auto|cpu|cuda[:N]", help="Where to run."
@@ -290,6 +301,7 @@ compute = _group(
         help="Number type of the model.",
     ),
     click.option("--threads", type=Whole(), help="CPU threads.  [default: PyTorch's choice]"),
+    offline,
 )
 
 
@@ -435,18 +447,24 @@ def finish(report: Report[Result], values: Values) -> None:
     click.get_current_context().exit(code or (1 if differences else 0))
 
 
-def gaze_settings(values: Values) -> GazeSettings:
-    """Which gaze source runs, and how: a model when one is named, else patch-diff.
+def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
+    """Which gaze source runs, and how: the model named, else the default one, else patch-diff.
+
+    Args:
+        values: A command's values.
+        models: The bundled models; see ``catalog.default_model``.
 
     Raises:
         ConfigError: When they contradict each other.
     """
     fields = GazeSettings.__dataclass_fields__
     given = {name: value for name, value in values.items() if name in fields}
-    if given["mask_source"] is None:
-        given["mask_source"] = "patch-diff" if given["model"] is None else "autogaze"
     if given["mask_source"] == "patch-diff":
         given["model"] = None
+    elif given["model"] is None:
+        given["model"] = default_model(models)
+    if given["mask_source"] is None:
+        given["mask_source"] = "patch-diff" if given["model"] is None else "autogaze"
     if values["task_loss_requirement_db"] is not None:
         from autogaze_cli.gaze.budget import requirement_from_db
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autogaze_cli import options
+from autogaze_cli.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +70,8 @@ def _live(values: dict[str, Any]) -> None:
     names = options.input_names(values)
     if len(names) != 1:
         raise click.UsageError(f"--live takes one input, not {len(names)}")
+    if "://" in names[0] and values["offline"]:
+        raise InputError(f"{names[0]}: is not opened while offline", hint="leave out --offline")
     if values["horizon_frames"] is None and values["mode"] == "resize":
         values["horizon_frames"] = _HORIZON_FRAMES
     settings = options.gaze_settings(values)

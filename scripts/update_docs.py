@@ -27,9 +27,19 @@ def reference() -> str:
     for name in COMMANDS:
         command = cli.get_command(group, name)
         assert command is not None
-        with click.Context(command, info_name=name, parent=group, terminal_width=98) as context:
-            parts.append(f"## {name}\n\n```text\n{command.get_help(context).rstrip()}\n```\n")
+        parts += _help(name, command, group, "##")
     return "\n".join(parts)
+
+
+def _help(name: str, command: click.Command, parent: click.Context, heading: str) -> list[str]:
+    """The help of a command, and that of its own subcommands one heading further down."""
+    with click.Context(command, info_name=name, parent=parent, terminal_width=98) as context:
+        title = context.command_path.removeprefix("autogaze ")
+        parts = [f"{heading} {title}\n\n```text\n{command.get_help(context).rstrip()}\n```\n"]
+        if isinstance(command, click.Group):
+            for below, its in command.commands.items():
+                parts += _help(below, its, context, heading + "#")
+    return parts
 
 
 def rules() -> str:

@@ -17,13 +17,8 @@ from autogaze_cli.errors import ConfigError, DeviceError
 from autogaze_cli.gaze.adapt import AdaptLayout
 from autogaze_cli.gaze.budget import Budget, coverage_budget
 from autogaze_cli.gaze.preprocess import cut_square_tiles, normalise, resize_shortest, square
-from autogaze_cli.model.checkpoint import (
-    WEIGHTS,
-    Preprocessing,
-    find_checkpoint,
-    read_network,
-    sha256_of,
-)
+from autogaze_cli.model.catalog import WEIGHTS, sha256_of
+from autogaze_cli.model.checkpoint import Preprocessing, find_checkpoint, read_network
 from autogaze_cli.model.choose import FrameGaze
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.decode import Decoder, RowState
@@ -356,13 +351,15 @@ def load_model(
     """Load a checkpoint.
 
     Args:
-        name_or_folder: A folder with ``config.json``, ``model.safetensors`` and
-            ``preprocessor_config.json``, or a Hub id that is in the local cache.
+        name_or_folder: A bundled model's name, a folder with ``config.json``,
+            ``model.safetensors`` and ``preprocessor_config.json``, or a Hub id (``owner/name``,
+            ``owner/name@revision``) that is in the local cache. A ``Path`` is always a folder.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         dtype: Type of weights and arithmetic; tokens are exact in ``float32``.
 
     Raises:
-        ModelError: It is missing, incomplete, or not an AutoGaze checkpoint.
+        ModelError: It is missing, incomplete, not an AutoGaze checkpoint, or not the bundled one
+            that was shipped.
         DeviceError: The device is not there.
     """
     place = choose_device(device)

@@ -1,13 +1,11 @@
-"""Finding and reading checkpoints: configuration, weights and preprocessor settings.
+"""Reading checkpoints: configuration, weights and preprocessor settings.
 
 Source: inference spec 1.3 to 1.5. Nothing that is read here can run code.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from autogaze_cli.errors import ModelError
+from autogaze_cli.model.catalog import CONFIG, FILES, MODELS, PREPROCESSOR, WEIGHTS, find
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.network import AutoGazeNetwork
 
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-PREPROCESSOR = "preprocessor_config.json"
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -63,50 +59,21 @@ class Preprocessing:
         return cls(size=size, mean=mean, std=std)
 
 
-def find_checkpoint(name: str | Path) -> Path:
-    """The folder of a checkpoint.
+def find_checkpoint(name: str | Path, models: Path = MODELS) -> Path:
+    """The folder of a checkpoint; the weights of a bundled one must be those that were shipped.
 
     Args:
-        name: A folder, or a Hub id (``owner/name``) that is in the local Hub cache.
+        name: A bundled model's name, a folder, or a Hub id; see ``catalog.find``.
+        models: The bundled models.
 
     Raises:
-        ModelError: There is none; the message says where it was looked for.
+        ModelError: There is none, or its weights have another SHA-256 than the recorded one.
     """
-    folder = Path(name).expanduser()
-    looked = [str(folder)]
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise ModelError(f"{name}: is a file", hint=f"give the folder that holds {WEIGHTS}")
-    if str(name).count("/") == 1 and not str(name).startswith((".", "~", "/")):
-        cache = _hub_cache() / ("models--" + str(name).replace("/", "--"))
-        looked.append(str(cache))
-        try:
-            revision = (cache / "refs" / "main").read_text(encoding="utf-8").strip()
-        except OSError:
-            revision = ""
-        snapshot = cache / "snapshots" / revision
-        if revision and snapshot.is_dir():
-            return snapshot
-    raise ModelError(
-        f"{name}: no such model, looked for {' and '.join(looked)}",
-        hint=f"give a folder that holds {CONFIG}, {WEIGHTS} and {PREPROCESSOR}",
-    )
-
-
-def _hub_cache() -> Path:
-    if cache := os.environ.get("HF_HUB_CACHE"):
-        return Path(cache)
-    home = os.environ.get("HF_HOME") or Path(
-        os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "huggingface"
-    )
-    return Path(home) / "hub"
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    model = find(name, models)
+    assert model.folder is not None  # what is found is here
+    if model.kind == "bundled":
+        model.verify()
+    return model.folder
 
 
 def read_network(folder: Path) -> tuple[AutoGazeNetwork, GazeConfig, Preprocessing]:
@@ -116,7 +83,7 @@ def read_network(folder: Path) -> tuple[AutoGazeNetwork, GazeConfig, Preprocessi
         ModelError: A file is missing or unreadable, or a tensor is missing, mis-shaped or of
             another type than F32, F16 or BF16; the message names it.
     """
-    for name in (CONFIG, WEIGHTS, PREPROCESSOR):
+    for name in FILES:
         if not (folder / name).is_file():
             raise ModelError(
                 f"{folder}: holds no {name}",

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autogaze_cli.model.checkpoint import CONFIG, PREPROCESSOR, WEIGHTS
+from autogaze_cli.model.catalog import CONFIG, PREPROCESSOR, WEIGHTS
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.network import AutoGazeNetwork
 from scripts.train.data import MEAN, STD

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import autogaze_cli
 from autogaze_cli.errors import ConfigError, DeviceError, ModelError
 from autogaze_cli.model.autogaze import AutoGaze, choose_device
-from autogaze_cli.model.checkpoint import sha256_of
+from autogaze_cli.model.catalog import sha256_of
 
 TINY = Path(__file__).parents[2] / "fixtures" / "parity-tiny"
 
