@@ -66,6 +66,7 @@ class CudaDecoder:
         self.chunk = torch.zeros(rows, k, dtype=torch.int64, device=device)
         self.allowed = torch.zeros(rows, c.vocab_size, dtype=torch.int8, device=device)
         self.budgets, self.frame = integers(frames), integers(1)
+        self.alive = torch.full((1,), rows, dtype=torch.int32, device=device)
         self.requirement = torch.zeros(1, device=device)
         self.ids, self.counts = integers(frames, rows, slots), integers(frames, rows)
         self.confidences = torch.zeros(frames, rows, slots, device=device)
@@ -85,7 +86,7 @@ class CudaDecoder:
 
     def fits(self, rows: int, frames: int, slots: int) -> bool:
         """Whether these buffers and graphs serve a clip of that size."""
-        return rows == self.rows and frames <= self.frames and slots <= self.slots
+        return rows <= self.rows and frames <= self.frames and slots <= self.slots
 
     def clip(
         self, vision: Tensor, budgets: tuple[int, ...], task_loss_requirement: float | None
@@ -97,8 +98,9 @@ class CudaDecoder:
             budgets: Tokens of each frame.
             task_loss_requirement: A slot is suppressed when its predicted loss is at most this.
         """
-        c, frames = self.config, vision.shape[1]
-        self.vision[:frames].copy_(vision.transpose(0, 1))
+        c, (rows, frames) = self.config, vision.shape[:2]
+        self.vision[:frames, :rows].copy_(vision.transpose(0, 1))
+        self.alive.fill_(rows)
         self.budgets[:frames].copy_(torch.tensor(budgets, dtype=torch.int32))
         self.requirement.fill_(
             -torch.inf if task_loss_requirement is None else task_loss_requirement
@@ -114,8 +116,11 @@ class CudaDecoder:
                     break  # the one time a frame that the host waits
                 self._step_graph.replay()
             self.frame += 1
-        ids, counts = self.ids[:frames].cpu().numpy(), self.counts[:frames].cpu().numpy()
-        confidences = self.confidences[:frames].cpu().numpy()
+        ids, counts = (
+            self.ids[:frames, :rows].cpu().numpy(),
+            self.counts[:frames, :rows].cpu().numpy(),
+        )
+        confidences = self.confidences[:frames, :rows].cpu().numpy()
         gazes = []
         for t in range(frames):
             longest = counts[t].max()
@@ -150,7 +155,7 @@ class CudaDecoder:
         c = self.config
         k, tokens = c.num_multi_token_pred, c.num_tokens
         kernels.begin_frame[(self.rows,)](
-            self.frame, self.length, self.tail, self.pending, self.allowed, self.counts,
+            self.alive, self.frame, self.length, self.tail, self.pending, self.allowed, self.counts,
             self.active, self.prefill.limit, self.prefill.position,
             K=k, VISION=tokens, V=c.vocab_size,
             BLOCK=triton.next_power_of_2(max(k + tokens, c.vocab_size)),
@@ -209,6 +214,7 @@ class CudaDecoder:
             queries, self.keys[layer], self.values[layer], slots.limit, out, self.partial,
             self.norms, d**-0.5, self.capacity, SLOTS=asked, STRIDE=slots.n, FIRST=slots.n - asked,
             HEADS=heads, D=d, BLOCK_M=block_m, BLOCK_N=64, SPLITS=splits, PRECISION=self.precision,
+            num_warps=2 if short else 4, num_stages=3,
         )  # fmt: skip
         if splits > 1:
             kernels.join_splits[(self.rows * heads,)](

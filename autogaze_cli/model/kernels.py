@@ -142,14 +142,19 @@ def gate(x, out, N: tl.constexpr):
 
 @triton.jit
 def begin_frame(
-    frame, length, tail, pending, allowed, counts, active, limit, position,
+    alive, frame, length, tail, pending, allowed, counts, active, limit, position,
     K: tl.constexpr, VISION: tl.constexpr, V: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One row at the start of a frame: place its pending and its vision slots; reset the rest."""
+    """One row at the start of a frame: place its pending and its vision slots; reset the rest.
+
+    Rows from ``alive`` on are not used by this clip.
+    """
     row = tl.program_id(0)
     slot = tl.arange(0, BLOCK)
+    used = row < tl.load(alive)
     end, carried = tl.load(length + row), tl.load(pending + row)
     at = tl.where(slot < K, tl.where(slot < carried, end + slot, -1), end + carried + slot - K)
+    at = tl.where(used, at, -1)
     inside = slot < K + VISION
     tl.store(limit + row * (K + VISION) + slot, at, mask=inside)
     tl.store(position + row * (K + VISION) + slot, tl.maximum(at, 0), mask=inside)
@@ -158,7 +163,7 @@ def begin_frame(
     tl.store(tail + row, end - K)
     tl.store(allowed + row * V + slot, (slot < V - 1).to(tl.int8), mask=slot < V)
     tl.store(counts + tl.load(frame) * tl.num_programs(0) + row, 0)
-    tl.store(active + row, 1)
+    tl.store(active + row, used.to(tl.int32))
 
 
 @triton.jit

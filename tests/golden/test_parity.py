@@ -112,6 +112,22 @@ def test_tokens_of_rows_alone(name: str) -> None:
         )
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
+@pytest.mark.parametrize("name", UNTILED)
+def test_tokens_on_a_gpu(name: str) -> None:
+    case = Case(name)
+    checkpoint = case.entry["checkpoint"]
+    small = ROOT / "fixtures" / checkpoint
+    case.model = load_model(small if small.is_dir() else LARGE / "checkpoints" / checkpoint, "cuda")
+    video = case.video()
+    batch = case.generate(video)
+    for row in range(len(video)):
+        wanted = case.alone[f"gazing_pos_r{row}"]
+        assert torch.equal(batch.gazing_pos[row, own_slots(batch, row)], wanted)
+        assert torch.equal(case.generate(video[row : row + 1]).gazing_pos[0], wanted)
+
+
 @pytest.mark.parametrize("name", UNTILED)
 def test_batch_rows_equal_rows_alone_to_the_bit(name: str) -> None:
     case = Case(name)
