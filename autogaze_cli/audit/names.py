@@ -35,6 +35,9 @@ _PER_FRAME = re.compile(r"(?:per|each)_frame$")
 _VIEWS = re.compile(r"_(?:tiles?|thumbnails?)$")
 """What NVIDIA's video processor adds to the names of the output, for each size of picture."""
 
+_FIELD = re.compile(
+    r"_(gazing_pos|gazing_positions|gazing_ids|if_padded_gazing|num_gazing_each_frame)$"
+)
 _TOTAL = re.compile(
     r"(?:^|_)(?:total|num|n)_(?:vision_)?(?:patches|tokens|cells|positions)$"
     r"|^(?:frame_)?vocab(?:ulary)?(?:_size)?$|_per_(?:image|tile)$"
@@ -154,7 +157,19 @@ def _among(name: str, extra: tuple[str, ...]) -> bool:
 
 
 def _output_name(name: str) -> str:
-    return _VIEWS.sub("", normalise(name))
+    """The field of the output that a name is of: ``history_gazing_pos_tiles`` is of the ids."""
+    word = _VIEWS.sub("", normalise(name))
+    field = _FIELD.search(word)
+    return field[1] if field is not None else word
+
+
+def is_accessor(name: str) -> bool:
+    """Whether a call of this name gives ids: ``out.gazing_pos()``, ``out.GetGazingPos()``.
+
+    >>> [is_accessor(name) for name in ("GetGazingPos", "gazing_pos", "mask_of_gazing_pos")]
+    [True, True, False]
+    """
+    return normalise(name).removeprefix("get_") in IDS
 
 
 def is_pad(name: str) -> bool:

@@ -19,6 +19,7 @@ from autogaze_cli.audit.names import (
     SQUARE_ROOTS,
     VOCABULARY_SIZES,
     Names,
+    is_accessor,
     is_count,
     is_frame,
     is_pad,
@@ -307,6 +308,8 @@ class File:
         name, callee, arguments = node.text, node.parts[0], node.parts[1:]
         if name in _SIZES or name.endswith("_like") or self.names.is_helper(name):
             return False
+        if is_accessor(name):
+            return True
         if _MODELS.search(name.lower()):
             return False
         if callee.kind == "member" and callee.parts and self.is_id(callee.parts[0], scope):
@@ -383,6 +386,8 @@ class File:
         parent = scope.parents.get(node)
         if node.kind == "pair":
             return _is_pattern(node, scope)
+        if parent is not None and parent.kind == "call" and parent.parts[0] is node:
+            return is_accessor(node.text) or not self.names.is_ids(node.text)
         if parent is None or node.kind == "member":
             return True
         if parent.kind == "assign" and parent.parts[0] is node:
