@@ -36,13 +36,18 @@ _SIZES = words(
     "len size shape count is_empty empty numel dim ndim dims dtype device length nbytes cap "
     "capacity ndims type isinstance hash str repr format print id sum mean any all nelement "
     "is_some is_none is_ok is_err contains includes has unwrap_err with_capacity is_cuda "
-    "to_string tostring join layout requires_grad stride strides element_size is_contiguous"
+    "to_string tostring join layout requires_grad stride strides element_size is_contiguous "
+    "index indexOf lastIndexOf findIndex findLastIndex position rposition argsort argmax argmin "
+    "argwhere nonzero partition_point binary_search"
 )
+_PICKS = words("gather index_select select masked_select take take_along_dim take_along_axis")
+"""Calls that give some of what they are called on."""
+
 _GATHERS = words(
-    "gather index_select take take_along_dim take_along_axis embedding scatter scatter_ "
-    "scatter_add scatter_add_ index_put index_put_ index_add index_add_ index_fill "
-    "index_fill_ masked_select searchsorted isin bincount histogram eq ne lt le gt ge"
+    "embedding scatter scatter_ scatter_add scatter_add_ index_put index_put_ index_add index_add_ "
+    "index_fill index_fill_ searchsorted isin bincount histogram eq ne lt le gt ge"
 )
+_MAPS = words("map flat_map flatMap filter_map")
 _MODELS = re.compile(r"embed|encod|loss|entropy|logit|attention|score|model")
 """In the name of a function: it takes ids and gives features, or a loss."""
 
@@ -312,11 +317,17 @@ class File:
             return True
         if _MODELS.search(name.lower()):
             return False
+        if name in _PICKS:
+            return self.is_id(next(iter(operands(node)), callee), scope)
         if callee.kind == "member" and callee.parts and self.is_id(callee.parts[0], scope):
-            return name not in _GATHERS or name == "gather" or name == "take"
+            mapped = name in _MAPS and any(_gives_size(a, self, scope) for a in arguments)
+            return name not in _GATHERS and not mapped
         if name in _GATHERS or name in ("floor", "trunc", "ceil", "round"):
             return False
-        return any(self.is_id(argument, scope) for argument in arguments)
+        ids = [argument for argument in arguments if self.is_id(argument, scope)]
+        if ids and arguments[0].kind != "keyword" and all(a.kind == "keyword" for a in ids):
+            return False  # a model that is told where to look: ``vit(video, gazing_pos=ids)``
+        return bool(ids)
 
     # Following names.
 
@@ -572,6 +583,12 @@ def _named_by(node: Node) -> str:
     if node.kind == "index" and node.parts:
         node = node.parts[0]
     return node.text if node.kind in ("name", "member", "call") else ""
+
+
+def _gives_size(node: Node, file: File, scope: Scope) -> bool:
+    """Whether a closure counts: ``|row| row.len()``."""
+    body = node.parts[-1] if node.kind == "closure" and node.parts else None
+    return body is not None and file.is_size(body, scope)
 
 
 def _is_pattern(node: Node, scope: Scope) -> bool:
