@@ -45,7 +45,7 @@ def test_traces_say_how_they_were_made(
 
 
 def test_a_json_trace_is_valid(run: Run, clip: Path, tmp_path: Path) -> None:
-    result = run("trace", clip, "-o", tmp_path, "--json")
+    result = run("trace", clip, "--mask-source", "patch-diff", "-o", tmp_path, "--json")
     document = valid(tmp_path / "square.trace.json", "trace.schema.json")
     summary = json.loads(result.stdout)
     frames = document["frames"]

@@ -83,19 +83,27 @@ def test_the_later_task_loss_wins(arguments: tuple[str, ...], requirement: objec
     assert options.gaze_settings(values(*arguments)).task_loss_requirement == requirement
 
 
-def test_the_mask_source_follows_the_model() -> None:
-    plain, model = options.gaze_settings(values()), options.gaze_settings(values("--model", "m"))
+@pytest.fixture
+def no_models(tmp_path: Path) -> Path:
+    """Bundled models of which none is the default."""
+    (tmp_path / "models.json").write_text('{"default": null, "models": []}')
+    return tmp_path
+
+
+def test_the_mask_source_follows_the_model(no_models: Path) -> None:
+    plain = options.gaze_settings(values(), no_models)
+    model = options.gaze_settings(values("--model", "m"))
     forced = options.gaze_settings(values("--model", "m", "--mask-source", "patch-diff"))
     assert (plain.mask_source, plain.mode) == ("patch-diff", "tiled")
     assert (model.mask_source, model.model) == ("autogaze", "m")
     assert (forced.mask_source, forced.model) == ("patch-diff", None)
     with pytest.raises(ConfigError, match="needs a model"):
-        options.gaze_settings(values("--mask-source", "autogaze"))
+        options.gaze_settings(values("--mask-source", "autogaze"), no_models)
 
 
 @pytest.mark.parametrize("command", ["trace", "mask", "interframe"])
-def test_without_options_the_gaze_settings_are_the_library_s(command: str) -> None:
-    assert options.gaze_settings(values(command=command)) == GazeSettings()
+def test_without_options_the_gaze_settings_are_the_library_s(command: str, no_models: Path) -> None:
+    assert options.gaze_settings(values(command=command), no_models) == GazeSettings()
 
 
 def test_render_assets_has_the_reference_settings() -> None:

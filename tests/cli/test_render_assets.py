@@ -21,6 +21,7 @@ SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "schemas" / "metrics.schema.json").read_text()
 )
 SMALL = ("--inference-width", 96, "--inference-height", 64, "--gif-width", 48, "--gif-height", 32)
+PATCH_DIFF = ("--mask-source", "patch-diff")
 NAMES = [
     f"autogaze_square_{role}" for role in ("input.gif", "mask.gif", "output.gif", "metrics.json")
 ]
@@ -41,11 +42,11 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def test_four_files_of_the_reference(run: Run, clip: Path, tmp_path: Path) -> None:
-    result = run("render-assets", "--input", clip, "--out-dir", tmp_path / "new" / "out", *SMALL)
     out = tmp_path / "new" / "out"
+    result = run("render-assets", "--input", clip, "--out-dir", out, *PATCH_DIFF, *SMALL)
     assert (result.exit_code, result.stdout) == (0, "")
     lines = result.stderr.splitlines()
-    assert lines[0] == "mask source: patch-diff, for no --model is given"
+    assert lines[0] == "mask source: patch-diff"
     assert lines[1:] == [f"wrote {out / name}" for name in NAMES]
     assert sorted(p.name for p in out.iterdir()) == sorted(NAMES)
     for name in NAMES[:3]:
@@ -60,7 +61,7 @@ def test_four_files_of_the_reference(run: Run, clip: Path, tmp_path: Path) -> No
 
 
 def test_the_metrics_document(run: Run, clip: Path, tmp_path: Path) -> None:
-    assert run("render-assets", clip, "-o", tmp_path, *SMALL).exit_code == 0
+    assert run("render-assets", clip, "-o", tmp_path, *PATCH_DIFF, *SMALL).exit_code == 0
     document = metrics(tmp_path)
     assert list(document) == SCHEMA["required"]
     expected = {
@@ -87,12 +88,13 @@ def test_the_metrics_document(run: Run, clip: Path, tmp_path: Path) -> None:
 
 
 def test_frame_lines_come_with_v(run: Run, clip: Path, tmp_path: Path) -> None:
-    result = run("render-assets", clip, "-v", "-o", tmp_path, "--frames", 2, *SMALL)
+    arguments = ("--frames", 2, *PATCH_DIFF, *SMALL)
+    result = run("render-assets", clip, "-v", "-o", tmp_path, *arguments)
     first, second = (x for x in result.stderr.splitlines() if x.startswith("frame "))
     assert first == "frame 01/2: points=0 mask=0.00% update=100.00% psnr=inf dB"
     assert second.startswith("frame 02/2: points=")
     assert "device: cpu" in result.stderr
-    quiet = run("render-assets", clip, "-q", "-o", tmp_path / "q", "--frames", 2, *SMALL)
+    quiet = run("render-assets", clip, "-q", "-o", tmp_path / "q", *arguments)
     assert (quiet.exit_code, quiet.output) == (0, "")
 
 
