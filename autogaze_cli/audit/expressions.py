@@ -301,6 +301,9 @@ class ExpressionReader:
         """``a:b`` in a subscript, and Rust's ``a..b``."""
         return self.node("group", raw, self.children(raw), text="range")
 
+    def _return(self, raw: Raw) -> Node:
+        return self.node("group", raw, self.children(raw), text="return")
+
     def _keyword(self, raw: Raw) -> Node:
         name = raw.child_by_field_name("name")
         return self._fields("keyword", raw, "value", text=source_text(name) if name else "")
@@ -439,5 +442,6 @@ EXPRESSIONS: Mapping[str, Handler] = {
     "composite_literal": ExpressionReader._composite,
     "keyword_argument": ExpressionReader._keyword,
     **dict.fromkeys(words("slice range_expression"), ExpressionReader._range),
+    **dict.fromkeys(words("return_statement return_expression yield"), ExpressionReader._return),
     "literal_value": ExpressionReader._literal_value,
 }

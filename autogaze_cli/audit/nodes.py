@@ -26,7 +26,7 @@ comprehend  -           element, then loops and conditions
 function    name        body
 closure     -           body
 assertion   -           operands
-group       -           anything else: its children ("block" of statements, "range" of bounds)
+group       -           anything else: its children ("block" of statements, "range", "return")
 """
 
 from __future__ import annotations

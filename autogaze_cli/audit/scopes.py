@@ -26,7 +26,16 @@ from autogaze_cli.audit.names import (
     normalise,
 )
 from autogaze_cli.audit.nodes import Node, Parameter, Tree, words
-from autogaze_cli.audit.operands import MULTIPLYING_CALLS, VALUES, given, is_own, operand, operands
+from autogaze_cli.audit.operands import (
+    MULTIPLYING_CALLS,
+    VALUES,
+    division,
+    given,
+    is_own,
+    minus,
+    operand,
+    operands,
+)
 
 PASSES = 3
 MOST_NAMES = 3
@@ -47,6 +56,7 @@ _GATHERS = words(
     "embedding scatter scatter_ scatter_add scatter_add_ index_put index_put_ index_add index_add_ "
     "index_fill index_fill_ searchsorted isin bincount histogram eq ne lt le gt ge"
 )
+_COLLECTS = words("list tuple set sorted reversed zip enumerate array asarray from iter flatten")
 _MAPS = words("map flat_map flatMap filter_map")
 _MODELS = re.compile(r"embed|encod|loss|entropy|logit|attention|score|model")
 """In the name of a function: it takes ids and gives features, or a loss."""
@@ -68,7 +78,8 @@ class Scope:
         ids: Names that hold ids.
         offsets: Names that hold the first id of a frame.
         products: Names that do when they are taken off an id.
-        reads_field: Whether it reads a field that its class sets to ids.
+        reads_field: Whether it reads a field that its class sets to ids, or calls a function of
+            this file that hands ids on.
         sizes: Names that count something.
         totals: Names assigned from a sum.
         vocab: Names that stand for the vocabulary.
@@ -138,6 +149,8 @@ class File:
         constants: Names bound in this file to 265 or 196, and where.
         fields: Fields that a class of this file sets to ids, each with the class before it.
         sized: Fields that it sets to the number of ids of a frame.
+        running: Fields that grow by it.
+        givers: Functions of this file that hand ids on as they are.
     """
 
     def __init__(self, source: bytes, tree: Tree, names: Names) -> None:
@@ -148,6 +161,8 @@ class File:
         self.constants: dict[str, Node] = {}
         self.fields: set[tuple[str, str]] = set()
         self.sized: set[tuple[str, str]] = set()
+        self.running: set[tuple[str, str]] = set()
+        self.givers: set[str] = set()
         self._numbers: dict[str, float] = {}
         for scope in self.scopes:
             self._constants(scope)
@@ -159,6 +174,7 @@ class File:
             for scope in self.scopes:
                 self._follow(scope)
             self._pass_on()
+            self._hand_on()
 
     def text(self, node: Node, most: int = 60) -> str:
         """The source of ``node`` on one line."""
@@ -243,6 +259,8 @@ class File:
         node = operand(node)
         if node.kind == "name":
             return node.text in scope.offsets or (by_id and node.text in scope.products)
+        if by_id and _own_field(node, scope) in self.running:
+            return True
         if node.kind == "comprehend" and node.parts:
             node = node.parts[0]
         return self.is_frame_product(node, scope, by_id=by_id)
@@ -313,7 +331,7 @@ class File:
         name, callee, arguments = node.text, node.parts[0], node.parts[1:]
         if name in _SIZES or name.endswith("_like") or self.names.is_helper(name):
             return False
-        if is_accessor(name):
+        if is_accessor(name) or (name in self.givers and is_own(node)):
             return True
         if _MODELS.search(name.lower()):
             return False
@@ -409,6 +427,9 @@ class File:
         if self.fields and not scope.reads_field:
             own = (_own_field(node, scope) for node in scope.of("member"))
             scope.reads_field = any(place in self.fields for place in own)
+        if self.givers and not scope.reads_field:
+            called = (node for node in scope.of("call") if node.text in self.givers)
+            scope.reads_field = any(is_own(node) for node in called)
         if not scope.ids and not scope.accesses and not scope.reads_field:
             return
         for node in scope.of("assign", "loop"):
@@ -441,6 +462,8 @@ class File:
             place = _own_field(target, scope)
             if place and node.kind == "assign" and self.is_id(value, scope):
                 self.fields.add(place)
+            if place and node.kind == "assign" and self._runs(target, value, scope):
+                self.running.add(place)
             return
         both = target.kind == value.kind == "sequence" and len(target.parts) == len(value.parts)
         if both and node.kind == "assign":
@@ -531,6 +554,46 @@ class File:
                 names = parameter.names[1:] if indexed else parameter.names
                 if len(names) <= MOST_NAMES:
                     scope.ids.update(name for name in names if name != "_")
+
+    def _hand_on(self) -> None:
+        """Find the functions that only give ids away, and do not compute with them."""
+        by_name: dict[str, list[Scope]] = {}
+        for scope in self.scopes[1:]:
+            by_name.setdefault(scope.name, []).append(scope)
+        for name, scopes in by_name.items():
+            if all(self._gives_ids(scope) for scope in scopes):
+                self.givers.add(name)
+                self.fields.update((scope.owner, name) for scope in scopes if scope.owner)
+
+    def _gives_ids(self, scope: Scope) -> bool:
+        if not (scope.ids or scope.accesses or scope.reads_field):
+            return False
+        if not any(self.is_id(value, scope) for value in self._results(scope)):
+            return False
+        for node in scope.of("binary", "call"):
+            sides = minus(node) or division(node)
+            if sides is not None and self.is_id(sides[0], scope):
+                return False
+            used = node.kind == "call" and node.text not in VALUES | _COLLECTS
+            if used and any(self.is_id(part, scope) for part in node.parts[1:]):
+                return False
+        return True
+
+    def _results(self, scope: Scope) -> Iterator[Node]:
+        """What a function gives: what it returns or yields, and an expression that ends it."""
+        for node in scope.of("group"):
+            above: Node | None = node
+            while above is not None and above.kind != "closure":
+                above = scope.parents.get(above)
+            if node.text == "return" and above is None:
+                yield from node.parts
+        body = scope.function.parts[-1] if scope.function and scope.function.parts else None
+        if body is None or body.text == "return":
+            return
+        last = body.parts[-1] if body.kind == "group" and body.text == "block" else body
+        bare = body.kind != "group" or self.source[last.end : body.end].split() == [b"}"]
+        if bare and last.kind not in ("assign", "loop"):
+            yield last
 
     def _pass_on(self) -> None:
         """Follow ids from calls into the parameters of this file's own functions."""

@@ -268,7 +268,7 @@ def test_small_cases(name: str, expected: str, text: str) -> None:
 
 
 def test_the_small_cases_are_all_there() -> None:
-    assert CASES.read_text().count("=== ") == 1 + 48
+    assert CASES.read_text().count("=== ") == 1 + 50
 
 
 def test_names_may_be_added() -> None:
