@@ -13,6 +13,7 @@ import autogaze_cli
 from autogaze_cli.errors import ModelError
 from autogaze_cli.model import catalog
 from autogaze_cli.model.checkpoint import find_checkpoint
+from scripts.record_model import record
 
 TINY = Path(__file__).parents[2] / "fixtures" / "parity-tiny"
 SHA256 = "5682b51d64fece9eccb16ab7689c71bee4cde4d576afa68464f3774aa015b5b6"
@@ -140,6 +141,21 @@ def test_damaged_records_are_said(tmp_path: Path, text: str) -> None:
 
 def test_without_a_default_there_is_none(tmp_path: Path) -> None:
     assert catalog.default_model(write_models(tmp_path / "models", default=None)) is None
+
+
+def test_a_recorded_model_is_found_and_may_be_the_default(models: Path) -> None:
+    shutil.copytree(TINY, models / "another")
+    with pytest.raises(ModelError, match=r"holds no MODEL_CARD\.md"):
+        record(models, "another", "MIT", "the same", default=True)
+    (models / "another" / "MODEL_CARD.md").write_text("# A card\n")
+    record(models, "another", "MIT", "the same", default=False)
+    assert list(catalog.bundled(models)) == ["another", "stand-in"]
+    assert catalog.default_model(models) == "stand-in"
+    record(models, "another", "MIT", "the same, once more", default=True)
+    model = catalog.bundled(models)["another"]
+    assert (model.sha256, model.bytes) == (SHA256, 700_864)
+    assert (model.licence, model.summary) == ("MIT", "the same, once more")
+    assert catalog.default_model(models) == "another"
 
 
 def test_main_is_what_a_hub_id_finds(cache: Path) -> None:
