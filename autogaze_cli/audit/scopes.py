@@ -57,6 +57,9 @@ _GATHERS = words(
     "index_fill index_fill_ searchsorted isin bincount histogram eq ne lt le gt ge"
 )
 _COLLECTS = words("list tuple set sorted reversed zip enumerate array asarray from iter flatten")
+_PLAIN = VALUES | _COLLECTS
+"""Calls that give the ids they are given, or a list of them."""
+
 _MAPS = words("map flat_map flatMap filter_map")
 _MODELS = re.compile(r"embed|encod|loss|entropy|logit|attention|score|model")
 """In the name of a function: it takes ids and gives features, or a loss."""
@@ -170,11 +173,23 @@ class File:
             self._accesses(scope)
         for scope in self.scopes:
             self._count(scope)
+        known = -1
         for _ in range(PASSES):
             for scope in self.scopes:
                 self._follow(scope)
             self._pass_on()
             self._hand_on()
+            known, before = self._known(), known
+            if known == before:
+                break
+
+    def _known(self) -> int:
+        """How much is known of the names: it only grows, so the same twice is all there is."""
+        found = len(self.fields) + len(self.running) + len(self.givers)
+        for scope in self.scopes:
+            found += len(scope.ids) + len(scope.offsets) + len(scope.products) + len(scope.vocab)
+            found += scope.reads_field
+        return found
 
     def text(self, node: Node, most: int = 60) -> str:
         """The source of ``node`` on one line."""
@@ -574,7 +589,7 @@ class File:
             sides = minus(node) or division(node)
             if sides is not None and self.is_id(sides[0], scope):
                 return False
-            used = node.kind == "call" and node.text not in VALUES | _COLLECTS
+            used = node.kind == "call" and node.text not in _PLAIN
             if used and any(self.is_id(part, scope) for part in node.parts[1:]):
                 return False
         return True
