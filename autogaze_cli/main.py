@@ -46,6 +46,10 @@ COMMANDS = {
         "autogaze_cli.commands.models:models",
         "List, locate, fetch and verify the models that --model can name.",
     ),
+    "bench": (
+        "autogaze_cli.commands.bench:bench",
+        "Measure how fast this machine gazes, beside its ceilings.",
+    ),
     "audit-readout": (
         "autogaze_cli.commands.audit_readout:audit_readout",
         "Find local arithmetic on AutoGaze ids in a source tree.",

@@ -31,8 +31,10 @@ def move_back(rows: Sequence[RowState], frequencies: Tensor) -> None:
             continue
         angles = frequencies.double() * -row.dropped
         turn = torch.polar(torch.ones_like(angles), angles)
+        live = slice(row.start // row.block, -(-row.end // row.block))
         for keys in row.keys:
-            cached = keys[:, row.start : row.end]
-            pairs = torch.view_as_complex(cached.double().view(*cached.shape[:-1], -1, 2))
+            cached = keys[:, live] if row.block == 1 else keys[:, live].transpose(-1, -2)
+            wide = cached.double().contiguous()  # [..., d]
+            pairs = torch.view_as_complex(wide.view(*wide.shape[:-1], -1, 2))
             cached.copy_(torch.view_as_real(pairs * turn).flatten(-2))
         row.dropped = 0

@@ -31,7 +31,7 @@ def bad(tmp_path: Path, clip: Path, sound: Path) -> Path:
     return folder
 
 
-OF_VIDEOS = [name for name in COMMANDS if name not in ("audit-readout", "models")]
+OF_VIDEOS = [name for name in COMMANDS if name not in ("audit-readout", "bench", "models")]
 CASES = [
     pytest.param(("missing.mp4",), "no such file", id="missing file"),
     pytest.param(("folder",), "folder", id="folder"),

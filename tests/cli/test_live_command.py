@@ -17,6 +17,8 @@ from click.testing import Result
 
 from autogaze_cli.trace import read_trace
 
+PLAIN = ("--mask-source", "patch-diff")
+
 
 @pytest.fixture(scope="module")
 def endless(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -45,7 +47,7 @@ def test_a_stream_that_stalls_can_be_ended(endless: Path, tmp_path: Path) -> Non
     lines = tmp_path / "lines"
     with lines.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "autogaze_cli", "trace", "--live", "-", "--jsonl"],
+            [sys.executable, "-m", "autogaze_cli", "trace", "--live", "-", "--jsonl", *PLAIN],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
             stdin=subprocess.PIPE,
@@ -75,8 +77,8 @@ def test_a_stream_that_stalls_can_be_ended(endless: Path, tmp_path: Path) -> Non
 
 
 def test_the_result_document(run: Callable[..., Result], clip: Path, tmp_path: Path) -> None:
-    live = run("trace", "--live", clip, "--json", "-o", tmp_path / "live")
-    plain = run("trace", clip, "-q", "-o", tmp_path / "plain")
+    live = run("trace", "--live", clip, "--json", *PLAIN, "-o", tmp_path / "live")
+    plain = run("trace", clip, "-q", *PLAIN, "-o", tmp_path / "plain")
     assert (live.exit_code, plain.exit_code) == (0, 0)
     document = json.loads(live.stdout)
     assert document["frames"] == 24

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from autogaze_cli.bench import seeded_model
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import AutoGazeSource, open_source
@@ -91,9 +92,12 @@ def test_memory_and_work_a_frame_stay_constant(model: AutoGaze) -> None:
     assert [past.shape[1] for past in state.conv] == [2]
 
 
+@pytest.mark.parametrize("published", [False, True], ids=["tiny", "published sizes"])
 def test_positions_that_are_moved_back_change_no_token(
-    model: AutoGaze, monkeypatch: pytest.MonkeyPatch
+    model: AutoGaze, monkeypatch: pytest.MonkeyPatch, published: bool
 ) -> None:
+    model = seeded_model() if published else model  # whose layers may be compiled
+
     def tokens() -> tuple[list[list[int]], int]:
         state = model.new_state(horizon_frames=2)
         gazes = [

@@ -1,0 +1,199 @@
+"""Figures of a benchmark as a document, as rows of a table, and compared with earlier ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autogaze_cli.errors import ConfigError, FormatError, InputError
+from autogaze_cli.version import __version__
+
+FORMAT, VERSION = "autogaze-bench", 1
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One thing that was timed.
+
+    Attributes:
+        stage: What was done.
+        seconds: The best time.
+        device: ``cpu`` or ``cuda``.
+        frames: How many were done in that time.
+        dtype: Number type of the model; None without one.
+        batch: Clips or tiles done together; None where that does not matter.
+        task_loss_requirement: Where frames stopped; None = nowhere, or without meaning.
+        operations: Additions and multiplications; None = not counted.
+        ceiling_gflops: Of the device, in that number type; None = it does not matter.
+    """
+
+    stage: str
+    seconds: float
+    device: str
+    frames: int
+    dtype: str | None = None
+    batch: int | None = None
+    task_loss_requirement: float | None = None
+    operations: int | None = None
+    ceiling_gflops: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called: the same in every run that measures the same.
+
+        >>> Figure("vision", 0.5, "cpu", 16, dtype="float32", batch=8).name
+        'cpu/float32/vision/batch-8'
+        """
+        parts = [self.device, self.dtype, self.stage]
+        if self.batch is not None:
+            parts.append(f"batch-{self.batch}")
+        if self.task_loss_requirement is not None:
+            parts.append(f"loss-{self.task_loss_requirement:g}")
+        return "/".join(part for part in parts if part)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The figure as the document has it."""
+        gflops = None if self.operations is None else self.operations / self.seconds / 1e9
+        ratio = None
+        if gflops is not None and self.ceiling_gflops is not None:
+            ratio = gflops / self.ceiling_gflops
+        return {
+            "name": self.name,
+            "device": self.device,
+            "dtype": self.dtype,
+            "stage": self.stage,
+            "batch": self.batch,
+            "task_loss_requirement": self.task_loss_requirement,
+            "frames": self.frames,
+            "seconds": round(self.seconds, 6),
+            "frames_per_second": round(self.frames / self.seconds, 3),
+            "operations": self.operations,
+            "gflops": None if gflops is None else round(gflops, 3),
+            "ratio": None if ratio is None else round(ratio, 4),
+        }
+
+
+def document(
+    settings: Mapping[str, Any],
+    ceilings: Mapping[str, Mapping[str, float]],
+    figures: Sequence[Figure],
+    growth: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The document of a run."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "tool_version": __version__,
+        "machine": _machine(),
+        "settings": {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in settings.items()
+        },
+        "ceilings": {
+            device: {name: round(value, 3) for name, value in found.items()}
+            for device, found in ceilings.items()
+        },
+        "figures": [figure.to_mapping() for figure in figures],
+        "growth": list(growth),
+    }
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "system": platform.system(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def table_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The figures as text: name, frames/s, ms a frame, seconds, GFLOP, GFLOP/s, ratio."""
+    for figure in found["figures"]:
+        operations = figure["operations"]
+        yield (
+            figure["name"],
+            f"{figure['frames_per_second']:,.1f}",
+            f"{1000 * figure['seconds'] / figure['frames']:,.2f}",
+            f"{figure['seconds']:,.3f}",
+            "" if operations is None else f"{operations / 1e9:,.1f}",
+            "" if figure["gflops"] is None else f"{figure['gflops']:,.0f}",
+            "" if figure["ratio"] is None else f"{figure['ratio']:.0%}",
+        )
+
+
+def read_document(path: str) -> dict[str, Any]:
+    """A document that an earlier run printed with ``--json``.
+
+    Raises:
+        InputError: The file cannot be read.
+        FormatError: It is not such a document.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise FormatError(f"{path}: is not JSON ({error})") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise FormatError(f"{path}: is not a benchmark", hint="save one: autogaze bench --json")
+    if found.get("version") != VERSION:
+        raise FormatError(f"{path}: version is {found.get('version')!r}, not {VERSION}")
+    return found
+
+
+def slower(new: Mapping[str, Any], old: Mapping[str, Any], tolerance: float) -> list[str]:
+    """A line for each figure that takes longer than before, beyond the tolerance.
+
+    Args:
+        new: A document.
+        old: An earlier one, of the same measurements.
+        tolerance: Share of the earlier time that does not count: 0.2 = up to 20 % longer.
+
+    Raises:
+        ConfigError: The two measured nothing alike.
+    """
+    before = {figure["name"]: figure for figure in old["figures"]}
+    lines, compared = [], 0
+    same = ("frames", "gazing_ratio", "model", "clip", "quick")
+    for name in same:
+        if new["settings"][name] != old["settings"].get(name):
+            raise ConfigError(
+                f"{name} was {old['settings'].get(name)} and is {new['settings'][name]}: "
+                "the runs cannot be compared",
+                hint=f"measure with the same {name}",
+            )
+    for figure in new["figures"]:
+        earlier = before.get(figure["name"])
+        if earlier is None:
+            continue
+        compared += 1
+        now, then = (f["seconds"] / f["frames"] for f in (figure, earlier))
+        if now > then * (1 + tolerance):
+            lines.append(
+                f"{figure['name']}: {1000 * now:.3g} ms a frame, was {1000 * then:.3g} "
+                f"({now / then - 1:+.0%})"
+            )
+    if not compared:
+        raise ConfigError("the runs have no figure in common", hint="give the same options")
+    return lines
