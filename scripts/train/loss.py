@@ -23,7 +23,7 @@ class LossSettings:
 
     temperature: float = 0.06
     regret: float = 0.0
-    head: float = 4.0
+    head: float = 8.0
     floor: float = 3e-4
 
 
