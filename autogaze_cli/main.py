@@ -22,7 +22,7 @@ from autogaze_cli.version import __version__
 logger = logging.getLogger(__name__)
 
 # Before PyTorch is loaded: compute threads that wait should soon sleep, for decoding and encoding
-# share the processor with them. On a busy one, waiting threads that spin took several times as long.
+# share the processor with them. On a busy one, spinning threads took several times as long.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 COMMANDS = {
