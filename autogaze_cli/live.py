@@ -59,8 +59,8 @@ class Latencies:
         >>> times = Latencies()
         >>> for ms in range(1, 101):
         ...     times.add(ms / 1000)
-        >>> round(times.quantile(0.5), 2), round(times.quantile(0.95), 2)
-        (0.05, 0.09)
+        >>> round(times.quantile(0.5), 3), round(times.quantile(0.95), 3)
+        (0.05, 0.095)
         """
         if not self.count:
             return math.nan
