@@ -238,20 +238,22 @@ class _PngFolder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._made = not path.exists()
-        self._files: list[Path] = []
+        self._count = 0
         path.mkdir(exist_ok=True)
 
     def write(self, image: Pixels) -> None:
-        file = self._path / f"frame_{len(self._files) + 1:06d}.png"
-        self._files.append(file)
-        Image.fromarray(image).save(file, format="PNG", compress_level=4)
+        self._count += 1
+        Image.fromarray(image).save(self._file(self._count), format="PNG", compress_level=4)
+
+    def _file(self, number: int) -> Path:
+        return self._path / f"frame_{number:06d}.png"
 
     def finish(self, check: Check) -> None:
         pass
 
     def discard(self) -> None:
-        for file in self._files:
-            file.unlink(missing_ok=True)
+        for number in range(1, self._count + 1):
+            self._file(number).unlink(missing_ok=True)
         if self._made:
             with suppress(OSError):
                 self._path.rmdir()

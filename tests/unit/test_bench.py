@@ -16,7 +16,13 @@ import torch
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from autogaze_cli.bench import BenchSettings, best_seconds, seeded_frames, seeded_model
+from autogaze_cli.bench import (
+    BenchSettings,
+    _tiled_figures,
+    best_seconds,
+    seeded_frames,
+    seeded_model,
+)
 from autogaze_cli.bench_report import Figure, read_document, slower, table_rows
 from autogaze_cli.errors import ConfigError, FormatError, InputError
 from autogaze_cli.main import cli
@@ -153,6 +159,16 @@ def test_seeded_frames_move() -> None:
     assert first.rgb.shape == (180, 320, 3)
     assert (first.rgb != second.rgb).any()
     np.testing.assert_array_equal(first.rgb, seeded_frames(1, 320, 180)[0].rgb)
+
+
+def test_a_clip_in_tiles() -> None:
+    settings = BenchSettings(quick=True, frames=1, gazing_ratio=0.04, repeats=1)
+    figures = list(_tiled_figures(settings, seeded_model(), 100.0))
+    stages = ["tiled_preprocess", "tiled_vision", "tiled_decode_tokens", "tiled_all"]
+    assert [figure.name for figure in figures] == [f"cpu/float32/{s}/batch-6" for s in stages]
+    operations = [figure.operations or 0 for figure in figures]
+    assert operations[3] == operations[1] + operations[2] > 0
+    assert all(figure.frames == 1 and figure.seconds > 0 for figure in figures)
 
 
 def test_the_first_call_does_not_count() -> None:

@@ -338,3 +338,21 @@ def test_memory_of_a_gif_does_not_grow_with_length(tmp_path: Path, clip: Images)
             writer.write(image)
     # The 64 later frames are 44 MB.
     assert resident() - before < 25_000_000
+
+
+def test_a_gif_that_is_no_longer_wanted_is_not_finished(tmp_path: Path) -> None:
+    """Its second pass over all frames is long; whoever waits for it may give up."""
+    path, checks = tmp_path / "long.gif", 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 3:
+            raise KeyboardInterrupt
+
+    writer = open_writer(path, format="gif", fps=Fraction(8), width=16, height=8)
+    for n in range(9):
+        writer.write(np.full((8, 16, 3), n, np.uint8))
+    with pytest.raises(KeyboardInterrupt):
+        writer.close(check)
+    assert (checks, list(tmp_path.iterdir())) == (3, [])
