@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from autogaze_cli.model.choose import Chooser, FrameGaze
 from autogaze_cli.model.config import GazeConfig
-from autogaze_cli.model.native import BLOCK, HEAD_DIM, NativeLayers, library
+from autogaze_cli.model.native import BLOCK, HEAD_DIM, LANES, NativeLayers, library
 from autogaze_cli.model.network import DecoderLayer, GazeDecoder, rotary_frequencies
 
 MIN_ROWS = 16
@@ -147,7 +147,7 @@ class Decoder:
             or self.embed.dtype != torch.float32
             or c.head_dim != HEAD_DIM
             or c.num_key_value_heads != c.num_attention_heads
-            or c.intermediate_size % BLOCK
+            or c.intermediate_size % LANES
         ):
             return None
         return NativeLayers(self.layers, self.head, c.num_attention_heads, c.rms_norm_eps, code)

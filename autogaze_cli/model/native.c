@@ -4,6 +4,7 @@
  * rows of a batch or on the number of threads. Matrix products take 12 rows by 32 columns at a time,
  * attention 12 queries by 256 keys with an online softmax: what a core's vector registers hold.
  */
+#include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ typedef float u16 __attribute__((vector_size(64), aligned(4)));
 ALWAYS v16 load(const float *p) { return *(const u16 *)p; }
 ALWAYS void store(float *p, v16 v) { *(u16 *)p = v; }
 ALWAYS v16 splat(float a) { return a - (v16){0}; }
-ALWAYS v16 choose(i16 mask, v16 a, v16 b) { return (v16)((mask & (i16)a) | (~mask & (i16)b)); }
+ALWAYS v16 larger(v16 a, v16 b) { return (v16)_mm512_max_ps((__m512)a, (__m512)b); }
 
 ALWAYS float top_of(v16 v) {
     float top = v[0];
@@ -35,21 +36,18 @@ ALWAYS float sum_of(v16 v) {
     return sum;
 }
 
-/* e to the x for x <= 0, to a few parts in 1e7; 0 below -87. */
-ALWAYS v16 exponential(v16 x) {
-    i16 alive = x > splat(-87.0f);
-    x = choose(alive, x, splat(-87.0f));
-    v16 magic = splat(12582912.0f); /* adding it rounds to a whole number, held in the low bits */
-    v16 t = x * 1.44269504f + magic, n = t - magic;
-    v16 r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    v16 p = splat(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    return (v16)(((i16)p + ((i16)t << 23)) & alive);
+/* 2 to the x for x <= 0, to a few parts in 1e7; 0 below -127. */
+ALWAYS v16 power(v16 x) {
+    x = larger(x, splat(-256.0f)); /* not minus infinity, of which no fraction is left */
+    v16 n = (v16)_mm512_roundscale_ps((__m512)x, 0), r = x - n;
+    v16 p = splat(1.5403530393e-4f);
+    p = p * r + 1.3333558146e-3f;
+    p = p * r + 9.6181291076e-3f;
+    p = p * r + 5.5504108665e-2f;
+    p = p * r + 2.4022650696e-1f;
+    p = p * r + 6.9314718056e-1f;
+    p = p * r + 1.0f;
+    return (v16)_mm512_scalef_ps((__m512)p, (__m512)n);
 }
 
 /* Calls f with the number of rows as a constant, so that its loops unroll into registers. */
@@ -82,14 +80,23 @@ ALWAYS void product(int rows, const float *x, int k, const float *w, const float
             b[m] += x[m * k + i] * wb;
         }
     }
-    for (int m = 0; m < rows; m++) {
-        float out[32];
-        store(out, a[m]);
-        store(out + 16, b[m]);
-        for (int c = 0; c < here; c++)
-            y[(int64_t)m * cols + c] =
-                out[c] + (bias ? bias[c] : 0) + (add ? add[(int64_t)m * cols + c] : 0);
-    }
+    if (here == 32)
+        for (int m = 0; m < rows; m++) {
+            int64_t at = (int64_t)m * cols;
+            if (bias) a[m] += load(bias), b[m] += load(bias + 16);
+            if (add) a[m] += load(add + at), b[m] += load(add + at + 16);
+            store(y + at, a[m]);
+            store(y + at + 16, b[m]);
+        }
+    else
+        for (int m = 0; m < rows; m++) {
+            float out[32];
+            store(out, a[m]);
+            store(out + 16, b[m]);
+            for (int c = 0; c < here; c++)
+                y[(int64_t)m * cols + c] =
+                    out[c] + (bias ? bias[c] : 0) + (add ? add[(int64_t)m * cols + c] : 0);
+        }
 }
 
 static void product_any(int rows, const float *x, int k, const float *w, const float *bias,
@@ -111,16 +118,19 @@ void linear(const float *x, int n, int k, const float *w, const float *bias, int
         }
 }
 
-/* Scores of some queries for 16 keys, which lie side by side: keys [D][16]. */
+/* Scores of some queries for 32 keys, which lie side by side: keys [D][32]. */
 ALWAYS void score(int rows, const float *q, const float *keys, float *s) {
-    v16 sum[M_MAX];
-    for (int m = 0; m < rows; m++) sum[m] = splat(0);
+    v16 a[M_MAX], b[M_MAX];
+    for (int m = 0; m < rows; m++) a[m] = b[m] = splat(0);
     for (int i = 0; i < D; i++) {
-        v16 key = load(keys + 16 * i);
+        v16 ka = load(keys + 32 * i), kb = load(keys + 32 * i + 16);
 #pragma GCC unroll 12
-        for (int m = 0; m < rows; m++) sum[m] += q[m * D + i] * key;
+        for (int m = 0; m < rows; m++) {
+            a[m] += q[m * D + i] * ka;
+            b[m] += q[m * D + i] * kb;
+        }
     }
-    for (int m = 0; m < rows; m++) store(s + m * TILE, sum[m]);
+    for (int m = 0; m < rows; m++) store(s + m * TILE, a[m]), store(s + m * TILE + 16, b[m]);
 }
 
 /* out[m] += weights[m] values, over the keys of a tile. */
@@ -142,15 +152,15 @@ ALWAYS void mix(int rows, const float *weights, int keys, const float *values, f
 ALWAYS void tile(int rows, const float *q, const float *keys, const float *values, int here,
                  int hidden, int seen, float *top, float *total, float *out) {
     float s[M_MAX * TILE] __attribute__((aligned(64)));
-    int wide = (here + 15) / 16 * 16;
-    for (int j = 0; j < wide; j += 16) score(rows, q, keys + j * D, s + j);
+    int wide = (here + 31) / 32 * 32;
+    for (int j = 0; j < wide; j += 32) score(rows, q, keys + j * D, s + j);
     for (int m = 0; m < rows; m++) {
         float *row = s + m * TILE;
         int mine = seen + m < 0 ? 0 : seen + m;
         for (int j = mine; j < wide; j++) row[j] = -INFINITY;
         for (int j = 0; j < hidden; j++) row[j] = -INFINITY;
         v16 most = load(row);
-        for (int j = 16; j < wide; j += 16) most = choose(load(row + j) > most, load(row + j), most);
+        for (int j = 16; j < wide; j += 16) most = larger(load(row + j), most);
         float now = top_of(most);
         if (mine <= hidden) {
             memset(row, 0, wide * sizeof(float));
@@ -159,11 +169,11 @@ ALWAYS void tile(int rows, const float *q, const float *keys, const float *value
         now = now > top[m] ? now : top[m];
         v16 sum = splat(0);
         for (int j = 0; j < wide; j += 16) {
-            v16 e = exponential(load(row + j) - now);
+            v16 e = power(load(row + j) - now);
             store(row + j, e);
             sum += e;
         }
-        float decay = expf(top[m] - now);
+        float decay = exp2f(top[m] - now);
         total[m] = total[m] * decay + sum_of(sum);
         top[m] = now;
         store(out + D * m, load(out + D * m) * decay);
@@ -181,7 +191,7 @@ static void tile_any(int rows, const float *q, const float *keys, const float *v
  * q and out have `stride` floats a slot. */
 static void attend(const float *q, int n, int stride, const float *keys, const float *values,
                    int start, int end, float *out, float *work) {
-    float scale = 1 / sqrtf(D);
+    float scale = 1.44269504f / sqrtf(D); /* for powers of 2 */
     float *queries = work, *mixed = work + n * D, *top = mixed + n * D, *total = top + n;
     for (int m = 0; m < n; m++) {
         for (int i = 0; i < D; i++) queries[m * D + i] = q[m * stride + i] * scale;
@@ -189,7 +199,7 @@ static void attend(const float *q, int n, int stride, const float *keys, const f
         top[m] = -INFINITY;
         total[m] = 0;
     }
-    for (int t = start / 16 * 16; t < end; t += TILE)
+    for (int t = start / 32 * 32; t < end; t += TILE)
         for (int m = 0; m < n; m += M_MAX)
             tile_any(n - m < M_MAX ? n - m : M_MAX, queries + m * D, keys + (int64_t)t * D,
                      values + (int64_t)t * D, end - t < TILE ? end - t : TILE,
@@ -211,9 +221,10 @@ static void normalise(const float *x, int n, int c, float eps, float *y) {
 static void gate(const float *x, int n, int f, float *y) {
     for (int m = 0; m < n; m++)
         for (int i = 0; i < f; i += 16) {
-            v16 a = load(x + (int64_t)m * 2 * f + i), size = choose(a > splat(0), a, -a);
-            v16 e = exponential(-size), share = 1 / (1 + e);
-            share = choose(a > splat(0), share, e * share);
+            v16 a = load(x + (int64_t)m * 2 * f + i);
+            v16 e = power(larger(a, -a) * -1.44269504f), share = 1 / (1 + e);
+            __mmask16 positive = _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_GT_OQ);
+            share = (v16)_mm512_mask_blend_ps(positive, (__m512)(e * share), (__m512)share);
             store(y + (int64_t)m * f + i, a * share * load(x + (int64_t)m * 2 * f + f + i));
         }
 }
@@ -233,7 +244,7 @@ typedef struct {
 } layer_t;
 
 typedef struct {
-    float *keys;   /* [heads][capacity / 16][D][16] */
+    float *keys;   /* [heads][capacity / 32][D][32] */
     float *values; /* [heads][capacity][D] */
     int64_t capacity;
     int32_t start, end; /* the slots that may be seen, new ones included */
@@ -286,9 +297,9 @@ int run(const layer_t *layers, int depth, int heads, int c, int f, float eps, fl
                     int64_t slot = caches[r].end - caches[r].length + m - first[r];
                     int64_t head = h * caches[r].capacity * D;
                     float *key = kv + (int64_t)m * 2 * wide + h * D;
-                    float *block = caches[r].keys + head + slot / 16 * 16 * D + slot % 16;
+                    float *block = caches[r].keys + head + slot / 32 * 32 * D + slot % 32;
                     rotate(key, turns + (int64_t)m * D);
-                    for (int i = 0; i < D; i++) block[16 * i] = key[i];
+                    for (int i = 0; i < D; i++) block[32 * i] = key[i];
                     memcpy(caches[r].values + head + slot * D, key + wide, D * sizeof(float));
                 }
         int asked = 0, slots = n;

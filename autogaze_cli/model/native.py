@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from autogaze_cli.model.decode import Layer, Linear, RowState
 
 HEAD_DIM = 32
-BLOCK = 16
+BLOCK = 32
 """Keys that lie side by side in a cache ``[heads, capacity / BLOCK, head_dim, BLOCK]``."""
 PANEL = 32
+LANES = 16
+"""Numbers of a vector register; the gated layer is a whole count of them."""
 
 
 class _LayerStruct(ctypes.Structure):
