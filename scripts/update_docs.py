@@ -1,9 +1,10 @@
-"""Write what the docs repeat: the ``--help`` of every command, and the pages of the audit's rules.
+"""Write what the docs repeat: a page a command from its ``--help``, and the audit's rules.
 
-Both stand between the markers of their page, docs/commands.md and docs/audit.md.
+The pages docs/commands/NAME.md are written whole. Between the markers of their pages stand the
+table in docs/commands/index.md, the rules in docs/audit.md, and the site's menu in mkdocs.yml.
 
-python scripts/update_docs.py            # rewrite it
-python scripts/update_docs.py --check    # exit 1 if it is out of date
+python scripts/update_docs.py            # rewrite them
+python scripts/update_docs.py --check    # exit 1 if one is out of date
 """
 
 from __future__ import annotations
@@ -16,30 +17,52 @@ import click
 from autogaze_cli.audit.rules import RULES
 from autogaze_cli.main import COMMANDS, cli
 
-DOCS = Path(__file__).parents[1] / "docs"
-START, END = "<!-- start: scripts/update_docs.py -->\n", "<!-- end -->\n"
+ROOT = Path(__file__).parents[1]
+MADE = "<!-- Made by scripts/update_docs.py: edit the help texts instead. -->\n"
+MARKS = {
+    ".md": ("<!-- start: scripts/update_docs.py -->\n", "<!-- end -->\n"),
+    ".yml": ("# start: scripts/update_docs.py\n", "# end\n"),
+}
 
 
-def reference() -> str:
-    """One heading and one block of help for each command, in the order of the table."""
-    parts = []
+def commands() -> dict[str, str]:
+    """The page of each command by its name, in the order of the table."""
+    pages = {}
     group = click.Context(cli, info_name="autogaze", **cli.context_settings)
     for name in COMMANDS:
         command = cli.get_command(group, name)
         assert command is not None
-        parts += _help(name, command, group, "##")
-    return "\n".join(parts)
+        pages[name] = MADE + "\n" + "\n".join(_help(name, command, group, "#"))
+    return pages
 
 
 def _help(name: str, command: click.Command, parent: click.Context, heading: str) -> list[str]:
-    """The help of a command, and that of its own subcommands one heading further down."""
-    with click.Context(command, info_name=name, parent=parent, terminal_width=98) as context:
-        title = context.command_path.removeprefix("autogaze ")
-        parts = [f"{heading} {title}\n\n```text\n{command.get_help(context).rstrip()}\n```\n"]
+    """The help of a command, and that of its own subcommands one heading further down.
+
+    As wide as Click makes it on a terminal of 80 columns, which also is what a page has room for.
+    """
+    with click.Context(command, info_name=name, parent=parent, terminal_width=78) as context:
+        title = f"{heading} {context.command_path}"
+        parts = [f"{title}\n\n```text\n{command.get_help(context).rstrip()}\n```\n"]
         if isinstance(command, click.Group):
-            for below, its in command.commands.items():
+            for below in command.list_commands(context):
+                its = command.get_command(context, below)
+                assert its is not None
                 parts += _help(below, its, context, heading + "#")
     return parts
+
+
+def overview() -> str:
+    """The table of commands, and the help of the group."""
+    rows = [f"| [{name}]({name}.md) | {line} |" for name, (_, line) in COMMANDS.items()]
+    with click.Context(cli, info_name="autogaze", terminal_width=78) as context:
+        text = cli.get_help(context).rstrip()
+    return "\n".join(["| command | does |", "| --- | --- |", *rows, "", "```text", text, "```"])
+
+
+def menu() -> str:
+    """The commands' entries in the site's menu."""
+    return "\n".join(f"      - {name}: commands/{name}.md" for name in COMMANDS)
 
 
 def rules() -> str:
@@ -47,27 +70,43 @@ def rules() -> str:
     return "\n".join(f"### {r.id} {r.name} ({r.level})\n\n{r.markdown()}" for r in RULES)
 
 
-def update(path: Path, text: str, *, check: bool) -> bool:
-    """Rewrite a page between its markers, or only say whether it is up to date."""
+def between_marks(path: Path, text: str) -> str:
+    """The page at ``path`` with ``text`` between its markers."""
+    start, end = MARKS[path.suffix]
     page = path.read_text(encoding="utf-8")
-    before, _, rest = page.partition(START)
-    _, _, after = rest.partition(END)
-    renewed = f"{before}{START}\n{text}\n{END}{after}"
-    if renewed == page:
-        return True
-    if check:
-        print(f"{path.name} is out of date; run: python scripts/update_docs.py", file=sys.stderr)
-        return False
-    path.write_text(renewed, encoding="utf-8")
-    return True
+    before, found, rest = page.partition(start)
+    _, ended, after = rest.partition(end)
+    assert found, f"{path} has no line {start!r}"
+    assert ended, f"{path} has no line {end!r}"
+    space = "\n" if path.suffix == ".md" else ""
+    body = text.rstrip("\n")
+    return f"{before}{start}{space}{body}\n{space}{end}{after}"
 
 
 def main() -> int:
     """Rewrite the pages, or compare them."""
     check = "--check" in sys.argv[1:]
-    pages = {"commands.md": reference(), "audit.md": rules()}
-    current = [update(DOCS / name, text, check=check) for name, text in pages.items()]
-    return int(not all(current))
+    folder = ROOT / "docs" / "commands"
+    wanted = {folder / f"{name}.md": page for name, page in commands().items()}
+    for place, text in (
+        ("docs/commands/index.md", overview()),
+        ("docs/audit.md", rules()),
+        ("mkdocs.yml", menu()),
+    ):
+        wanted[ROOT / place] = between_marks(ROOT / place, text)
+    there = {path: path.read_text(encoding="utf-8") for path in wanted if path.exists()}
+    stale = set(folder.glob("*.md")) - wanted.keys()
+    differ = [path for path in wanted if there.get(path) != wanted[path]]
+    if check:
+        for path in [*differ, *sorted(stale)]:
+            name = path.relative_to(ROOT).as_posix()
+            print(f"{name} is out of date; run: python scripts/update_docs.py", file=sys.stderr)
+        return int(bool(differ or stale))
+    for path in differ:
+        path.write_text(wanted[path], encoding="utf-8")
+    for path in stale:
+        path.unlink()
+    return 0
 
 
 if __name__ == "__main__":
