@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -22,6 +22,7 @@ from autogaze_cli.media.writers import Format, FrameWriter, Palette, open_writer
 from autogaze_cli.metrics import dump_document, metrics_document, write_document
 from autogaze_cli.outputs import Outputs
 from autogaze_cli.pipeline import Behind, Feed, ahead
+from autogaze_cli.player.page import PageWriter, describe
 from autogaze_cli.result import Result, output_files
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader, open_trace_writer
 from autogaze_cli.version import __version__
@@ -41,6 +42,9 @@ MAX_GIF_WIDTH = 640
 
 _WAITING = 3
 """Frames between two stages at most, save that those of a model's clip come all at once."""
+
+PAGE_VIEW = Visualization(visualization_mode="interframe", mask_visualization="overlay")
+"""How a page draws, and what its PSNR is of, where nothing else was drawn."""
 
 _PIXELS: dict[str, Callable[[FrameView], NDArray[np.uint8]]] = {
     "input": lambda view: view.frame,
@@ -98,14 +102,23 @@ def trace_video(
     format: str = "json",
     overwrite: bool = False,
     on_frame: OnFrame | None = None,
+    report: bool = False,
 ) -> Result:
     """Save where the gaze goes, ``<base>.trace.<format>``.
+
+    Args:
+        job: The video and its gaze.
+        base: Folder and stem of the files, such as ``out/clip``.
+        format: Of the trace, see ``autogaze_cli.trace.FORMATS``.
+        overwrite: Whether files that exist are replaced.
+        on_frame: Called after each frame.
+        report: Write a page too, ``<base>.report.html``, drawn with ``PAGE_VIEW``.
 
     Raises:
         AutogazeError: The video, the model's answer or the file is not what it should be; nothing
             has been written then.
     """
-    files = output_files("trace", base, format)
+    files = output_files("trace", base, format, report=report)
     info = probe(job.video)
     header = trace_header(job, info)
     frames = fixations = 0
@@ -113,9 +126,17 @@ def trace_video(
     with (
         Outputs(overwrite=overwrite) as outputs,
         open_trace_writer(outputs.add(files["trace"]), header, format) as writer,
+        ExitStack() as stack,
     ):
-        for _, gaze in gazed_frames(job, total, on_frame):
+        page = None
+        if report:
+            size = job.sampling.size(info.width, info.height)
+            making = partial(_draw_page, outputs.add(files["report"]), header, size, PAGE_VIEW)
+            page = stack.enter_context(Behind(making, _waiting(job.gaze)))
+        for frame, gaze in gazed_frames(job, total, on_frame):
             writer.write(gaze)
+            if page:
+                page.put((frame, gaze))
             frames += 1
             active = len(gaze.fixations.active())
             fixations += active
@@ -156,6 +177,7 @@ def render(
     overwrite: bool = False,
     check: bool = False,
     on_frame: OnFrame | None = None,
+    report: bool = False,
 ) -> Result:
     """Draw one video, measured on the way.
 
@@ -168,27 +190,36 @@ def render(
         overwrite: Whether files that exist are replaced.
         check: Write nothing; compare with what is there instead.
         on_frame: Called after each frame.
+        report: Write a page to look at too, the role ``report``.
 
     Raises:
         AutogazeError: The video, the trace or a file is not what it should be; nothing has been
             written then.
     """
-    files = output_files(command, base, drawing.format)
+    files = output_files(command, base, drawing.format, report=report)
     info = probe(job.video)
     header = trace_header(job, info)
-    size = drawing.size(*job.sampling.size(info.width, info.height))
+    frame_size = job.sampling.size(info.width, info.height)
+    size = drawing.size(*frame_size)
     metrics = RenderMetrics(header.tile_size)
-    drawn = {role: path for role, path in files.items() if role != "metrics"}
+    drawn = {role: path for role, path in files.items() if role not in ("metrics", "report")}
     total = frame_count(job.sampling, info)
     on_frame = _in_turn(on_frame)
-    with Outputs(overwrite=overwrite, check=check) as outputs:
+    with Outputs(overwrite=overwrite, check=check) as outputs, ExitStack() as opened:
+        page = None
+        if report:
+            add = outputs.add(files["report"])
+            page = opened.enter_context(_open_page(add, header, frame_size, drawing.visualization))
         with ExitStack() as stack:
             branches = []
             for role, path in drawn.items():
                 writer = _opened(outputs, role, path, drawing, header.fps, size)
                 branch = Behind(partial(_write, writer, _PIXELS[role]), _WAITING)
                 branches.append(stack.enter_context(branch))
-            compose = partial(_compose, drawing.visualization, branches, metrics, total, on_frame)
+            shown = stack.enter_context(Behind(partial(_show, page), _WAITING)) if page else None
+            compose = partial(
+                _compose, drawing.visualization, branches, shown, metrics, total, on_frame
+            )
             composer = stack.enter_context(Behind(compose, _waiting(job.gaze)))
             frames = 0
             for gazed in gazed_frames(job, total, on_frame):
@@ -202,15 +233,84 @@ def render(
             summary=metrics.summary(),
             files=drawn,
         )
-        written = outputs.add(files["metrics"])
-        write_document(written, document)
+        write_document(outputs.add(files["metrics"]), document)
+        if page:
+            page.close(document)
         differences = _differences(outputs, files["metrics"], document) if check else ()
     return Result(files=files, document=document, differences=differences)
+
+
+def draw_page(
+    job: Job,
+    path: Path,
+    visualization: Visualization = PAGE_VIEW,
+    *,
+    overwrite: bool = False,
+    on_frame: OnFrame | None = None,
+) -> dict[str, Any]:
+    """Write the page of one video and nothing else.
+
+    Args:
+        job: The video and its gaze.
+        path: The page.
+        visualization: How it draws at first, and what its numbers are of.
+        overwrite: Whether a page that exists is replaced.
+        on_frame: Called after each frame.
+
+    Returns:
+        The metrics document.
+
+    Raises:
+        AutogazeError: The video, the trace or the page is not what it should be; nothing has been
+            written then.
+    """
+    info = probe(job.video)
+    header, size = trace_header(job, info), job.sampling.size(info.width, info.height)
+    gazed = gazed_frames(job, frame_count(job.sampling, info), on_frame)
+    with Outputs(overwrite=overwrite) as outputs:
+        return _draw_page(outputs.add(path), header, size, visualization, gazed)
+
+
+def _draw_page(
+    path: Path,
+    header: TraceHeader,
+    size: tuple[int, int],
+    visualization: Visualization,
+    gazed: Iterable[tuple[Frame, FrameTrace]],
+) -> dict[str, Any]:
+    """Compose frames for a page alone; its metrics document."""
+    compositor, metrics = Compositor(visualization), RenderMetrics(header.tile_size)
+    frames = 0
+    with _open_page(path, header, size, visualization) as page:
+        for frame, gaze in gazed:
+            view = compositor.step(frame.rgb, gaze.fixations)
+            metrics.add(view)
+            page.add(view, gaze)
+            frames += 1
+        summary = metrics.summary()
+        document = metrics_document(
+            header, visualization, frames=frames, gif_size=size, summary=summary, files={}
+        )
+        page.close(document)
+    return document
+
+
+def _open_page(
+    path: Path, header: TraceHeader, size: tuple[int, int], visualization: Visualization
+) -> PageWriter:
+    return PageWriter(path, header.source, *size, describe(header, visualization))
+
+
+def _show(page: PageWriter, views: Feed[tuple[FrameView, FrameTrace]]) -> None:
+    """Add frames to a page."""
+    for view, gaze in views:
+        page.add(view, gaze)
 
 
 def _compose(
     visualization: Visualization,
     branches: list[Behind[FrameView]],
+    shown: Behind[tuple[FrameView, FrameTrace]] | None,
     metrics: RenderMetrics,
     total: int | None,
     on_frame: OnFrame | None,
@@ -223,6 +323,8 @@ def _compose(
         for branch in branches:
             branch.put(view)
         metrics.add(view)
+        if shown:  # after the PSNR, which it would else compute a second time
+            shown.put((view, gaze))
         if on_frame:
             on_frame(done, total, frame_line(done, total or done, view))
     for branch in branches:

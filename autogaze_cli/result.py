@@ -21,6 +21,11 @@ NAMES = {
 }
 """What each command writes: a file name for each role."""
 
+REPORTS = {"render-assets": "autogaze_{stem}_report.html"}
+"""The name of a command's page, where it is not ``REPORT``."""
+
+REPORT = "{stem}.report.html"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -37,17 +42,19 @@ class Result:
     differences: tuple[str, ...] = ()
 
 
-def output_files(command: str, base: Path, format: str) -> dict[str, Path]:
+def output_files(command: str, base: Path, format: str, *, report: bool = False) -> dict[str, Path]:
     """The files that a command writes, by role.
 
     Args:
         command: Its name.
         base: Folder and stem, such as ``out/clip``.
         format: The suffix of what it draws or traces.
+        report: Whether there is a page, the role ``report``, too.
     """
+    names = NAMES[command] | ({"report": REPORTS.get(command, REPORT)} if report else {})
     files = {
         role: base.with_name(name.format(stem=base.name, format=format))
-        for role, name in NAMES[command].items()
+        for role, name in names.items()
     }
     # PNG images are many: they get a folder.
     return {role: p.with_suffix("") if p.suffix == ".png" else p for role, p in files.items()}

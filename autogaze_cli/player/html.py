@@ -1,0 +1,84 @@
+"""The parts of a page: its files inlined, data as JSON, and nothing that could run or load."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from autogaze_cli.version import __version__
+
+GENERATOR = f'<meta name="generator" content="autogaze {__version__}">'
+"""What tells a page of this program from others, whatever its version."""
+
+
+def asset(name: str) -> str:
+    """A file of this folder, as text."""
+    return files("autogaze_cli.player").joinpath(name).read_text(encoding="utf-8")
+
+
+def head(title: str, style: str, script: str) -> str:
+    """A document up to the start of its body.
+
+    The policy lets this style and this script run, known by their hashes, and pictures that stand
+    in the page; nothing is ever requested, whatever a file name or a trace may hold.
+
+    Args:
+        title: Any text.
+        style: The text of the one style sheet.
+        script: The text of the one script, which ``tail`` must be given too.
+    """
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src '{_hash(style)}'",
+            f"script-src '{_hash(script)}'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="color-scheme" content="light dark">\n{GENERATOR}\n'
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+    )
+
+
+def tail(script: str) -> str:
+    """A document from its script on."""
+    return f"<script>{script}</script>\n</body>\n</html>\n"
+
+
+def joined(names: Sequence[str]) -> str:
+    """Several scripts as one, whose names nobody else sees."""
+    return '(() => {\n"use strict";\n' + "".join(map(asset, names)) + "})();\n"
+
+
+def escape(text: str) -> str:
+    """Text as it stands between tags or in a quoted attribute; bytes that are no text escaped."""
+    return html.escape(text.encode(errors="backslashreplace").decode())
+
+
+def data(value: Any, **attributes: str) -> str:
+    """JSON in an element that is never run; no text in it can end the element."""
+    given = "".join(f' {name}="{escape(text)}"' for name, text in attributes.items())
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return f'<script type="application/json"{given}>{text}</script>\n'
+
+
+def encoded(content: bytes) -> str:
+    """Bytes as base64."""
+    return base64.b64encode(content).decode()
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{encoded(hashlib.sha256(text.encode()).digest())}"
