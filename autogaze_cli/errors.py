@@ -45,3 +45,21 @@ class FormatError(AutogazeError):
 
 class DeviceError(AutogazeError):
     """A device that was asked for and is not there."""
+
+
+def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeError:
+    """``error`` itself, or one that says in a line what the system or the program met.
+
+    Args:
+        error: Any error.
+        name: The input it is about, if known.
+    """
+    if isinstance(error, AutogazeError):
+        return error
+    about = f"{name}: " if name else ""
+    if isinstance(error, OSError) and error.strerror:
+        file = f"{error.filename}: " if error.filename else about
+        return AutogazeError(f"{file}{error.strerror}", hint="check the path, its rights and space")
+    return AutogazeError(
+        f"{about}unexpected {type(error).__name__}: {error}", hint="-vv shows the traceback"
+    )

@@ -28,6 +28,8 @@ STDIN = "-"
 _OURS = re.compile(r"\.(mask|interframe)\.\w+$|^autogaze_.*_(input|mask|output)\.gif$")
 """Outputs of an earlier run, which a search of the same folder leaves alone."""
 
+_TRACE = re.compile(r"\.trace\.(json|npz|safetensors|csv)$")
+
 _PATTERN = re.compile(r"%0?\d*d")
 
 
@@ -57,17 +59,17 @@ def is_pattern(path: str) -> bool:
 
 
 @contextmanager
-def open_inputs(names: Sequence[str], *, folders: bool = True) -> Iterator[list[Input]]:
+def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[Input]]:
     """The videos that ``names`` stand for, in the order named; a folder's and a glob's are sorted.
 
-    A name is a file, a folder (searched for videos, recursively), a glob, an image pattern
-    (``frame_%04d.png``), ``@list.txt`` (a name a line; blank lines and ``#`` comments are skipped),
-    or ``-`` (a video on stdin, kept in a temporary file while the context is open). A plain file
-    need not exist yet: it fails when its turn comes, and the others do not.
+    A name is a file, a folder (searched for videos, recursively; hidden files are left out), a
+    glob, an image pattern (``frame_%04d.png``), ``@list.txt`` (a name a line; blank lines and ``#``
+    comments are skipped), or ``-`` (a video on stdin, kept in a temporary file while the context is
+    open). A plain file need not exist yet: it fails when its turn comes, and the others do not.
 
     Args:
         names: What the user gave.
-        folders: Whether a folder may be named; if not, it is one input, which then fails.
+        traces: Whether a folder without a video may hold saved traces instead.
 
     Yields:
         The inputs; each video once.
@@ -81,7 +83,7 @@ def open_inputs(names: Sequence[str], *, folders: bool = True) -> Iterator[list[
     with tempfile.TemporaryDirectory(prefix="autogaze-") as spool:
         found: dict[str, Input] = {}
         for name in dict.fromkeys(flat):
-            for item in _expand(name, folders, Path(spool)):
+            for item in _expand(name, traces, Path(spool)):
                 found.setdefault(item.path, item)
         yield list(found.values())
 
@@ -102,16 +104,24 @@ def refuse_collisions(inputs: Sequence[Input]) -> None:
             )
 
 
-def _expand(name: str, folders: bool, spool: Path) -> list[Input]:
+def _expand(name: str, traces: bool, spool: Path) -> list[Input]:
     if name == STDIN:
         return [_stdin(spool)]
     path = Path(name)
-    if path.is_dir() and folders:
-        return _below(name, path, [file for file in path.rglob("*") if _is_video(file)])
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if not _is_hidden(file, path)]
+        found = [file for file in files if _is_video(file)]
+        if traces and not found:
+            found = [file for file in files if _TRACE.search(file.name)]
+        return _below(name, path, found)
     if glob.has_magic(name) and not path.exists():
-        files = [Path(match) for match in glob.glob(name, recursive=True)]  # noqa: PTH207  # a whole pattern
-        return _below(name, _fixed_part(path), [file for file in files if file.is_file()])
+        found = [Path(match) for match in glob.glob(name, recursive=True)]  # noqa: PTH207  # a whole pattern
+        return _below(name, _fixed_part(path), [file for file in found if file.is_file()])
     return [Input(name=name, path=name, stem=PurePath(_stem(path)))]
+
+
+def _is_hidden(file: Path, base: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(base).parts)
 
 
 def _is_video(file: Path) -> bool:

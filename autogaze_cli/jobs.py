@@ -1,135 +1,108 @@
-"""What the commands share: from the values of a command line to one job an input, and a report."""
+"""What the commands share: from the values of a command line to a batch, and its report."""
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from autogaze_cli import options
-from autogaze_cli.errors import ConfigError, OutputError
-from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.inference import GazeSource, open_source
-from autogaze_cli.inputs import Input, open_inputs, refuse_collisions
-from autogaze_cli.media.video import Sampling, probe
-from autogaze_cli.model.autogaze import choose_device
-from autogaze_cli.progress import Advance
-from autogaze_cli.render import Drawing, Job, OnFrame, render, sampling_of
-from autogaze_cli.report import Report
-from autogaze_cli.result import Result, output_files
-from autogaze_cli.trace import Trace, read_trace
+from autogaze_cli.batch.local import one_process, processes
+from autogaze_cli.batch.manifest import Manifest
+from autogaze_cli.batch.report import OnEvent, Report
+from autogaze_cli.batch.run import Batch
+from autogaze_cli.batch.work import Engine, Work
+from autogaze_cli.inputs import Input, refuse_collisions
+from autogaze_cli.result import output_files
+from autogaze_cli.values import Values
 
-logger = logging.getLogger(__name__)
+_SAYS_NOTHING = frozenset(
+    {
+        *("inputs", "more_inputs", "out_dir", "overwrite", "check", "json", "jsonl", "dry_run"),
+        *("resume", "fail_fast", "workers", "engine", "address", "gpus_per_worker", "threads"),
+        *("offline", "device", "live", "trace", "traces"),
+    }
+)
+"""Values on which no output depends, or which are described apart."""
 
-Work = Callable[[Job, Path, OnFrame], Result]
-"""One input's work: the job, the folder and stem of its outputs, and whom to tell of each frame."""
 
-
-def run_jobs(
+def run_work(
     command: str,
-    values: options.Values,
+    values: Values,
     work: Work,
+    inputs: Sequence[Input],
     *,
-    folders: bool = True,
-    inputs: Sequence[Input] | None = None,
-) -> Report[Result]:
-    """Do a command's work for each input, its gaze source opened once.
-
-    What can be refused is refused before that: settings, inputs, outputs that exist.
+    about: dict[str, Any],
+    model_sha256: str | None,
+    check: Callable[[Input], object],
+    estimate: Callable[[Input], dict[str, Any]] = lambda item: {},
+    on_event: OnEvent | None = None,
+) -> Report:
+    """Do some work for each input, as the batch options in ``values`` say; see ``run_jobs``.
 
     Args:
-        command: Its name.
+        command: The command's name.
         values: Its values.
-        work: What it does for one input.
-        folders: Whether an input may be a folder.
-        inputs: The inputs, where they are open already; None = open those of ``values``.
-
-    Returns:
-        What became of each input.
-
-    Raises:
-        AutogazeError: Nothing can be done, or the only input failed.
+        work: The work.
+        inputs: The inputs.
+        about: What outputs depend on beside the values.
+        model_sha256: Of the model's weights.
+        check: Raises what a first look at an input tells.
+        estimate: How much work an input is, for a plan.
+        on_event: Told of each event.
     """
-    trace = read_trace(values["trace"]) if values.get("trace") else None
-    settings = options.gaze_settings(values)
-    choose_device(settings.device)  # one that was asked for must be there, even if it is not needed
-    sampling = options.sampling(values, sampling_of(trace.header) if trace else Sampling())
+    refuse_collisions(inputs)
+    checks, dry = bool(values.get("check")), values["dry_run"]
+    report = Report(inputs, on_event, writes=not checks)
+    kept = (len(inputs) > 1 or values["resume"]) and not checks
+    described = {k: _plain(v) for k, v in values.items() if k not in _SAYS_NOTHING} | about
     with ExitStack() as stack:
-        if inputs is None:
-            names = options.input_names(values)
-            inputs = stack.enter_context(open_inputs(names, folders=folders))
-        if trace and len(inputs) > 1:
-            raise ConfigError(f"--trace is of one video, not of {len(inputs)}")
-        refuse_collisions(inputs)
-        report: Report[Result] = Report(inputs)
-        if not report.check(lambda item: _check(command, item, values)):
+        manifest = None
+        if kept:
+            manifest = stack.enter_context(
+                Manifest(Path(values["out_dir"]), command, described, model_sha256, write=not dry)
+            )
+            work = work.of_run(manifest.run)
+        batch = Batch(
+            outputs=partial(paths_of, command, values),
+            check=check,
+            overwrite=values["overwrite"] or checks,
+            manifest=manifest,
+            resume=values["resume"],
+            fail_fast=values["fail_fast"],
+        )
+        if dry:
+            batch.plan(report, estimate)
             return report
-        gaze = trace or open_source(settings)
-        announce(gaze, settings, values)
-
-        def one(item: Input, advance: Advance) -> Result:
-            furthest = 0.0
-
-            def on_frame(done: float, total: int | None, line: str | None) -> None:
-                nonlocal furthest
-                if line is not None:
-                    logger.debug("%s", line)
-                furthest = max(furthest, done)  # a clip is gazed at before its frames are done
-                advance(furthest, total)
-
-            video = Path(item.path)
-            job = Job(video=video, sampling=sampling, gaze=gaze, name=item.name)
-            result = work(job, Path(values["out_dir"], item.stem), on_frame)
-            if not values.get("check"):
-                for path in result.files.values():
-                    logger.info("wrote %s", path)
-            return result
-
-        report.run(one)
+        if tasks := batch.tasks(report):
+            batch.run(work, tasks, engine(values), report)
+        report.close()
     return report
 
 
-def draw(command: str, values: options.Values, *, folders: bool = True) -> Report[Result]:
-    """Do a drawing command's work for each input; see ``run_jobs``."""
-    drawing = Drawing(
-        visualization=options.visualization(values),
-        format=values.get("format", "gif"),
-        width=values["gif_width"],
-        height=values["gif_height"],
+def engine(values: Values) -> Engine:
+    """The engine that the values ask for."""
+    if values["engine"] == "ray":
+        from autogaze_cli.batch.ray_engine import ray_engine
+
+        return ray_engine(
+            workers=values["workers"],
+            address=values["address"],
+            gpus_per_worker=values["gpus_per_worker"],
+        )
+    return one_process if values["workers"] == 1 else partial(processes, values["workers"])
+
+
+def paths_of(command: str, values: Values, item: Input) -> list[Path]:
+    """The paths of an input's outputs."""
+    base = Path(values["out_dir"], item.stem)
+    return list(
+        output_files(
+            command, base, values.get("format", "gif"), report=values.get("report", False)
+        ).values()
     )
 
-    def work(job: Job, base: Path, on_frame: OnFrame) -> Result:
-        overwrite, check = values["overwrite"], values.get("check", False)
-        return render(
-            command, job, base, drawing, overwrite=overwrite, check=check, on_frame=on_frame
-        )
 
-    return run_jobs(command, values, work, folders=folders)
-
-
-def announce(gaze: GazeSource | Trace, settings: GazeSettings, values: options.Values) -> None:
-    """Say where the gaze comes from, and on which device."""
-    if isinstance(gaze, Trace):
-        logger.info("mask source: %s, from the trace %s", gaze.header.mask_source, values["trace"])
-        return
-    if gaze.model is not None:
-        logger.info("mask source: autogaze, model %s (sha256 %s)", gaze.model, gaze.model_sha256)
-    elif values["mask_source"] is None:
-        logger.info("mask source: patch-diff, for no --model is given")
-    else:
-        logger.info("mask source: patch-diff")
-    chosen = logging.DEBUG if gaze.device == "cpu" else logging.INFO
-    logger.log(chosen, "device: %s, %s", gaze.device, settings.dtype)
-
-
-def _check(command: str, item: Input, values: options.Values) -> None:
-    """Refuse an input that is no video, or whose outputs exist, before a model is loaded."""
-    probe(Path(item.path))
-    if values["overwrite"] or values.get("check"):
-        return
-    base = Path(values["out_dir"], item.stem)
-    for path in output_files(command, base, values.get("format", "gif")).values():
-        if os.path.lexists(path):
-            raise OutputError(f"{path}: exists already", hint="give --overwrite to replace it")
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | None) else str(value)

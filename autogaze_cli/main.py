@@ -13,10 +13,9 @@ from typing import Any
 import click
 
 from autogaze_cli import options
-from autogaze_cli.errors import AutogazeError
+from autogaze_cli.errors import AutogazeError, as_autogaze_error
 from autogaze_cli.lazy import LazyGroup
 from autogaze_cli.progress import TRACEBACK
-from autogaze_cli.report import as_autogaze_error
 from autogaze_cli.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -55,6 +54,10 @@ COMMANDS = {
     "bench": (
         "autogaze_cli.commands.bench:bench",
         "Measure how fast this machine gazes, beside its ceilings.",
+    ),
+    "config": (
+        "autogaze_cli.commands.config:config",
+        "Show which options hold, and where each comes from.",
     ),
     "audit-readout": (
         "autogaze_cli.commands.audit_readout:audit_readout",

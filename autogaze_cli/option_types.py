@@ -6,9 +6,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Whole(click.ParamType[int]):
@@ -170,6 +173,14 @@ class Word(click.ParamType[str]):
             spelling: word for word, others in spellings.items() for spelling in (word, *others)
         }
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The canonical words."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(w) for w in self.name.split("|") if w.startswith(incomplete)]
+
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """The words as they are typed."""
         return f"[{self.name}]"
@@ -180,3 +191,21 @@ class Word(click.ParamType[str]):
         if word not in self.canonical:
             self.fail(f"must be one of {self.name.replace('|', ', ')}, not {value!r}", param, ctx)
         return self.canonical[word]
+
+
+class ModelName(click.ParamType[str]):
+    """A model: a bundled name, a folder, or the id of one in the Hub cache."""
+
+    name = "model"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names that need no path, and folders."""
+        from click.shell_completion import CompletionItem
+
+        from autogaze_cli.model import catalog
+
+        names = {**catalog.bundled(), **catalog.cached()}
+        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return [*found, CompletionItem(incomplete, type="dir")]

@@ -1,21 +1,20 @@
 """Every option of the command line, once: how it is spelled, and which setting it becomes.
 
-A group of options is a decorator. A command receives all values as one dict and asks for the
-settings it needs: ``gaze_settings(values)``, ``sampling(values)``, ``visualization(values)``.
+A group of options is a decorator. A command receives all values as one dict, from which
+``values.py`` makes settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 import click
 
+from autogaze_cli.command import Command as Command
+from autogaze_cli.command import Decorator
+from autogaze_cli.command import always as always
+from autogaze_cli.command import group as _group
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.model.catalog import MODELS, default_model, is_offline
-from autogaze_cli.option_types import Rate, Real, TaskLoss, Time, Whole, Word
-from autogaze_cli.progress import configure_logging
+from autogaze_cli.model.catalog import is_offline
+from autogaze_cli.option_types import ModelName, Rate, Real, TaskLoss, Time, Whole, Word
 from autogaze_cli.visualize.settings import (
     GEOMETRIES,
     MASK_VISUALIZATIONS,
@@ -23,91 +22,8 @@ from autogaze_cli.visualize.settings import (
     Visualization,
 )
 
-if TYPE_CHECKING:
-    from autogaze_cli.media.video import Sampling
-    from autogaze_cli.report import Report
-    from autogaze_cli.result import Result
-
-Values = Mapping[str, Any]
-"""A command's values by parameter name."""
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
 _GAZE, _VIEW = GazeSettings(), Visualization()
 """Where the defaults of their options come from."""
-
-_VERBOSITY = "autogaze.verbosity"
-_LOG_FILE = "autogaze.log_file"
-
-
-class Command(click.Command):
-    """A command on which the later of two options for one setting wins."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As ``click.Command``; a task loss in dB counts only when no plain one follows it."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        rest = super().parse_args(ctx, args)
-        losses = [p.name for p in order if p.name and p.name.startswith("task_loss_requirement")]
-        if losses and losses[-1] == "task_loss_requirement":
-            ctx.params["task_loss_requirement_db"] = None
-        return rest
-
-
-def _group(*options: Decorator) -> Decorator:
-    """One decorator that adds all ``options``, shown in this order."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-def _verbosity(ctx: click.Context, param: click.Parameter, value: int) -> None:
-    ctx.meta[_VERBOSITY] = ctx.meta.get(_VERBOSITY, 0) + (value if param.name == "v" else -value)
-    configure_logging(ctx.meta[_VERBOSITY], ctx.meta.get(_LOG_FILE))
-
-
-def _log_file(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        ctx.meta[_LOG_FILE] = value
-        configure_logging(ctx.meta.get(_VERBOSITY, 0), value)
-
-
-always = _group(
-    click.option(
-        "-v",
-        "--verbose",
-        "v",
-        count=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_verbosity,
-        show_default=False,
-        help="Say more: -v a line a frame, -vv tracebacks too.",
-    ),
-    click.option(
-        "-q",
-        "--quiet",
-        "q",
-        count=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_verbosity,
-        show_default=False,
-        help="Say nothing but errors.",
-    ),
-    click.option(
-        "--log-file",
-        type=click.Path(dir_okay=False, writable=True),
-        is_eager=True,
-        expose_value=False,
-        callback=_log_file,
-        help="Append every message to this file.",
-    ),
-)
-"""On the group and on every command."""
 
 inputs = _group(
     click.argument("inputs", nargs=-1),
@@ -189,7 +105,7 @@ def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorat
             "--model",
             "--model-dir",
             "model",
-            metavar="MODEL",
+            type=ModelName(),
             help="A bundled model's name, a model folder, or the id of one in the Hub cache.  "
             "[default: what `autogaze models list` marks]",
         ),
@@ -396,7 +312,7 @@ from_trace = click.option(
 
 
 def output_options(*formats: str) -> Decorator:
-    """Where files go.
+    """Where files go, and what is said about them on stdout.
 
     Args:
         formats: What ``--format`` offers, the default first; none = no such option.
@@ -420,80 +336,58 @@ def output_options(*formats: str) -> Decorator:
         ),
         *([form] if formats else []),
         click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
-        click.option("--json", "json", is_flag=True, help="Print the result document on stdout."),
     )
 
 
-def input_names(values: Values) -> list[str]:
-    """What the user named, positional first."""
-    return [*values["inputs"], *values["more_inputs"]]
+report = click.option(
+    "--report", is_flag=True, help="Also write STEM.report.html, a page that plays the result."
+)
 
+as_json = _group(
+    click.option("--json", "json", is_flag=True, help="Print one JSON document on stdout."),
+    click.option(
+        "--jsonl", "jsonl", is_flag=True, help="Print JSON on stdout, a line an event, as it comes."
+    ),
+)
 
-def finish(report: Report[Result], values: Values) -> None:
-    """Print what was asked for on stdout, and end the command with its exit code.
-
-    With ``--json``, the document of the one input, or a list of those of several.
-    """
-    documents = [result.document for result in report.results.values()]
-    if values["json"]:
-        from autogaze_cli.metrics import dump_document
-
-        several = len(report.inputs) > 1
-        click.echo(dump_document(documents if several else documents[0]), nl=False)
-    differences = [line for result in report.results.values() for line in result.differences]
-    for line in differences:
-        click.echo(line, err=values["json"])
-    code = report.exit_code()
-    click.get_current_context().exit(code or (1 if differences else 0))
-
-
-def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
-    """Which gaze source runs, and how: the model named, else the default one, else patch-diff.
-
-    Args:
-        values: A command's values.
-        models: The bundled models; see ``catalog.default_model``.
-
-    Raises:
-        ConfigError: When they contradict each other.
-    """
-    fields = GazeSettings.__dataclass_fields__
-    given = {name: value for name, value in values.items() if name in fields}
-    if given["mask_source"] == "patch-diff":
-        given["model"] = None
-    elif given["model"] is None:
-        given["model"] = default_model(models)
-    if given["mask_source"] is None:
-        given["mask_source"] = "patch-diff" if given["model"] is None else "autogaze"
-    if values["task_loss_requirement_db"] is not None:
-        from autogaze_cli.gaze.budget import requirement_from_db
-
-        given["task_loss_requirement"] = requirement_from_db(values["task_loss_requirement_db"])
-    return GazeSettings(**given)
-
-
-def sampling(values: Values, otherwise: Sampling) -> Sampling:
-    """Which frames to decode, and at what size.
-
-    Args:
-        values: A command's values.
-        otherwise: What counts where the user gave no option.
-    """
-    from dataclasses import replace
-
-    names = {"width": "inference_width", "height": "inference_height"}
-    given = {
-        field: values[names.get(field, field)]
-        for field in ("start", "frames", "fps", "width", "height")
-    }
-    return replace(otherwise, **{name: v for name, v in given.items() if v is not None})
-
-
-def visualization(values: Values) -> Visualization:
-    """How to draw.
-
-    Raises:
-        ConfigError: For a value that cannot be drawn.
-    """
-    fields = Visualization.__dataclass_fields__
-    return Visualization(**{name: value for name, value in values.items() if name in fields})
+batch = _group(
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Print what would be done, and with which settings from where; do nothing.",
+    ),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on with an earlier run into the same folder: skip what is done and unchanged.",
+    ),
+    click.option(
+        "--fail-fast",
+        is_flag=True,
+        help="Stop at the first input that fails; the rest is not done.",
+    ),
+    click.option(
+        "--workers",
+        type=Whole(),
+        default=1,
+        help="Inputs done side by side, each by a process with a model of its own.",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        help="Where workers run: on this machine, or on a Ray cluster (needs the extra ray).",
+    ),
+    click.option(
+        "--address",
+        metavar="ADDRESS",
+        help="Of the Ray cluster.  [default: the one that is running here, else a new one]",
+    ),
+    click.option(
+        "--gpus-per-worker",
+        type=Real(0),
+        help="GPUs that Ray reserves for a worker.  [default: 1 with --device cuda, else 0]",
+    ),
+    as_json,
+)
+"""How many inputs are done: which, where, and what is said of them."""

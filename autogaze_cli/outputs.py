@@ -17,6 +17,18 @@ from autogaze_cli.errors import OutputError
 PREFIX = ".autogaze-"
 """How the names of temporaries start; a killed process may leave some, which can be deleted."""
 
+_run = ""
+
+
+def name_temporaries(run: str) -> None:
+    """Put ``run`` into the names of this process's temporaries, so that the run can be told."""
+    global _run  # a process takes part in one run
+    _run = run
+
+
+def _temporary(path: Path) -> Path:
+    return path.parent / f"{PREFIX}{_run + '-' if _run else ''}{secrets.token_hex(8)}{path.suffix}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -115,7 +127,7 @@ class Outputs:
     def _add(self, path: Path, *, folder: bool) -> Path:
         if path in self._temporaries:
             raise OutputError(f"{path}: would be written twice", hint="give different names")
-        temporary = path.parent / f"{PREFIX}{secrets.token_hex(8)}{path.suffix}"
+        temporary = _temporary(path)
         try:
             self._make_folders(path.parent)
             self._refuse_existing(path, folder=folder)
@@ -187,7 +199,7 @@ def _rename(temporary: Path, path: Path) -> None:
         temporary.replace(path)
         return
     # A folder with files cannot be replaced in one step: the old one steps aside first.
-    old = path.parent / f"{PREFIX}{secrets.token_hex(8)}"
+    old = _temporary(path)
     path.rename(old)
     try:
         temporary.rename(path)

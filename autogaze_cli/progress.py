@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
@@ -23,6 +23,9 @@ _BAR_WIDTH = 64
 
 Advance = Callable[[float, int | None], None]
 """Called with the frames done, parts of one included, and how many there will be, if known."""
+
+Open = Callable[[str], AbstractContextManager[Advance]]
+"""Opens the progress display of one input."""
 
 
 class StderrHandler(logging.Handler):
@@ -64,26 +67,23 @@ def configure_logging(verbosity: int, log_file: str | None = None) -> None:
 
 
 @contextmanager
-def frame_progress(label: str) -> Iterator[Advance]:
-    """Show how far one input is: a bar with time left on a terminal, else a line now and then.
-
-    Args:
-        label: The input, as the user named it.
+def progress_board() -> Iterator[Open]:
+    """Show how far inputs are: bars with the time left on a terminal, else a line now and then.
 
     Yields:
-        The function to call as frames are done.
+        A context manager for each input's label; inside, the function to call as frames are done.
     """
     if not logging.getLogger("autogaze_cli").isEnabledFor(logging.INFO):
-        yield lambda done, total: None
+        yield lambda label: nullcontext(lambda done, total: None)
     elif sys.stderr.isatty():
-        with _bar(label) as advance:
-            yield advance
+        with _bars() as opened:
+            yield opened
     else:
-        yield _lines(label, sys.stderr)
+        yield lambda label: nullcontext(_lines(label, sys.stderr))
 
 
 @contextmanager
-def _bar(label: str) -> Iterator[Advance]:
+def _bars() -> Iterator[Open]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -102,19 +102,25 @@ def _bar(label: str) -> Iterator[Advance]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    begin = time.monotonic()
     console = Console(stderr=True)
     room = max(10, console.width - _BAR_WIDTH)
-    if len(label) > room:  # its end tells more, and the figures must stay in sight
-        label = "…" + label[1 - room :]
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(label, total=None, rate="")
 
-        def advance(done: float, total: int | None) -> None:
-            rate = done / max(time.monotonic() - begin, 1e-9)
-            progress.update(task, completed=done, total=total, rate=f"{rate:.3g} frames/s")
+        @contextmanager
+        def opened(label: str) -> Iterator[Advance]:
+            begin = time.monotonic()
+            if len(label) > room:  # its end tells more, and the figures must stay in sight
+                label = "…" + label[1 - room :]
+            task = progress.add_task(label, total=None, rate="")
 
-        yield advance
+            def advance(done: float, total: int | None) -> None:
+                rate = done / max(time.monotonic() - begin, 1e-9)
+                progress.update(task, completed=done, total=total, rate=f"{rate:.3g} frames/s")
+
+            yield advance
+            progress.remove_task(task)
+
+        yield opened
 
 
 def _lines(label: str, stream: TextIO) -> Advance:

@@ -49,6 +49,7 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
 
 @click.command(
     "audit-readout",
+    cls=options.Command,
     short_help="Find local arithmetic on AutoGaze ids in a source tree.",
 )
 @click.argument("paths", nargs=-1, type=click.Path())

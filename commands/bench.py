@@ -7,16 +7,20 @@ from typing import Any
 import click
 
 from autogaze_cli import options
-from autogaze_cli.option_types import Real, Whole
+from autogaze_cli.option_types import ModelName, Real, Whole
 
 
-@click.command("bench", short_help="Measure how fast this machine gazes, beside its ceilings.")
+@click.command(
+    "bench",
+    cls=options.Command,
+    short_help="Measure how fast this machine gazes, beside its ceilings.",
+)
 @click.option("-i", "--input", "clip", type=click.Path(), help="A video.  [default: a made one]")
 @click.option(
     "--model",
     "--model-dir",
     "model",
-    metavar="MODEL",
+    type=ModelName(),
     help="A model folder or name.  [default: the published sizes, seeded weights]",
 )
 @click.option("--frames", type=Whole(), default=16, help="Frames in a clip.")

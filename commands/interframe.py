@@ -21,6 +21,8 @@ from autogaze_cli import options
 @options.compute
 @options.drawing_options(mask_visualization="overlay")
 @options.output_options("gif", "mp4", "webm", "png")
+@options.report
+@options.batch
 @options.always
 def interframe(**values: Any) -> None:
     """Rebuild a video from its gazed cells and a few keyframes.
@@ -28,6 +30,7 @@ def interframe(**values: Any) -> None:
     Writes STEM.interframe.gif (or .mp4, .webm, or PNG images in the folder STEM.interframe) and
     the metrics, STEM.interframe.json, for each input.
     """
-    from autogaze_cli.jobs import draw
+    from autogaze_cli import stdout
+    from autogaze_cli.video_jobs import draw
 
-    options.finish(draw("interframe", values), values)
+    stdout.finish(draw("interframe", values, stdout.on_event(values)), values)

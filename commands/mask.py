@@ -17,6 +17,8 @@ from autogaze_cli import options
 @options.compute
 @options.drawing_options(mask_visualization="overlay")
 @options.output_options("gif", "mp4", "webm", "png")
+@options.report
+@options.batch
 @options.always
 def mask(**values: Any) -> None:
     """Draw the gazed cells of a video as a mask.
@@ -24,6 +26,7 @@ def mask(**values: Any) -> None:
     Writes STEM.mask.gif (or .mp4, .webm, or PNG images in the folder STEM.mask) and the metrics,
     STEM.mask.json, for each input.
     """
-    from autogaze_cli.jobs import draw
+    from autogaze_cli import stdout
+    from autogaze_cli.video_jobs import draw
 
-    options.finish(draw("mask", values), values)
+    stdout.finish(draw("mask", values, stdout.on_event(values)), values)

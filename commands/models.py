@@ -46,7 +46,9 @@ def models() -> None:
     """
 
 
-@models.command("list", short_help="Show the bundled, cached and known models.")
+@models.command(
+    "list", cls=options.Command, short_help="Show the bundled, cached and known models."
+)
 @as_json
 @options.always
 def list_models(**values: Any) -> None:
@@ -95,7 +97,7 @@ def _document(model: Model) -> dict[str, object]:
     }
 
 
-@models.command("path", short_help="Print the folder of a model.")
+@models.command("path", cls=options.Command, short_help="Print the folder of a model.")
 @click.argument("name")
 @options.always
 def path(name: str) -> None:
@@ -103,7 +105,9 @@ def path(name: str) -> None:
     click.echo(catalog.find(name).folder)
 
 
-@models.command("verify", short_help="Compare weights with their recorded SHA-256.")
+@models.command(
+    "verify", cls=options.Command, short_help="Compare weights with their recorded SHA-256."
+)
 @click.argument("name", required=False)
 @options.always
 def verify(name: str | None) -> None:
@@ -134,7 +138,9 @@ def verify(name: str | None) -> None:
         click.get_current_context().exit(1)
 
 
-@models.command("fetch", short_help="Download a model of the Hub into the local cache.")
+@models.command(
+    "fetch", cls=options.Command, short_help="Download a model of the Hub into the local cache."
+)
 @click.argument("hub_id")
 @click.option(
     "--revision", metavar="REVISION", help="A commit, tag or branch.  [default: the Hub's main]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +13,13 @@ from click.core import ParameterSource
 from autogaze_cli import options
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.inputs import Input, open_inputs, refuse_collisions
+from autogaze_cli.inputs import Input, open_inputs
 from autogaze_cli.option_types import Real, Sides, Whole, Words
-from autogaze_cli.progress import Advance
-from autogaze_cli.report import Report
+from autogaze_cli.values import Values, input_names
 
 if TYPE_CHECKING:
+    from autogaze_cli.batch.report import OnEvent, Report
     from autogaze_cli.readout import ReadoutSettings
-    from autogaze_cli.render import Job, OnFrame
-    from autogaze_cli.result import Result
-
-logger = logging.getLogger(__name__)
 
 _OF_THE_TRACE = "  [default: the frames' own]"
 
@@ -84,6 +79,7 @@ _OF_THE_TRACE = "  [default: the frames' own]"
 @options.gaze_options()
 @options.compute
 @options.output_options("npz", "safetensors", "json", "csv")
+@options.batch
 @options.always
 def readout(**values: Any) -> None:
     """Turn gaze into the rectangles, tokens and coordinates that a model consumes.
@@ -92,14 +88,20 @@ def readout(**values: Any) -> None:
     traces saved by the command trace: those need neither the video nor PyTorch, and of the options
     on frames only --frames.
     """
-    settings = _settings(values)
-    with open_inputs([*options.input_names(values), *values["traces"]]) as inputs:
-        read = _read_traces if _are_traces(inputs, values["traces"]) else _read_videos
-        report = read(values, settings, inputs)
-    options.finish(report, values)
+    from autogaze_cli import stdout
+
+    settings, on_event = _settings(values), stdout.on_event(values)
+    with open_inputs([*input_names(values), *values["traces"]], traces=True) as inputs:
+        if _are_traces(inputs, values["traces"]):
+            report = _read_traces(values, settings, inputs, on_event)
+        else:
+            from autogaze_cli.video_jobs import readout_all
+
+            report = readout_all(values, settings, inputs, on_event)
+    stdout.finish(report, values)
 
 
-def _settings(values: options.Values) -> ReadoutSettings:
+def _settings(values: Values) -> ReadoutSettings:
     from autogaze_cli.readout import (
         ReadoutSettings,
         SparseReadoutGrid,
@@ -145,62 +147,34 @@ def _are_traces(inputs: Sequence[Input], named_as_traces: Sequence[str]) -> bool
 
 
 def _read_traces(
-    values: options.Values, settings: ReadoutSettings, inputs: Sequence[Input]
-) -> Report[Result]:
-    from autogaze_cli.readout.job import about, readout_file
-    from autogaze_cli.readout.make import first_frames
+    values: Values,
+    settings: ReadoutSettings,
+    inputs: Sequence[Input],
+    on_event: OnEvent | None,
+) -> Report:
+    from autogaze_cli.jobs import run_work
+    from autogaze_cli.readout.job import TraceWork
     from autogaze_cli.trace import read_trace
 
     _refuse_options_of_videos(inputs[0].name)
     stems = [i.stem.with_suffix("") if i.stem.suffix == ".trace" else i.stem for i in inputs]
     inputs = [replace(item, stem=stem) for item, stem in zip(inputs, stems, strict=True)]
-    refuse_collisions(inputs)
-    report: Report[Result] = Report(inputs)
-
-    def one(item: Input, advance: Advance) -> Result:
-        trace = read_trace(item.path)
-        if values["frames"] is not None:
-            with about(item.name):
-                trace = first_frames(trace, values["frames"])
-        result = readout_file(
-            trace,
-            item.name,
-            Path(values["out_dir"], item.stem),
-            settings,
-            format=values["format"],
-            overwrite=values["overwrite"],
-        )
-        advance(len(trace), len(trace))
-        logger.info("wrote %s", result.files["readout"])
-        return result
-
-    report.run(one)
-    return report
-
-
-def _read_videos(
-    values: options.Values, settings: ReadoutSettings, inputs: Sequence[Input]
-) -> Report[Result]:
-    from autogaze_cli.jobs import run_jobs
-    from autogaze_cli.media.video import probe
-    from autogaze_cli.readout.job import about, readout_file
-    from autogaze_cli.render import gaze_trace
-
-    def work(job: Job, base: Path, on_frame: OnFrame) -> Result:
-        name, info = str(job.name), probe(job.video)
-        width, height = job.sampling.size(info.width, info.height)
-        with about(name):  # before an hour of gazing, as far as it can be known
-            settings.geometry(job.sampling.frames or values["tubelet_size"], height, width)
-        return readout_file(
-            gaze_trace(job, on_frame),
-            name,
-            base,
-            settings,
-            format=values["format"],
-            overwrite=values["overwrite"],
-        )
-
-    return run_jobs("readout", values, work, inputs=inputs)
+    work = TraceWork(
+        settings=settings,
+        out_dir=Path(values["out_dir"]),
+        format=values["format"],
+        frames=values["frames"],
+    )
+    return run_work(
+        "readout",
+        values,
+        work,
+        inputs,
+        about={},
+        model_sha256=None,
+        check=lambda item: read_trace(item.path),
+        on_event=on_event,
+    )
 
 
 def _refuse_options_of_videos(name: str) -> None:

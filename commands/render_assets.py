@@ -31,6 +31,8 @@ from autogaze_cli import options
     is_flag=True,
     help="Write nothing: render, compare with what is there, exit 1 if anything differs.",
 )
+@options.report
+@options.batch
 @options.always
 def render_assets(**values: Any) -> None:
     """Write the input, mask and output GIFs of a video, and their metrics.
@@ -38,6 +40,7 @@ def render_assets(**values: Any) -> None:
     Writes autogaze_STEM_input.gif, _mask.gif, _output.gif and autogaze_STEM_metrics.json. The same
     settings give the same bytes, so --check tells whether they are up to date.
     """
-    from autogaze_cli.jobs import draw
+    from autogaze_cli import stdout
+    from autogaze_cli.video_jobs import draw
 
-    options.finish(draw("render-assets", values, folders=False), values)
+    stdout.finish(draw("render-assets", values, stdout.on_event(values)), values)

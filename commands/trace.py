@@ -8,12 +8,9 @@ import click
 
 from autogaze_cli import options
 from autogaze_cli.errors import InputError
+from autogaze_cli.values import gaze_settings, input_names, sampling
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from autogaze_cli.render import Job, OnFrame
-    from autogaze_cli.result import Result
     from autogaze_cli.trace import FrameTrace
 
 _HORIZON_FRAMES = 16
@@ -33,14 +30,12 @@ _HORIZON_FRAMES = 16
     "--live",
     is_flag=True,
     help="Gaze at one stream as it comes (a file, - , a device or a URL) and report the latency a "
-    f"frame; sets --horizon-frames to {_HORIZON_FRAMES}. Ctrl-C ends it.",
-)
-@click.option(
-    "--jsonl",
-    is_flag=True,
-    help="With --live, print each frame's gaze on stdout at once, a line of JSON each.",
+    f"frame; sets --horizon-frames to {_HORIZON_FRAMES}. With --jsonl, prints each frame's gaze at "
+    "once. Ctrl-C ends it.",
 )
 @options.output_options("json", "npz", "safetensors", "csv")
+@options.report
+@options.batch
 @options.always
 def trace(**values: Any) -> None:
     """Save where the model looks in each frame of a video.
@@ -51,46 +46,39 @@ def trace(**values: Any) -> None:
     if values["live"]:
         _live(values)
         return
-    if values["jsonl"]:
-        raise click.UsageError("--jsonl goes with --live")
-    from autogaze_cli.jobs import run_jobs
-    from autogaze_cli.render import trace_video
+    from autogaze_cli import stdout
+    from autogaze_cli.video_jobs import trace_all
 
-    def work(job: Job, base: Path, on_frame: OnFrame) -> Result:
-        return trace_video(
-            job, base, format=values["format"], overwrite=values["overwrite"], on_frame=on_frame
-        )
-
-    options.finish(run_jobs("trace", values, work), values)
+    stdout.finish(trace_all(values, stdout.on_event(values)), values)
 
 
 def _live(values: dict[str, Any]) -> None:
     if values["json"] and values["jsonl"]:
         raise click.UsageError("give one of --json and --jsonl")
-    names = options.input_names(values)
+    names = input_names(values)
     if len(names) != 1:
         raise click.UsageError(f"--live takes one input, not {len(names)}")
     if "://" in names[0] and values["offline"]:
         raise InputError(f"{names[0]}: is not opened while offline", hint="leave out --offline")
     if values["horizon_frames"] is None and values["mode"] == "resize":
         values["horizon_frames"] = _HORIZON_FRAMES
-    settings = options.gaze_settings(values)
+    settings = gaze_settings(values)
     import logging
     from pathlib import Path
 
     from autogaze_cli.inference import open_source
-    from autogaze_cli.jobs import announce
     from autogaze_cli.live import live_stem, trace_live
     from autogaze_cli.media.video import Sampling
     from autogaze_cli.metrics import dump_document
+    from autogaze_cli.video_jobs import announce, origin_of
 
     source = open_source(settings)
-    announce(source, settings, values)
+    announce(source, settings, origin_of(values))
     result, interrupt = trace_live(
         names[0],
         source,
         Path(values["out_dir"], live_stem(names[0])),
-        sampling=options.sampling(values, Sampling()),
+        sampling=sampling(values, Sampling()),
         format=values["format"],
         overwrite=values["overwrite"],
         on_gaze=_print_line if values["jsonl"] else None,
@@ -111,5 +99,6 @@ def _live(values: dict[str, Any]) -> None:
 def _print_line(gaze: FrameTrace, latency_s: float) -> None:
     from autogaze_cli.trace.text import frame_json
 
-    start = frame_json(gaze).removesuffix("}")
-    click.echo(f'{start}, "latency_ms": {latency_s * 1000:.3f}}}')  # echo flushes
+    start = frame_json(gaze).removeprefix("{").removesuffix("}")
+    latency_ms = f"{latency_s * 1000:.3f}"
+    click.echo(f'{{"event": "frame", {start}, "latency_ms": {latency_ms}}}')  # echo flushes

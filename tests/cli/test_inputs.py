@@ -19,8 +19,8 @@ def tree(root: Path, *names: str) -> Path:
     return root
 
 
-def stems(*names: str, folders: bool = True) -> list[str]:
-    with open_inputs(names, folders=folders) as found:
+def stems(*names: str, traces: bool = False) -> list[str]:
+    with open_inputs(names, traces=traces) as found:
         return [item.stem.as_posix() for item in found]
 
 
@@ -88,8 +88,16 @@ def test_no_input_at_all() -> None:
         stems()
 
 
-def test_a_folder_that_may_not_be_searched_is_one_input(tmp_path: Path) -> None:
-    assert stems(str(tree(tmp_path / "in", "a.mp4")), folders=False) == ["in"]
+def test_hidden_files_are_left_out(tmp_path: Path) -> None:
+    tree(tmp_path, "a.mp4", ".autogaze-0123456789abcdef.mp4", ".cache/b.mp4")
+    assert stems(str(tmp_path)) == ["a"]
+
+
+def test_a_folder_may_hold_traces_where_it_holds_no_video(tmp_path: Path) -> None:
+    tree(tmp_path, "b/x.trace.npz", "y.trace.json", "y.mask.json", "z.readout.npz")
+    assert stems(str(tmp_path), traces=True) == ["b/x.trace", "y.trace"]
+    tree(tmp_path, "v.mp4")
+    assert stems(str(tmp_path), traces=True) == ["v"]
 
 
 def test_two_inputs_with_one_output_are_refused_by_name() -> None:

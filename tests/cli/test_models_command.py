@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from autogaze_cli import options
+from autogaze_cli import values as values_of
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.model import catalog
 
@@ -87,7 +87,7 @@ def test_the_default_runs_unless_something_else_is_asked_for(tmp_path: Path) -> 
     add_model(tmp_path / "models")
 
     def chosen(*arguments: str) -> tuple[str, str | None]:
-        settings: GazeSettings = options.gaze_settings(values(*arguments), tmp_path / "models")
+        settings: GazeSettings = values_of.gaze_settings(values(*arguments), tmp_path / "models")
         return settings.mask_source, settings.model
 
     assert chosen() == ("autogaze", "stand-in")

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import Result
 
-from autogaze_cli import options
+from autogaze_cli import values as values_of
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.main import COMMANDS, cli
@@ -80,7 +80,7 @@ def test_every_spelling(names: list[str], text: str, key: str, value: object) ->
     ],
 )
 def test_the_later_task_loss_wins(arguments: tuple[str, ...], requirement: object) -> None:
-    assert options.gaze_settings(values(*arguments)).task_loss_requirement == requirement
+    assert values_of.gaze_settings(values(*arguments)).task_loss_requirement == requirement
 
 
 @pytest.fixture
@@ -91,39 +91,39 @@ def no_models(tmp_path: Path) -> Path:
 
 
 def test_the_mask_source_follows_the_model(no_models: Path) -> None:
-    plain = options.gaze_settings(values(), no_models)
-    model = options.gaze_settings(values("--model", "m"))
-    forced = options.gaze_settings(values("--model", "m", "--mask-source", "patch-diff"))
+    plain = values_of.gaze_settings(values(), no_models)
+    model = values_of.gaze_settings(values("--model", "m"))
+    forced = values_of.gaze_settings(values("--model", "m", "--mask-source", "patch-diff"))
     assert (plain.mask_source, plain.mode) == ("patch-diff", "tiled")
     assert (model.mask_source, model.model) == ("autogaze", "m")
     assert (forced.mask_source, forced.model) == ("patch-diff", None)
     with pytest.raises(ConfigError, match="needs a model"):
-        options.gaze_settings(values("--mask-source", "autogaze"), no_models)
+        values_of.gaze_settings(values("--mask-source", "autogaze"), no_models)
 
 
 @pytest.mark.parametrize("command", ["trace", "mask", "interframe"])
 def test_without_options_the_gaze_settings_are_the_library_s(command: str, no_models: Path) -> None:
-    assert options.gaze_settings(values(command=command), no_models) == GazeSettings()
+    assert values_of.gaze_settings(values(command=command), no_models) == GazeSettings()
 
 
 def test_render_assets_has_the_reference_settings() -> None:
     given = values("--input", "a.mp4")
-    assert options.sampling(given, Sampling()) == Sampling(
+    assert values_of.sampling(given, Sampling()) == Sampling(
         start=Fraction(0), frames=16, fps=Fraction(8), width=1920, height=1080
     )
-    how = options.visualization(given)
+    how = values_of.visualization(given)
     assert (how.mask_visualization, how.mask_geometry) == ("scale-rows", "native")
     assert (how.visualization_mode, how.keyframe_duration) == ("interframe", 12)
     assert (how.mask_cell_scale, how.blend_alpha) == (1.0, 0.55)
     assert (given["gif_width"], given["gif_height"], given["out_dir"]) == (384, 216, ".")
-    gaze = options.gaze_settings(given)
+    gaze = values_of.gaze_settings(given)
     assert (gaze.tile_size, gaze.tile_batch_size, gaze.clip_len, gaze.top_k) == (224, 8, 16, 10)
 
 
 def test_what_is_not_given_comes_from_the_trace() -> None:
     ground = Sampling(start=Fraction(1), frames=5, fps=Fraction(4), width=96, height=64)
-    assert options.sampling(values(command="mask"), ground) == ground
-    given = options.sampling(values("--start", "0", "--fps", "2", command="mask"), ground)
+    assert values_of.sampling(values(command="mask"), ground) == ground
+    given = values_of.sampling(values("--start", "0", "--fps", "2", command="mask"), ground)
     assert given == Sampling(start=Fraction(0), frames=5, fps=Fraction(2), width=96, height=64)
 
 

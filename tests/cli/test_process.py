@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from autogaze_cli.progress import configure_logging, frame_progress
+from autogaze_cli.progress import configure_logging, progress_board
 
 AUTOGAZE = [sys.executable, "-m", "autogaze_cli"]
 
@@ -94,7 +94,7 @@ def test_a_log_sees_a_line_now_and_then(
 ) -> None:
     monkeypatch.setattr("autogaze_cli.progress.LINE_EVERY_S", 0)
     configure_logging(0)
-    with frame_progress("a.mp4") as advance:
+    with progress_board() as board, board("a.mp4") as advance:
         advance(2.5, 10)
         advance(3, None)
     first, second = capsys.readouterr().err.splitlines()

@@ -1,0 +1,236 @@
+"""The engines of this machine: this process, or several processes side by side."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import Counter, deque
+from contextlib import AbstractContextManager, suppress
+from multiprocessing.connection import Connection, wait
+from threading import Lock, Thread
+
+from autogaze_cli.batch.work import Begin, Do, Outcome, Outcomes, Task, Work, WorkerLostError
+from autogaze_cli.errors import AutogazeError, as_autogaze_error
+from autogaze_cli.progress import Advance
+
+logger = logging.getLogger(__name__)
+
+TRIES = 2
+"""How often a task is begun whose worker ends in the middle of it."""
+
+_GRACE_S = 10.0
+"""How long a worker that is told to end may take to remove what it had half written."""
+
+_PROGRESS_EVERY_S = 0.2
+
+
+def one_process(work: Work, tasks: list[Task], begin: Begin) -> Outcomes:
+    """Do the tasks here, one after the other."""
+    do = work.open(0, 1)
+    for task in tasks:
+        with begin(task) as advance:
+            outcome = attempt(do, task, advance)
+        yield outcome
+
+
+def attempt(do: Do, task: Task, advance: Advance) -> Outcome:
+    """Do one task; an error becomes its outcome."""
+    start = time.monotonic()
+    try:
+        result = do(task, advance)
+    except Exception as error:  # noqa: BLE001  # one input never stops the others
+        return Outcome(task, error=error, seconds=time.monotonic() - start)
+    return Outcome(task, result=result, seconds=time.monotonic() - start)
+
+
+def processes(workers: int, work: Work, tasks: list[Task], begin: Begin) -> Outcomes:
+    """Do the tasks in ``workers`` processes that were started afresh, each with its own model.
+
+    A worker that ends in the middle of a task (out of memory, killed) is replaced, and the task
+    begun once more.
+    """
+    crew = _Crew(work, min(workers, len(tasks)), begin)
+    waiting, begun = deque(tasks), Counter[Task]()
+    try:
+        while waiting or crew.busy():
+            for worker in crew.idle():
+                if waiting:
+                    begun[waiting[0]] += 1
+                    crew.give(worker, waiting.popleft())
+            for found in crew.wait():
+                if isinstance(found, Outcome):
+                    yield found
+                elif begun[found] < TRIES:
+                    logger.warning("%s: its worker ended; it is begun again", found.item.name)
+                    waiting.appendleft(found)
+                else:
+                    yield Outcome(found, error=_lost(found))
+    finally:
+        crew.end()
+
+
+def _lost(task: Task) -> WorkerLostError:
+    return WorkerLostError(
+        f"{task.item.name}: its worker ended {TRIES} times without a word",
+        hint="it may have run out of memory: give fewer --workers or a smaller --tile-batch-size",
+    )
+
+
+class _Worker:
+    """A process, the pipe to it, and the task it has."""
+
+    def __init__(self, work: Work, number: int, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.number = number
+        self.pipe, theirs = context.Pipe()
+        level = logging.getLogger("autogaze_cli").level
+        self.process = context.Process(
+            target=_serve, args=(work, number, count, theirs, level), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.task: Task | None = None
+        self.shown: AbstractContextManager[Advance] | None = None
+        self.advance: Advance = lambda done, total: None
+
+
+class _Crew:
+    """The workers, of whom one that ends is replaced."""
+
+    def __init__(self, work: Work, count: int, begin: Begin) -> None:
+        self._work, self._count, self._begin = work, count, begin
+        self._workers = [_Worker(work, number, count) for number in range(count)]
+
+    def busy(self) -> bool:
+        return any(worker.task for worker in self._workers)
+
+    def idle(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.task is None]
+
+    def give(self, worker: _Worker, task: Task) -> None:
+        worker.task, worker.shown = task, self._begin(task)
+        worker.advance = worker.shown.__enter__()
+        with suppress(OSError):  # it has ended: wait() finds out
+            worker.pipe.send(task)
+
+    def wait(self) -> list[Outcome | Task]:
+        """Wait for workers to say something: outcomes, and tasks whose workers have ended.
+
+        Raises:
+            AutogazeError: A worker could not open the work.
+        """
+        pipes = {worker.pipe: worker for worker in self._workers if worker.task}
+        found: list[Outcome | Task] = []
+        for pipe in wait(list(pipes)):
+            worker = pipes[pipe]  # type: ignore[index]  # only pipes were given
+            try:
+                said = worker.pipe.recv()
+            except (EOFError, OSError):
+                assert worker.task is not None
+                found.append(worker.task)
+                self._replace(worker)
+                continue
+            if isinstance(said, Outcome):
+                self._done(worker)
+                found.append(said)
+            elif isinstance(said, AutogazeError):
+                raise said
+            elif isinstance(said, tuple):
+                worker.advance(*said)
+            else:
+                logging.getLogger(said.name).handle(said)
+        return found
+
+    def end(self) -> None:
+        """End all, those in the middle of a task too; they remove what is half written."""
+        for worker in self._workers:
+            if worker.task:
+                worker.process.terminate()
+            worker.pipe.close()
+        until = time.monotonic() + _GRACE_S
+        for worker in self._workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            if worker.task:
+                self._done(worker)
+
+    def _replace(self, worker: _Worker) -> None:
+        self._done(worker)
+        worker.process.join()
+        self._workers[worker.number] = _Worker(self._work, worker.number, self._count)
+
+    def _done(self, worker: _Worker) -> None:
+        if worker.shown is not None:
+            worker.shown.__exit__(None, None, None)
+        worker.task = worker.shown = None
+
+
+class _Line(logging.Handler):
+    """A worker's side of the pipe: messages, progress and outcomes, from several threads."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__()
+        self._pipe, self._one_at_a_time = pipe, Lock()
+        self._last = 0.0
+
+    def send(self, said: object) -> None:
+        with self._one_at_a_time:
+            self._pipe.send(said)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args = record.getMessage(), None
+        record.exc_info = record.exc_text = None
+        self.send(record)
+
+    def advance(self, done: float, total: int | None) -> None:
+        """Progress, a few times a second."""
+        now = time.monotonic()
+        if now - self._last >= _PROGRESS_EVERY_S:
+            self._last = now
+            self.send((done, total))
+
+
+def _serve(work: Work, number: int, count: int, pipe: Connection, level: int) -> None:
+    """A worker's life: open the work, then do tasks until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    Thread(target=_follow, daemon=True).start()
+    line = _Line(pipe)
+    root = logging.getLogger("autogaze_cli")
+    root.handlers[:] = [line]
+    root.setLevel(level)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        task = pipe.recv()
+        try:
+            do = work.open(number, count)
+        except Exception as error:  # noqa: BLE001  # said by the process that started this one
+            line.send(as_autogaze_error(error))
+            return
+        while True:
+            line.send(portable(attempt(do, task, line.advance)))
+            task = pipe.recv()
+
+
+def _follow() -> None:
+    """End this worker when the process that started it is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def portable(outcome: Outcome) -> Outcome:
+    """An outcome that can be pickled: its error as one of ours, with the traceback as text."""
+    if outcome.error is None:
+        return outcome
+    said = "".join(traceback.format_exception(outcome.error))
+    error = as_autogaze_error(outcome.error, outcome.task.item.name)
+    error.__cause__ = error.__traceback__ = None
+    return Outcome(outcome.task, error=error, seconds=outcome.seconds, traceback=said)

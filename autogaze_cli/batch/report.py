@@ -1,0 +1,140 @@
+"""Many inputs, one honest answer: who failed, what the others gave, and the exit code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from autogaze_cli.batch.work import Outcome
+from autogaze_cli.errors import AutogazeError, as_autogaze_error
+from autogaze_cli.inputs import Input
+from autogaze_cli.progress import TRACEBACK
+from autogaze_cli.result import Result
+
+logger = logging.getLogger(__name__)
+
+SOME_FAILED = 3
+"""The exit code when there were several inputs and not all were done."""
+
+OnEvent = Callable[[dict[str, Any]], None]
+"""Called with each event of a batch: what ``--jsonl`` prints."""
+
+
+class Report:
+    """What became of each input; a failure is said at once.
+
+    Attributes:
+        inputs: All of them.
+        results: What was made, by input.
+        skipped: Inputs that were done already, with their files.
+        failures: What went wrong, by input.
+        plan: What would be done, by input, where that was all that was asked; see ``Batch.plan``.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Input], on_event: OnEvent | None = None, *, writes: bool = True
+    ) -> None:
+        """Start with nothing done.
+
+        Args:
+            inputs: All inputs.
+            on_event: Told of each event.
+            writes: Whether files are written, which is then said of each.
+        """
+        self.inputs, self._writes = tuple(inputs), writes
+        self.plan: list[dict[str, Any]] | None = None
+        self.results: dict[Input, Result] = {}
+        self.skipped: dict[Input, list[str]] = {}
+        self.failures: dict[Input, AutogazeError] = {}
+        self._say = on_event or (lambda event: None)
+
+    def begun(self, item: Input) -> None:
+        """An input's turn has come."""
+        self._say({"event": "started", "input": item.name})
+
+    def skip(self, item: Input, files: list[str]) -> None:
+        """An input was done already."""
+        self.skipped[item] = files
+        logger.info("%s: done already", item.name)
+        self._say({"event": "skipped", "input": item.name, "output_files": files})
+
+    def add(self, outcome: Outcome) -> None:
+        """Note what became of an input; see ``fail`` for what it raises."""
+        item = outcome.task.item
+        if outcome.error is not None:
+            self.fail(item, outcome.error, outcome.traceback)
+            return
+        assert outcome.result is not None
+        self.results[item] = outcome.result
+        for path in outcome.result.files.values() if self._writes else ():
+            logger.info("wrote %s", path)
+        event = {"event": "finished", "input": item.name, "seconds": round(outcome.seconds, 3)}
+        self._say(event | {"result": outcome.result.document})
+
+    def fail(self, item: Input, error: Exception, traceback: str | None = None) -> None:
+        """Note that an input failed.
+
+        Raises:
+            Exception: ``error`` itself, when it is the only input.
+        """
+        if item.path != item.name and error.args:  # call stdin "-", not its temporary file
+            error.args = (str(error.args[0]).replace(item.path, item.name), *error.args[1:])
+        failure = as_autogaze_error(error, item.name)
+        event = {"event": "failed", "input": item.name, "error": str(failure)}
+        self._say(event | {"hint": failure.hint})
+        if len(self.inputs) == 1:
+            raise error
+        self.failures[item] = failure
+        logger.error("%s", failure.line())
+        if traceback is not None:
+            logger.log(TRACEBACK, "what led to the error: %s", traceback)
+        else:
+            logger.log(TRACEBACK, "what led to the error:", exc_info=error)
+
+    def exit_code(self) -> int:
+        """0; 1 where a check found a difference; 3 where an input failed or was not done."""
+        done = {**self.results, **self.skipped, **self.failures}
+        if self.failures or len(done) < len(self.inputs):
+            return SOME_FAILED
+        return int(any(result.differences for result in self.results.values()))
+
+    def document(self) -> dict[str, Any]:
+        """Everything, as JSON has it, in the order of the inputs."""
+        items = self.inputs
+        return {
+            "results": [self.results[item].document for item in items if item in self.results],
+            "skipped": [
+                {"input": item.name, "output_files": self.skipped[item]}
+                for item in items
+                if item in self.skipped
+            ],
+            "failures": [
+                {"input": i.name, "error": str(self.failures[i]), "hint": self.failures[i].hint}
+                for i in items
+                if i in self.failures
+            ],
+            "not_done": [item.name for item in self._not_done()],
+            "exit_code": self.exit_code(),
+        }
+
+    def close(self) -> None:
+        """Say how many inputs there are of each kind, and name those that failed."""
+        left = self._not_done()
+        counts = {
+            "finished": len(self.results),
+            "skipped": len(self.skipped),
+            "failed": len(self.failures),
+            "not_done": len(left),
+        }
+        self._say({"event": "ended", **counts, "exit_code": self.exit_code()})
+        if len(self.inputs) > 1:
+            said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+            logger.info("%d inputs: %s", len(self.inputs), said.replace("_", " "))
+        if self.failures:
+            names = ", ".join(item.name for item in self.failures)
+            logger.error("%d of %d inputs failed: %s", len(self.failures), len(self.inputs), names)
+
+    def _not_done(self) -> list[Input]:
+        done = {**self.results, **self.skipped, **self.failures}
+        return [item for item in self.inputs if item not in done]

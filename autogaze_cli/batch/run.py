@@ -1,0 +1,126 @@
+"""Carrying out a batch: what is done already is skipped, the rest goes to an engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autogaze_cli.batch.manifest import Manifest
+from autogaze_cli.batch.report import Report
+from autogaze_cli.batch.work import Engine, Task, Work
+from autogaze_cli.errors import OutputError
+from autogaze_cli.inputs import Input
+from autogaze_cli.progress import Advance, progress_board
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What is to be done, and under which rules.
+
+    Attributes:
+        outputs: The paths that an input's outputs will have.
+        check: Raises what is wrong with an input, as far as a first look tells.
+        overwrite: Whether outputs that exist are replaced.
+        manifest: Where it is noted what is done; None = nowhere.
+        resume: Whether to skip what the manifest says is done.
+        fail_fast: Whether to stop at the first failure.
+    """
+
+    outputs: Callable[[Input], Sequence[Path]]
+    check: Callable[[Input], object]
+    overwrite: bool = False
+    manifest: Manifest | None = None
+    resume: bool = False
+    fail_fast: bool = False
+
+    def tasks(self, report: Report) -> list[Task]:
+        """The inputs that are left to do; the others are noted in ``report``.
+
+        Raises:
+            AutogazeError: The only input cannot be done.
+        """
+        if self.manifest and self.resume:
+            self.manifest.clean({path.parent for i in report.inputs for path in self.outputs(i)})
+        tasks = []
+        for item in report.inputs:
+            try:
+                task = self._task(item, report)
+            except Exception as error:  # noqa: BLE001  # one input never stops the others
+                if self.manifest:
+                    self.manifest.fail(item, error)
+                report.fail(item, error)
+                if self.fail_fast:
+                    return []
+            else:
+                if task:
+                    tasks.append(task)
+        return tasks
+
+    def _task(self, item: Input, report: Report) -> Task | None:
+        there = [path for path in self.outputs(item) if os.path.lexists(path)]
+        replace = self.overwrite
+        if self.manifest and self.resume:
+            if (files := self.manifest.finished(item)) is not None:
+                report.skip(item, [str(self.manifest.folder / file) for file in files])
+                return None
+            replace = replace or self.manifest.owns(item, there)
+        self.check(item)
+        if there and not replace:
+            more = "" if self.manifest is None else ", or --resume to go on with an earlier run"
+            raise OutputError(
+                f"{there[0]}: exists already", hint=f"give --overwrite to replace it{more}"
+            )
+        return Task(item, replace)
+
+    def plan(self, report: Report, estimate: Callable[[Input], dict[str, Any]]) -> None:
+        """Note what would be done, as ``report.plan``.
+
+        That is, of each input: its name, whether it would ``run``, is done (``skip``) or would
+        ``fail`` and why, its outputs, and what ``estimate`` says of its size.
+
+        Raises:
+            AutogazeError: The only input cannot be done.
+        """
+        items = {task.item for task in self.tasks(report)}
+        report.plan = []
+        for item in report.inputs:
+            state = "run" if item in items else "skip" if item in report.skipped else "fail"
+            about: dict[str, Any] = {"input": item.name, "state": state}
+            if item in report.failures:
+                about["error"] = report.failures[item].line()
+            about["output_files"] = [str(path) for path in self.outputs(item)]
+            report.plan.append(about | (estimate(item) if state == "run" else {}))
+
+    def run(self, work: Work, tasks: list[Task], engine: Engine, report: Report) -> None:
+        """Do the tasks, and note what becomes of each.
+
+        Raises:
+            AutogazeError: No task can be done, or the only input failed.
+        """
+        several = len(report.inputs) > 1
+        numbers = {item: number for number, item in enumerate(report.inputs, 1)}
+        with progress_board() as board:
+
+            @contextmanager
+            def begin(task: Task) -> Iterator[Advance]:
+                if self.manifest:
+                    self.manifest.start(task.item, self.outputs(task.item))
+                report.begun(task.item)
+                count = f"[{numbers[task.item]}/{len(numbers)}] " if several else ""
+                with board(f"{count}{task.item.name}") as advance:
+                    yield advance
+
+            with closing(engine(work, tasks, begin)) as outcomes:
+                for outcome in outcomes:
+                    if self.manifest and outcome.result is not None:
+                        files = outcome.result.files.values()
+                        self.manifest.finish(outcome.task.item, files, outcome.seconds)
+                    elif self.manifest and outcome.error is not None:
+                        self.manifest.fail(outcome.task.item, outcome.error)
+                    report.add(outcome)
+                    if outcome.error is not None and self.fail_fast:
+                        return

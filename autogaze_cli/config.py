@@ -1,0 +1,236 @@
+"""Options from a TOML file, by way of Click's default map, after command line and environment.
+
+The file is the one of ``--config``; else the nearest of ``autogaze.toml`` and ``pyproject.toml``
+with a table ``[tool.autogaze]``, in the current folder or above, not above a repository.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from autogaze_cli.command import CONFIG, Command, long_name
+from autogaze_cli.errors import ConfigError
+
+NAME = "autogaze.toml"
+PYPROJECT = "pyproject.toml"
+
+_NEVER = frozenset({"config", "help", "version"})
+"""Options that make no sense in a file."""
+
+_OF_THE_AUDIT = "audit"
+"""A table in ``pyproject.toml`` that ``audit-readout`` reads by itself."""
+
+
+def read_config(ctx: click.Context) -> None:
+    """Let the command of ``ctx`` take its defaults from the configuration file, if there is one.
+
+    Raises:
+        ConfigError: The file cannot be read, or holds what no command knows.
+    """
+    named = ctx.meta.get(CONFIG)
+    path = find_config() if named is None else Path(named)
+    if path is None:
+        return
+    ctx.meta[CONFIG] = str(path)
+    root = ctx.find_root().command
+    maps = default_maps(path, dict(commands(root)))
+    ctx.default_map = maps[() if ctx.command is root else command_path(ctx)]
+
+
+def find_config(folder: Path | None = None) -> Path | None:
+    """The nearest configuration file; None where there is none."""
+    start = folder or Path.cwd()
+    for place in (start, *start.parents):
+        if (place / NAME).is_file():
+            return place / NAME
+        if (place / PYPROJECT).is_file() and "autogaze" in _read(place / PYPROJECT).get("tool", {}):
+            return place / PYPROJECT
+        if (place / ".git").exists():
+            return None
+    return None
+
+
+def commands(
+    command: click.Command, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """``command``, or all that are below it, with the names that lead to them."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    ctx = click.Context(command)
+    for name in command.list_commands(ctx):
+        below = command.get_command(ctx, name)
+        if below is not None:
+            yield from commands(below, (*path, name))
+
+
+def command_path(ctx: click.Context) -> tuple[str, ...]:
+    """The names that lead from the root to the command of ``ctx``."""
+    names: list[str] = []
+    while ctx.parent is not None:
+        names.append(str(ctx.info_name))
+        ctx = ctx.parent
+    return tuple(reversed(names))
+
+
+def default_maps(
+    path: Path, known: Mapping[tuple[str, ...], click.Command]
+) -> dict[tuple[str, ...], dict[str, Any]]:
+    """What the file says for each command.
+
+    A key of the file itself is for every command that has such an option, one in a table named as
+    a command (``[render-assets]``, ``[models.list]``) for that one, and stronger.
+
+    Args:
+        path: The file.
+        known: The commands by the names that lead to them.
+
+    Returns:
+        Values by parameter name.
+
+    Raises:
+        ConfigError: See ``read_config``.
+    """
+    tables = _read(path)
+    if path.name == PYPROJECT:
+        tables = dict(tables.get("tool", {}).get("autogaze", {}))
+        tables.pop(_OF_THE_AUDIT, None)
+    options = {names: _options(command) for names, command in known.items()}
+    maps: dict[tuple[str, ...], dict[str, Any]] = {names: {} for names in known}
+    _fill(path, tables, (), options, maps)
+    return maps
+
+
+def value_source(ctx: click.Context, param: click.Parameter) -> str:
+    """Where a parameter's value comes from, in words."""
+    source = ctx.get_parameter_source(str(param.name))
+    return describe_source(ctx, param, source)
+
+
+def describe_source(
+    ctx: click.Context, param: click.Parameter, source: ParameterSource | None
+) -> str:
+    """``source`` in words: the variable's name, the file's path."""
+    if source is ParameterSource.ENVIRONMENT:
+        names = [param.envvar] if isinstance(param.envvar, str) else param.envvar or []
+        return next(
+            (f"environment, {name}" for name in names if os.environ.get(name)), "environment"
+        )
+    if source is ParameterSource.DEFAULT_MAP:
+        return str(ctx.meta.get(CONFIG, "config"))
+    return "command line" if source is ParameterSource.COMMANDLINE else "default"
+
+
+def command_values(
+    ctx: click.Context, path: tuple[str, ...], command: click.Command
+) -> Iterator[tuple[str, Any, str]]:
+    """A command's options as they would be if it were called now: name, value, source.
+
+    Args:
+        ctx: Any context below the root.
+        path: The names that lead to the command.
+        command: The command.
+
+    Raises:
+        ConfigError: See ``read_config``.
+    """
+    root = ctx.find_root()
+    own = click.Context(command, info_name=path[-1] if path else None, parent=root)
+    if CONFIG in ctx.meta:
+        own.default_map = default_maps(Path(ctx.meta[CONFIG]), dict(commands(root.command)))[path]
+    for param in command.params:
+        if not isinstance(param, click.Option) or param.name in _NEVER:
+            continue
+        value, source = param.consume_value(own, {})
+        value = param.type_cast_value(own, value)
+        yield long_name(param), plain(value), describe_source(own, param, source)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _fill(
+    path: Path,
+    table: Mapping[str, Any],
+    names: tuple[str, ...],
+    options: Mapping[tuple[str, ...], Mapping[str, click.Option]],
+    maps: dict[tuple[str, ...], dict[str, Any]],
+) -> None:
+    """Put a table's keys into the maps of the commands below ``names``, inner tables last."""
+    below = [command for command in options if command[: len(names)] == names]
+    inner = {command[len(names)] for command in below if len(command) > len(names)}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            continue
+        spelling = key.replace("_", "-")
+        takers = [command for command in below if spelling in options[command]]
+        if not takers:
+            raise _unknown(path, ".".join((*names, key)), spelling, below, options, inner)
+        for command in takers:
+            option = options[command][spelling]
+            maps[command][str(option.name)] = _value(path, key, option, value)
+    for key, value in table.items():
+        if isinstance(value, dict):
+            if key not in inner:
+                raise _unknown(path, ".".join((*names, key)), key, below, options, inner)
+            _fill(path, value, (*names, key), options, maps)
+
+
+def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str | int | float) for item in items):
+        raise ConfigError(
+            f"{path}: {key} must be a text, a number, true or false, or a list of these",
+            hint="see autogaze config show",
+        )
+    if option.multiple:
+        return items
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    """A command's options by each of their long spellings."""
+    if not isinstance(command, Command):
+        return {}
+    return {
+        name[2:]: option
+        for option in command.params
+        if isinstance(option, click.Option)
+        for name in option.opts
+        if name.startswith("--") and name[2:] not in _NEVER
+    }
+
+
+def _unknown(
+    path: Path,
+    key: str,
+    spelling: str,
+    below: list[tuple[str, ...]],
+    options: Mapping[tuple[str, ...], Mapping[str, click.Option]],
+    inner: set[str],
+) -> ConfigError:
+    words = {name for command in below for name in options[command]} | inner
+    close = difflib.get_close_matches(spelling, sorted(words), n=1)
+    hint = f"did you mean {close[0]}?" if close else "see autogaze config show"
+    return ConfigError(f"{path}: unknown key {key!r}", hint=hint)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error

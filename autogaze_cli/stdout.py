@@ -1,0 +1,105 @@
+"""What a command over many inputs says on stdout, and the exit code it ends with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from autogaze_cli.batch.report import OnEvent, Report
+from autogaze_cli.command import CONFIG, long_name
+from autogaze_cli.config import plain, value_source
+from autogaze_cli.metrics import dump_document
+from autogaze_cli.values import Values
+
+
+def on_event(values: Values) -> OnEvent | None:
+    """What prints each event as a line of JSON, with ``--jsonl``.
+
+    Raises:
+        UsageError: ``--json`` is given too.
+    """
+    if values["json"] and values["jsonl"]:
+        raise click.UsageError("give one of --json and --jsonl")
+    return _print_line if values["jsonl"] and not values["dry_run"] else None
+
+
+def finish(report: Report, values: Values) -> None:
+    """Print what was asked for, and end the command with its exit code.
+
+    With ``--json``, the document of the one input, or one about all of several.
+    """
+    if report.plan is not None:
+        _print_plan(report.plan, values)
+    elif values["json"]:
+        documents = [result.document for result in report.results.values()]
+        alone = len(report.inputs) == len(documents) == 1
+        click.echo(dump_document(documents[0] if alone else report.document()), nl=False)
+    for result in report.results.values():
+        for line in result.differences:
+            click.echo(line, err=values["json"] or values["jsonl"])
+    click.get_current_context().exit(report.exit_code())
+
+
+def settings_of(ctx: click.Context) -> list[dict[str, Any]]:
+    """Every option of the command that runs: its name, value, and where that came from."""
+    return [
+        {
+            "option": long_name(option),
+            "value": plain(ctx.params[str(option.name)]),
+            "source": value_source(ctx, option),
+        }
+        for option in ctx.command.params
+        if isinstance(option, click.Option) and option.name in ctx.params
+    ]
+
+
+def _print_line(event: dict[str, Any]) -> None:
+    click.echo(json.dumps(event, ensure_ascii=True, allow_nan=False))
+
+
+def _print_plan(plan: list[dict[str, Any]], values: Values) -> None:
+    ctx = click.get_current_context()
+    settings = settings_of(ctx)
+    counts = {state: sum(p["state"] == state for p in plan) for state in ("run", "skip", "fail")}
+    work = {
+        name: sum(p.get(name) or 0 for p in plan if p["state"] == "run")
+        for name in ("frames", "tile_frames")
+    }
+    totals = {**counts, **work, "unknown_length": sum(p.get("frames", 0) is None for p in plan)}
+    config = ctx.meta.get(CONFIG)
+    if values["json"]:
+        document = {"inputs": plan, "totals": totals, "config": config, "settings": settings}
+        click.echo(dump_document(document), nl=False)
+        return
+    if values["jsonl"]:
+        for item in plan:
+            _print_line({"event": "planned", **item})
+        _print_line({"event": "ended", **totals})
+        return
+    for item in plan:
+        size = (
+            f"  {item['frames'] or '?'} frames {item['width']}x{item['height']}"
+            if "width" in item
+            else ""
+        )
+        click.echo(f"{item['state']:<4}  {item['input']}{size}")
+        if item["state"] == "fail":
+            click.echo(f"      {item['error']}")
+            continue
+        for path in item["output_files"]:
+            click.echo(f"      -> {path}")
+    click.echo("\nsettings (those at their defaults: autogaze config show)")
+    for row in settings:
+        if row["source"] != "default":
+            value = json.dumps(row["value"])
+            click.echo(f"  {row['option']:<28} {value:<20} {row['source']}")
+    click.echo(
+        f"\n{counts['run']} to run, {counts['skip']} done already, {counts['fail']} would fail; "
+        f"{work['frames']} frames, {work['tile_frames']} squares for the model"
+        + (
+            f", and {totals['unknown_length']} inputs of unknown length"
+            * bool(totals["unknown_length"])
+        )
+    )

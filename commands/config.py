@@ -1,0 +1,90 @@
+"""``autogaze config``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from autogaze_cli import options
+from autogaze_cli.errors import ConfigError
+
+
+@click.group(
+    "config",
+    short_help="Show which options hold, and where each comes from.",
+    no_args_is_help=True,
+)
+@options.always
+def config() -> None:
+    """Show which options hold, and where each comes from.
+
+    An option comes from the command line, else from the environment (AUTOGAZE_RENDER_ASSETS_FPS,
+    or AUTOGAZE_FPS for all commands), else from a TOML file, else from the command.
+    """
+
+
+@config.command("show", cls=options.Command, short_help="Print each option's value and its source.")
+@click.argument("command", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Also those that are at their defaults.")
+@options.as_json
+@options.always
+@click.pass_context
+def show(ctx: click.Context, /, **values: Any) -> None:
+    """Print each option's value and its source.
+
+    COMMAND is one command, such as render-assets or models list; without it, all of them. What is
+    at its default is left out, unless --all or a COMMAND is given.
+    """
+    from autogaze_cli.config import commands
+
+    wanted = tuple(values["command"])
+    found = [
+        (path, command)
+        for path, command in commands(ctx.find_root().command)
+        if path[: len(wanted)] == wanted
+    ]
+    if not found:
+        raise ConfigError(f"there is no command {' '.join(wanted)!r}", hint="see autogaze --help")
+    rows = [
+        row
+        for path, command in found
+        for row in _rows(ctx, path, command)
+        if wanted or values["everything"] or row["source"] != "default"
+    ]
+    if values["json"]:
+        click.echo(json.dumps(rows, indent=2))
+    elif values["jsonl"]:
+        for row in rows:
+            click.echo(json.dumps(row))
+    else:
+        _print(ctx, rows)
+
+
+def _rows(
+    ctx: click.Context, path: tuple[str, ...], command: click.Command
+) -> list[dict[str, Any]]:
+    from autogaze_cli.config import command_values
+
+    return [
+        {"command": " ".join(path), "option": option, "value": value, "source": source}
+        for option, value, source in command_values(ctx, path, command)
+    ]
+
+
+def _print(ctx: click.Context, rows: list[dict[str, Any]]) -> None:
+    from autogaze_cli.command import CONFIG
+
+    click.echo(f"config file: {ctx.meta.get(CONFIG, 'none')}")
+    command = None
+    wide = max((len(row["option"]) for row in rows), default=0)
+    values = [json.dumps(row["value"]) if row["value"] is not None else "-" for row in rows]
+    across = max(map(len, values), default=0)
+    for row, value in zip(rows, values, strict=True):
+        if row["command"] != command:
+            command = row["command"]
+            click.echo(f"\n{command}")
+        click.echo(f"  {row['option']:<{wide}}  {value:<{across}}  {row['source']}")
+    if not rows:
+        click.echo("every option is at its default")
