@@ -30,7 +30,10 @@ MAX_WIDTH = 640
 MAX_PICTURE_BYTES = 96 << 20
 """Of a page's pictures together; frames after that have cells and numbers only."""
 
-SCRIPTS = ("cells.js", "frames.js", "compose.js", "plots.js", "panels.js", "player.js")
+SCRIPTS = tuple(
+    f"{name}.js"
+    for name in ["theme", "cells", "frames", "compose", "plots", "panels", "player", "tell", "start"]
+)
 """The player, in the order it is read."""
 
 _QUALITY = 85

@@ -1,0 +1,93 @@
+// The pictures side by side: canvases, the cell under the pointer, and enlarging one of them.
+
+const PANEL_NAMES = { input: "Input", mask: "Mask", output: "Output" };
+
+class Panel {
+  constructor(role, onPoint) {
+    this.canvas = html("canvas", { width: run.width, height: run.height });
+    this.canvas.setAttribute("role", "img");
+    this.mark = html("span", { className: "mark", hidden: true });
+    this.outline = html("span", { className: "outline", hidden: true });
+    const stage = html("div", { className: "stage" }, this.canvas, this.mark, this.outline);
+    const enlarge = html("button", { type: "button", textContent: "Enlarge" });
+    enlarge.setAttribute("aria-pressed", "false");
+    enlarge.setAttribute("aria-label", `Enlarge ${PANEL_NAMES[role].toLowerCase()}`);
+    const caption = html("figcaption", {}, html("span", { textContent: PANEL_NAMES[role] }), enlarge);
+    this.element = html("figure", { id: `panel-${role}` }, caption, stage);
+    this.role = role;
+    enlarge.addEventListener("click", () => {
+      const large = this.element.classList.toggle("large");
+      enlarge.setAttribute("aria-pressed", large);
+    });
+    stage.addEventListener("pointermove", (event) => {
+      const box = this.canvas.getBoundingClientRect();
+      const across = (event.clientX - box.left) / box.width;
+      const down = (event.clientY - box.top) / box.height;
+      const [x, y] = [across * this.canvas.width, down * this.canvas.height];
+      onPoint(role, Math.floor(x), Math.floor(y));
+    });
+    stage.addEventListener("pointerleave", () => onPoint(role, -1, -1));
+  }
+
+  resize(width, height) {
+    if (this.canvas.width !== width) this.canvas.width = width;
+    if (this.canvas.height !== height) this.canvas.height = height;
+  }
+
+  /** Show pixels, a Uint32Array of RGBA; or nothing, where there are none. */
+  put(pixels, width, height) {
+    this.resize(width, height);
+    const context = this.canvas.getContext("2d");
+    if (!pixels) {
+      context.clearRect(0, 0, width, height);
+      return;
+    }
+    const bytes = new Uint8ClampedArray(pixels.buffer, pixels.byteOffset, pixels.byteLength);
+    context.putImageData(new ImageData(bytes, width, height), 0, 0);
+  }
+
+  putImage(image) {
+    this.resize(image.naturalWidth, image.naturalHeight);
+    this.canvas.getContext("2d").drawImage(image, 0, 0);
+  }
+
+  say(text) {
+    this.mark.hidden = !text;
+    this.mark.textContent = text;
+  }
+
+  describe(text) {
+    this.canvas.setAttribute("aria-label", text);
+  }
+
+  /** Frame a rectangle x0, x1, y0, y1 of the picture, or none. */
+  frame(rect) {
+    this.outline.hidden = !rect;
+    if (!rect) return;
+    const { width, height } = this.canvas;
+    const [x0, x1, y0, y1] = rect;
+    const share = (value, all) => `${(100 * value) / all}%`;
+    const { style } = this.outline;
+    style.left = share(x0, width);
+    style.width = share(x1 - x0, width);
+    style.top = share(y0, height);
+    style.height = share(y1 - y0, height);
+  }
+}
+
+const isInside = ([x0, x1, y0, y1], x, y) => x >= x0 && x < x1 && y >= y0 && y < y1;
+
+/** The topmost of placed cells at a pixel. */
+const cellAt = (cells, x, y) => cells.findLast(([rect]) => isInside(rect, x, y));
+
+/** Cells as scale-rows shows them, moved into their bands. */
+function bandedCells(points, width, height, settings) {
+  return bandsOf(table, points, width, height).flatMap((band) => {
+    const own = points.filter((i) => table.grid[i] === band.grid);
+    const cells = placedCells(table, own, band.columns, band.rows, settings);
+    return cells.map(([[x0, x1, y0, y1], ...rest]) => [
+      [x0 + band.left, x1 + band.left, y0 + band.top, y1 + band.top],
+      ...rest,
+    ]);
+  });
+}

@@ -1,0 +1,131 @@
+// Controls and keys, and the first frame.
+
+const cycle = (id) => {
+  const options = [...byId(id).options].map((option) => option.value);
+  change({ [id]: options[(options.indexOf(settings[id]) + 1) % options.length] });
+};
+
+const speedUp = (steps) => {
+  const { options, selectedIndex } = byId("speed");
+  byId("speed").selectedIndex = clamp(selectedIndex + steps, 0, options.length - 1);
+};
+
+const SHORTCUTS = [
+  [[" ", "k"], "Space", "play or pause", play],
+  [["ArrowLeft"], "←", "one frame back", () => go(shown - 1)],
+  [["ArrowRight"], "→", "one frame on", () => go(shown + 1)],
+  [["PageUp"], "Page up", "ten frames back", () => go(shown - 10)],
+  [["PageDown"], "Page down", "ten frames on", () => go(shown + 10)],
+  [["Home"], "Home", "first frame", () => go(0)],
+  [["End"], "End", "last frame", () => go(frames.length - 1)],
+  [["-"], "-", "slower", () => speedUp(-1)],
+  [["+", "="], "+", "faster", () => speedUp(1)],
+];
+const DRAWING_SHORTCUTS = [
+  [["m"], "M", "next mask style", () => cycle("mask_visualization")],
+  [["g"], "G", "next geometry", () => cycle("mask_geometry")],
+  [["o"], "O", "next output mode", () => cycle("visualization_mode")],
+  [["r"], "R", "draw as the run drew", () => change(asRun())],
+];
+const shortcuts = draws ? [...SHORTCUTS, ...DRAWING_SHORTCUTS] : SHORTCUTS;
+
+/** Whether a key already means something where the focus is. */
+function isTaken(target, key) {
+  if (target.matches("select, input[type=number]")) return true;
+  if (target.matches("input[type=range]")) return !/^[a-z +=-]$/.test(key) || key === "-";
+  if (target.matches(".scroll")) return /^(Arrow|Page|Home|End)/.test(key);
+  return key === " " && target.matches("button, summary, input, a");
+}
+
+document.addEventListener("keydown", (event) => {
+  const { key, target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || !byId("shortcuts").checked) return;
+  if (isTaken(target, key)) return;
+  const found = shortcuts.find(([keys]) => keys.includes(key.length === 1 ? key.toLowerCase() : key));
+  if (!found) return;
+  event.preventDefault();
+  found[3]();
+});
+
+byId("keys").append(
+  ...shortcuts.map(([, key, does]) => {
+    const name = html("dt", {}, html("kbd", { textContent: key }));
+    return html("div", {}, name, html("dd", { textContent: does }));
+  }),
+);
+
+for (const [id, act] of Object.entries({
+  first: () => go(0),
+  back: () => go(shown - 1),
+  play,
+  forward: () => go(shown + 1),
+  last: () => go(frames.length - 1),
+})) {
+  byId(id).addEventListener("click", act);
+}
+byId("scrub").max = frames.length - 1;
+byId("scrub").addEventListener("input", (event) => go(Number(event.target.value)));
+byId("table").addEventListener("toggle", fillTable);
+byId("panels").append(...roles.map((role) => panels[role].element));
+byId("panels").style.setProperty("--panels", roles.length);
+if (roles.length === 1) for (const panel of Object.values(panels)) panel.element.querySelector("button").hidden = true;
+
+function wireSettings() {
+  const { mask_cell_scale: scale } = run.visualization;
+  byId("mask_cell_scale").min = Math.min(0.25, scale);
+  byId("mask_cell_scale").max = Math.max(4, scale);
+  for (const id of KEYS) {
+    byId(id).addEventListener("change", (event) => change({ [id]: event.target.value }));
+  }
+  for (const id of AMOUNTS) {
+    byId(id).addEventListener("input", (event) => {
+      const value = event.target.valueAsNumber;
+      if (!Number.isNaN(value)) change({ [id]: within(id, value) });
+    });
+  }
+  byId("keyframe_duration").addEventListener("change", () => tellSettings());
+  byId("scales").append(
+    ...NAMES.map((name, scale) => {
+      const box = html("input", { type: "checkbox", value: scale, checked: true });
+      box.addEventListener("change", () => {
+        const hidden = new Set(settings.hidden);
+        if (box.checked) hidden.delete(scale);
+        else hidden.add(scale);
+        change({ hidden });
+      });
+      return html("label", { className: "inline" }, box, swatch(scale), name);
+    }),
+  );
+  byId("reset").addEventListener("click", () => change(asRun()));
+  byId("settings").addEventListener("submit", (event) => event.preventDefault());
+}
+
+/** A page without gaze: nothing to draw, no numbers of frames. */
+function withoutGaze() {
+  for (const control of byId("drawing").querySelectorAll("select, input, button")) control.disabled = true;
+  byId("changed").textContent =
+    "These pictures were drawn before. To draw them again here, run the command again with --report.";
+  for (const id of ["over-time", "by-scale"]) byId(id).hidden = true;
+  byId("numbers").closest("section").hidden = true;
+  byId("pointed").hidden = true;
+}
+
+tellRun();
+if (draws) {
+  wireSettings();
+  layNumbers();
+  layHistogram();
+  byId("plots").append(...plots.map((plot) => plot.element));
+} else {
+  withoutGaze();
+}
+const readAgain = () => {
+  readAddress();
+  if (draws) {
+    tellSettings();
+    ratiosNow();
+  }
+  show(shown);
+};
+window.addEventListener("hashchange", readAgain);
+readAgain();
