@@ -13,14 +13,15 @@ export AUTOGAZE_PARITY ?= $(wildcard $(CURDIR)/../shared/parity)
 INSTALLED_BY := pyproject.toml constraints.txt scripts/setup_venv.sh
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format docs clean
+.PHONY: help demo test check format docs site clean
 
 help:
 	@echo "make demo    render GIFs and metrics of a sample clip into demo/"
 	@echo "make test    lint, type-check and test"
 	@echo "make check   lint and type-check only"
 	@echo "make format  rewrite the code as the linter wants it"
-	@echo "make docs    renew the command reference, the README's pictures, fixture hashes"
+	@echo "make docs    renew the command reference, all pictures, fixture hashes"
+	@echo "make site    build the documentation into site/"
 	@echo "make clean   remove the environment, caches and demo/"
 
 demo: $(VENV)/.installed
@@ -47,6 +48,14 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/update_manifest.py
 	$(BIN)/autogaze render-assets --input fixtures/dog.mp4 --gif-width 288 --gif-height 162 \
 	  --out-dir docs/images --overwrite
+	$(BIN)/autogaze mask fixtures/dog.mp4 --frames 16 --mask-visualization image-overlay \
+	  --gif-width 320 --out-dir docs/images --overwrite
+	$(BIN)/autogaze interframe fixtures/dog.mp4 --frames 16 --gif-width 320 \
+	  --out-dir docs/images --overwrite
+
+# Warnings are errors: a page without a place in the menu, a link or an anchor that leads nowhere.
+site: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The stamps are newer than what they depend on only after an installation that worked.
 $(VENV)/.installed: $(INSTALLED_BY)
@@ -57,5 +66,9 @@ $(VENV)/.installed-dev: $(INSTALLED_BY)
 	@bash scripts/setup_venv.sh $(PYTHON) $(VENV) dev
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: $(INSTALLED_BY)
+	@bash scripts/setup_venv.sh $(PYTHON) $(VENV) dev,docs
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo site *.egg-info

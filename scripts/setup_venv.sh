@@ -3,7 +3,7 @@
 #
 #   scripts/setup_venv.sh PYTHON VENV [EXTRA]
 #
-# PYTHON is the interpreter to make it with, EXTRA an extra of pyproject.toml such as "dev".
+# PYTHON is the interpreter to make it with, EXTRA extras of pyproject.toml such as "dev" or "dev,docs".
 # Versions come from constraints.txt; nothing but the package index is asked for anything.
 set -euo pipefail
 

@@ -20,8 +20,9 @@ class Ragged(Sequence[NDArray[Any]]):
         values: The elements one after the other, ``[n]`` or ``[n, columns]``.
         offsets: int64 ``[len + 1]``, from 0 to ``n``.
 
-    >>> [part.tolist() for part in Ragged.of([[1, 2], [], [3]], np.int64)]
-    [[1, 2], [], [3]]
+    Examples:
+        >>> [part.tolist() for part in Ragged.of([[1, 2], [], [3]], np.int64)]
+        [[1, 2], [], [3]]
     """
 
     values: NDArray[Any]

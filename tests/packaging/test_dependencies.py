@@ -66,6 +66,7 @@ def test_everything_declared_is_pinned_within_its_bounds(
         *project["build-system"]["requires"],
         *project["project"]["dependencies"],
         *project["project"]["optional-dependencies"]["dev"],
+        *project["project"]["optional-dependencies"]["docs"],
     ]
     for requirement in map(Requirement, declared):
         pin = pins.get(canonicalize_name(requirement.name))
@@ -78,7 +79,8 @@ def test_code_imports_only_declared_packages(
 ) -> None:
     extras = project["project"]["optional-dependencies"]
     declared = list(project["project"]["dependencies"])
-    declared += [line for extra, lines in extras.items() if extra != "dev" for line in lines]
+    tools = ("dev", "docs")
+    declared += [line for extra, lines in extras.items() if extra not in tools for line in lines]
     allowed = {canonicalize_name(Requirement(line).name) for line in declared}
     allowed.add(
         canonicalize_name("triton")

@@ -1,0 +1,151 @@
+"""The documentation: its menu, its examples, and the command lines in it."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from autogaze_cli.main import cli
+
+RUN = ["tutorial.md", "recipes/assets_in_ci.md"]
+
+
+@pytest.fixture(scope="module")
+def site(root: Path) -> dict[str, Any]:
+    loaded = yaml.safe_load((root / "mkdocs.yml").read_text())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def pages(root: Path, project_files: list[str]) -> dict[str, str]:
+    """Markdown by its path."""
+    return {name: (root / name).read_text() for name in project_files if name.endswith(".md")}
+
+
+def entries(menu: Any) -> Iterator[str]:
+    """The pages of a menu, however deep."""
+    if isinstance(menu, str):
+        yield menu
+    else:
+        for below in menu.values() if isinstance(menu, dict) else menu:
+            yield from entries(below)
+
+
+def test_menu_has_every_page_once(site: dict[str, Any], pages: dict[str, str]) -> None:
+    there = [name.removeprefix("docs/") for name in pages if name.startswith("docs/")]
+    assert sorted(entries(site["nav"])) == sorted(there)
+
+
+def test_site_asks_no_other_host_for_anything(site: dict[str, Any]) -> None:
+    assert site["theme"]["font"] is False
+    assert not {"extra", "extra_css", "extra_javascript", "repo_url"} & site.keys()
+    assert {name for entry in site["plugins"] for name in [*entry] if entry != "search"} == {
+        "mkdocstrings"
+    }
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """The language and the text of each fenced block, in order."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def command_lines(page: str) -> Iterator[str]:
+    """The lines that start with ``autogaze``: in blocks, and in code within a sentence."""
+    for language, text in blocks(page):
+        if language in ("bash", "console", "make", "yaml"):
+            joined = text.replace("\\\n", " ")
+            yield from re.findall(
+                r"^(?:\$ |[\t ]*(?:- run: )?)?(autogaze .+)$", joined, re.MULTILINE
+            )
+    prose = re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL)
+    yield from (code.replace("\n", " ") for code in re.findall(r"`(autogaze [^`]+)`", prose))
+
+
+def parse(line: str) -> None:
+    """Parse a command line as Click does, less the checks of its values.
+
+    Raises:
+        click.UsageError: It has an option or a subcommand that is not there.
+    """
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+    lexer.whitespace_split = True
+    words = []
+    for word in lexer:
+        if set(word) <= set("|&;<>"):
+            break  # what follows is the shell's
+        words.append(word)
+    command: click.Command = cli
+    context = click.Context(cli, info_name=words.pop(0))
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        below = command.get_command(context, words[0])
+        if below is None:
+            raise click.UsageError(f"no command {words[0]!r}")
+        context = click.Context(below, info_name=words.pop(0), parent=context)
+        command = below
+    command.make_parser(context).parse_args(words)
+
+
+def test_command_lines_parse(pages: dict[str, str]) -> None:
+    lines = [(name, line) for name, page in pages.items() for line in command_lines(page)]
+    assert len(lines) > 50
+    problems = []
+    for name, line in lines:
+        try:
+            parse(line)
+        except (click.UsageError, ValueError) as error:
+            problems.append(f"{name}: {line}: {error}")
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    "line", ["autogaze nothing", "autogaze mask --nothing", "autogaze mask -o"]
+)
+def test_command_lines_that_are_wrong_do_not_parse(line: str) -> None:
+    with pytest.raises(click.UsageError):
+        parse(line)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUN)
+def test_examples_print_what_the_page_says(
+    root: Path, pages: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    """Console blocks are run line by line; a text block after a Python block is what it prints."""
+    (tmp_path / "fixtures").symlink_to(root / "fixtures")
+    (tmp_path / "docs").mkdir()
+    program = f'autogaze() {{ "{sys.executable}" -m autogaze_cli "$@"; }}\n'
+    listed = blocks(pages[f"docs/{name}"])
+    ran = 0
+    for (language, text), (_, after) in zip(listed, [*listed[1:], ("", "")], strict=True):
+        if language == "console":
+            for command, expected in re.findall(r"^\$ (.+)\n((?:[^$].*\n)*)", text, re.MULTILINE):
+                assert run(root, tmp_path, "bash", "-c", program + command) == expected
+                ran += 1
+        elif language == "python":
+            assert run(root, tmp_path, sys.executable, "-c", text) == after
+            ran += 1
+    assert ran >= 3
+
+
+def run(root: Path, folder: Path, *command: str) -> str:
+    """What a program prints, less the progress of a slow machine; it must end well."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command[-1]}\n{done.stdout}"
+    return re.sub(r"^.*: \d+/\d+ frames, .*\n", "", done.stdout, flags=re.MULTILINE)
