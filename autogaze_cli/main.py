@@ -47,6 +47,10 @@ COMMANDS = {
         "autogaze_cli.commands.render_assets:render_assets",
         "Write the input, mask and output GIFs of a video, and their metrics.",
     ),
+    "report": (
+        "autogaze_cli.commands.report:report",
+        "Write a page to look at for each result in a folder, and an index of them.",
+    ),
     "models": (
         "autogaze_cli.commands.models:models",
         "List, locate, fetch and verify the models that --model can name.",

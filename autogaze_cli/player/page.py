@@ -32,7 +32,17 @@ MAX_PICTURE_BYTES = 96 << 20
 
 SCRIPTS = tuple(
     f"{name}.js"
-    for name in ["theme", "cells", "frames", "compose", "plots", "panels", "player", "tell", "start"]
+    for name in [
+        "theme",
+        "cells",
+        "frames",
+        "compose",
+        "plots",
+        "panels",
+        "player",
+        "tell",
+        "start",
+    ]
 )
 """The player, in the order it is read."""
 
@@ -64,6 +74,7 @@ class PageWriter:
         max_picture_bytes: int = MAX_PICTURE_BYTES,
     ) -> None:
         self._room = max_picture_bytes
+        self._draws = "visualization" in about
         self._frames = 0
         self._cells: dict[bytes, int] = {}
         self._update_ema, self._psnr_ema = RenderEma(), RenderEma()
@@ -128,8 +139,13 @@ class PageWriter:
         Args:
             document: The metrics document, or what is known of one.
         """
-        summary = {"document": _plain(document), "frames": self._frames}
-        self._file.write(html.data(summary | {"thumbnail": self._thumbnail}, id="summary"))
+        summary = {
+            "document": _plain(document),
+            "frames": self._frames,
+            "draws": self._draws,
+            "thumbnail": self._thumbnail,
+        }
+        self._file.write(html.data(summary, id="summary"))
         self._file.write(html.tail(self._script))
         self._file.close()
 

@@ -143,8 +143,9 @@ class Plot {
         path += `${Number.isFinite(values[i - 1]) ? "L" : "M"}${this.x(i)},${this.y(value)}`;
       }
       const alone = !Number.isFinite(values[i - 1]) && !Number.isFinite(values[i + 1]);
-      if (value === Infinity || (joins && alone)) {
-        dots.push(svg("circle", { cx: this.x(i), cy: this.y(value), r: 3.5, class: `${className}-dot` }));
+      if (className === "first" && (value === Infinity || (joins && alone))) {
+        const place = { cx: this.x(i), cy: this.y(value), r: 3.5 };
+        dots.push(svg("circle", { ...place, class: "first-dot" }));
       }
     });
     return [svg("path", { d: path, class: `${className}-line` }), ...dots];

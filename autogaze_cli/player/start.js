@@ -102,19 +102,29 @@ function wireSettings() {
 
 /** A page without gaze: nothing to draw, no numbers of frames. */
 function withoutGaze() {
-  for (const control of byId("drawing").querySelectorAll("select, input, button")) control.disabled = true;
+  for (const control of byId("drawing").querySelectorAll("select, input, button")) {
+    control.disabled = true;
+    if (known(doc[control.id])) control.value = doc[control.id];
+  }
+  for (const id of ["min_confidence", "scales"]) hideControl(id);
   byId("changed").textContent =
     "These pictures were drawn before. To draw them again here, run the command again with --report.";
-  for (const id of ["over-time", "by-scale"]) byId(id).hidden = true;
+  byId("over-time").hidden = true;
+  byId("by-scale").hidden = !doc.cell_grid_histogram;
   byId("numbers").closest("section").hidden = true;
   byId("pointed").hidden = true;
 }
 
+function hideControl(id) {
+  byId(id).closest(".range, .chips").hidden = true;
+  (byId(id).labels?.[0] ?? byId(`${id}-label`)).hidden = true;
+}
+
 tellRun();
+layHistogram();
 if (draws) {
   wireSettings();
   layNumbers();
-  layHistogram();
   byId("plots").append(...plots.map((plot) => plot.element));
 } else {
   withoutGaze();

@@ -119,6 +119,9 @@ const totals = [0, 0, 0, 0];
 for (const frame of draws ? frames : []) {
   for (const point of cellsOf(frame).points) totals[colourOf(table.grid[point])] += 1;
 }
+for (const [name, cells] of draws ? [] : Object.entries(doc.cell_grid_histogram ?? {})) {
+  totals[colourOf(Number.parseInt(name, 10))] += cells;
+}
 
 function paint(element, scale) {
   element.style.setProperty("--colour", colour(COLOURS[scale]));
@@ -153,7 +156,10 @@ function layHistogram() {
   });
   const caption = html("caption", { className: "unseen", textContent: "Gazed cells by scale" });
   const parts = [caption, html("thead", {}, html("tr", {}, ...head)), html("tbody", {}, ...rows)];
-  byId("histogram").append(html("table", { className: "bars" }, ...parts));
+  const whole = html("table", { className: "bars" }, ...parts);
+  byId("histogram").append(whole);
+  if (draws) return;
+  for (const row of whole.rows) for (const own of [...row.cells].slice(4)) own.remove();
 }
 
 function bar(scale, share) {

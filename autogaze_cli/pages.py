@@ -1,0 +1,162 @@
+"""A page for each result in a folder, and the index of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autogaze_cli.errors import AutogazeError, InputError, OutputError
+from autogaze_cli.outputs import Outputs
+from autogaze_cli.player.drawn import write_drawn_page
+from autogaze_cli.player.folder import (
+    INDEX,
+    Found,
+    Manifest,
+    find,
+    find_video,
+    is_ours,
+    read_summary,
+)
+from autogaze_cli.player.index import Row, write_index
+from autogaze_cli.render import PAGE_VIEW, Job, OnFrame, draw_page, sampling_of
+from autogaze_cli.trace import read_trace
+
+logger = logging.getLogger(__name__)
+
+OnPage = Callable[[Path], AbstractContextManager[OnFrame]]
+"""Called with each page that is written; what it opens is told of its frames."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Pages:
+    """What became of a folder's pages.
+
+    Attributes:
+        index: The index.
+        written: Pages that were written.
+        kept: Pages that were there.
+        failed: Why a page could not be written, by its path.
+        rows: The rows of the index.
+    """
+
+    index: Path
+    written: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    failed: dict[Path, str] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        return {
+            "index": str(self.index),
+            "written": [str(path) for path in self.written],
+            "kept": [str(path) for path in self.kept],
+            "failed": [{"page": str(path), "error": why} for path, why in self.failed.items()],
+        }
+
+
+def write_pages(
+    folder: Path, on_page: OnPage, *, videos: Path | None = None, overwrite: bool = False
+) -> Pages:
+    """Write the pages of all results below a folder, and the index.
+
+    Args:
+        folder: Its results are what the commands wrote, and their manifest.
+        on_page: See ``OnPage``.
+        videos: Where to look first for the videos of traces.
+        overwrite: Whether pages that exist are written anew, where they can be.
+
+    Raises:
+        OutputError: There is an index that this program did not write, or it cannot be written.
+        InputError: The folder holds no results.
+    """
+    index = folder / INDEX
+    if index.exists() and not (is_ours(index) or overwrite):
+        hint = "move it, or give --overwrite to replace it"
+        raise OutputError(f"{index}: is not a page of this program", hint=hint)
+    results, manifest = find(folder), Manifest.read(folder)
+    if not results and not manifest.inputs:
+        raise InputError(f"{folder}: holds no results", hint="give the --out-dir of a command")
+    pages = Pages(index=index)
+    for found in results:
+        try:
+            done = _write(found, on_page, videos, overwrite)
+            (pages.written if done else pages.kept).append(found.page)
+        except AutogazeError as error:
+            pages.failed[found.page] = error.line()
+            logger.error("%s", error.line())
+        pages.rows.append(_row(found, folder, manifest, pages.failed.get(found.page)))
+    told = {row.name for row in pages.rows}
+    for name, reason in manifest.failures().items():
+        if name not in told:
+            pages.rows.append(Row(name=name, error=reason))
+    with Outputs(overwrite=True) as outputs:
+        write_index(outputs.add(index), folder.resolve().name, pages.rows)
+    return pages
+
+
+def _write(found: Found, on_page: OnPage, videos: Path | None, overwrite: bool) -> bool:
+    """Write the page of one result; whether it was: one that is there may be the best there is.
+
+    Raises:
+        AutogazeError: There is not enough left of the result to make one.
+    """
+    there = found.page.exists()
+    if there and not overwrite:
+        return False
+    trace = read_trace(found.trace) if found.trace else None
+    video = find_video(trace.header.source, videos) if trace else None
+    if trace and video:
+        job = Job(
+            video=video, sampling=sampling_of(trace.header), gaze=trace, name=trace.header.source
+        )
+        view = found.visualization() or PAGE_VIEW
+        with on_page(found.page) as on_frame:
+            draw_page(job, found.page, view, overwrite=overwrite, on_frame=on_frame)
+    elif there and (read_summary(found.page).get("draws") or not found.drawn):
+        return False
+    elif found.drawn:
+        document = found.document()
+        name = _source(document) or _stem(found)
+        with on_page(found.page), Outputs(overwrite=overwrite) as outputs:
+            write_drawn_page(outputs.add(found.page), name, found.drawn, document)
+    elif trace:
+        raise InputError(
+            f"{found.trace}: its video {trace.header.source} is not found",
+            hint="say with --videos where it is",
+        )
+    else:
+        raise InputError(f"{found.page}: its pictures are gone", hint="render it again")
+    logger.info("wrote %s", found.page)
+    return True
+
+
+def _row(found: Found, folder: Path, manifest: Manifest, error: str | None) -> Row:
+    """What the index tells of one result."""
+    there = is_ours(found.page)
+    summary = read_summary(found.page) if there else {}
+    document = summary.get("document")
+    name = (_source(document) if isinstance(document, dict) else None) or _stem(found)
+    return Row(
+        name=name,
+        page=found.page if there else None,
+        summary=summary,
+        seconds=manifest.seconds(found, folder),
+        error=error or manifest.failures().get(name),
+    )
+
+
+def _source(document: Mapping[str, Any]) -> str | None:
+    source = document.get("source_video")
+    return source if isinstance(source, str) else None
+
+
+def _stem(found: Found) -> str:
+    name = found.page.name
+    if name.startswith("autogaze_") and name.endswith("_report.html"):
+        return name.removeprefix("autogaze_").removesuffix("_report.html")
+    return name.removesuffix(".report.html")

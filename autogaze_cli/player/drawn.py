@@ -1,0 +1,41 @@
+"""The page of a video of which only the drawn pictures are left: no cells to draw again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autogaze_cli.errors import InputError
+from autogaze_cli.media.video import probe, read_frames
+from autogaze_cli.player.page import PageWriter
+
+ROLES = ("input", "mask", "output")
+"""The pictures of a page, from left to right."""
+
+
+def write_drawn_page(
+    path: Path, name: str, drawn: Mapping[str, Path], document: Mapping[str, Any]
+) -> None:
+    """Write the page of drawn files, as many frames as each of them has.
+
+    Args:
+        path: The page, replaced if it exists.
+        name: How the page calls the video.
+        drawn: A video file for one or more of ``ROLES``.
+        document: The metrics document of the files, or what is known of one.
+
+    Raises:
+        InputError: A file cannot be read as a video, or there is none.
+    """
+    roles = [role for role in ROLES if role in drawn]
+    if not roles:
+        raise InputError(f"{name}: nothing that was drawn is there", hint="render it again")
+    info = probe(drawn[roles[0]])
+    rate = {"fps": float(info.fps)} if info.fps else {}
+    about = {"panels": roles, **rate}
+    with PageWriter(path, name, info.width, info.height, about) as page:
+        for frames in zip(*(read_frames(drawn[role]) for role in roles), strict=False):
+            pictures = {role: frame.rgb for role, frame in zip(roles, frames, strict=True)}
+            page.add_pictures(float(frames[0].time), pictures)
+        page.close({**rate, **document})

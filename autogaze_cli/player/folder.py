@@ -1,0 +1,210 @@
+"""What stands in a folder of results: traces, pictures, pages, and what the manifest says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from autogaze_cli.errors import ConfigError
+from autogaze_cli.player.html import GENERATOR
+from autogaze_cli.visualize.settings import Visualization
+
+MANIFEST = "autogaze-manifest.jsonl"
+INDEX = "index.html"
+
+# What each command calls its files, see autogaze_cli/result.py.
+_PLAIN = re.compile(
+    r"(?P<stem>.+)\.(?:trace\.(?:json|npz|safetensors|csv)|report\.html"
+    r"|(?:mask|interframe)\.(?:json|gif|mp4|webm))",
+    re.DOTALL,
+)
+_ASSETS = re.compile(
+    r"autogaze_(?P<stem>.+)_(?:report\.html|metrics\.json|(?:input|mask|output)\.(?:gif|mp4|webm))",
+    re.DOTALL,
+)
+_OURS = GENERATOR.partition("autogaze")[0].encode() + b"autogaze"
+_SUMMARY = b'<script type="application/json" id="summary">'
+_TAIL_BYTES = 1 << 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """The results of one video.
+
+    Attributes:
+        page: Its page, whether it is there or not.
+        trace: Its saved trace.
+        metrics: Its metrics documents, by the name of what was drawn.
+        drawn: What was drawn of it: ``input``, ``mask``, ``output``.
+    """
+
+    page: Path
+    trace: Path | None = None
+    metrics: dict[str, Path] = field(default_factory=dict)
+    drawn: dict[str, Path] = field(default_factory=dict)
+
+    def files(self) -> list[Path]:
+        """All of them."""
+        trace = [self.trace] if self.trace else []
+        return [self.page, *trace, *self.metrics.values(), *self.drawn.values()]
+
+    def document(self) -> dict[str, Any]:
+        """A metrics document of the video: of the run that drew most of it, or an empty one."""
+        for name in ("metrics", "interframe", "mask"):
+            if name in self.metrics:
+                return read_object(self.metrics[name])
+        return {}
+
+    def visualization(self) -> Visualization | None:
+        """How it was drawn, if that is known."""
+        document = self.document()
+        names = Visualization.__dataclass_fields__
+        try:
+            return Visualization(**{name: document[name] for name in names})
+        except (KeyError, TypeError, AttributeError, ConfigError):
+            return None
+
+
+def find(folder: Path) -> list[Found]:
+    """The results below a folder, by path; hidden files and folders are passed over."""
+    found: dict[Path, Found] = {}
+    for path in sorted(_files(folder)):
+        if match := _ASSETS.fullmatch(path.name):
+            page = path.with_name(f"autogaze_{match['stem']}_report.html")
+        elif match := _PLAIN.fullmatch(path.name):
+            page = path.with_name(f"{match['stem']}.report.html")
+        else:
+            continue
+        _note(found.setdefault(page, Found(page=page)), path)
+    return list(found.values())
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _files(path)
+        elif path.is_file():
+            yield path
+
+
+def _note(found: Found, path: Path) -> None:
+    kind = re.split(r"[._]", path.name.removesuffix(path.suffix))[-1]
+    if kind == "trace":
+        found.trace = found.trace or path
+    elif path.suffix == ".json":
+        found.metrics[kind] = path
+    elif path.suffix != ".html":
+        found.drawn[{"interframe": "output"}.get(kind, kind)] = path
+
+
+def find_video(source: str, videos: Path | None) -> Path | None:
+    """The file that a trace calls ``source``: in ``videos``, under any end of its path, or as is.
+
+    Args:
+        source: As the trace has it.
+        videos: A folder to look in first.
+    """
+    path = PurePath(source)
+    parts = [part for part in path.parts if part != path.anchor]
+    if videos is not None and ".." not in parts:
+        for start in range(len(parts)):
+            if (there := videos.joinpath(*parts[start:])).is_file():
+                return there
+    here = Path(source)
+    return here if here.is_file() or _is_pattern(here) else None
+
+
+def _is_pattern(path: Path) -> bool:
+    """Whether it may name images by number: ``frame_%04d.png``."""
+    return bool(re.search(r"%\d*d", path.name)) and path.parent.is_dir()
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a page that this program wrote."""
+    try:
+        with path.open("rb") as file:
+            return _OURS in file.read(4096)
+    except OSError:
+        return False
+
+
+def read_summary(page: Path) -> dict[str, Any]:
+    """What a page says of itself at its end; nothing if it does not."""
+    try:
+        with page.open("rb") as file:
+            file.seek(max(0, page.stat().st_size - _TAIL_BYTES))
+            text = file.read().rpartition(_SUMMARY)[2].partition(b"</script>")[0]
+            return _mapping(text)
+    except OSError:
+        return {}
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one if there is none."""
+    try:
+        return _mapping(path.read_bytes())
+    except OSError:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a folder's manifest says last; lines that make no sense are passed over.
+
+    Attributes:
+        inputs: By input, the line ``finished`` or ``failed``.
+        outputs: By output, its path relative to the folder, the line ``finished``.
+    """
+
+    inputs: Mapping[str, Mapping[str, Any]]
+    outputs: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """That of ``folder``; an empty one where there is none."""
+        inputs: dict[str, Mapping[str, Any]] = {}
+        outputs: dict[str, Mapping[str, Any]] = {}
+        try:
+            lines = (folder / MANIFEST).read_bytes().splitlines()
+        except OSError:
+            lines = []
+        for line in map(_mapping, lines):
+            name, made = line.get("input"), line.get("outputs")
+            if line.get("event") not in ("finished", "failed") or not isinstance(name, str):
+                continue
+            inputs[name] = line
+            for output in made if isinstance(made, list) else []:
+                if isinstance(output, dict) and isinstance(output.get("path"), str):
+                    outputs[output["path"]] = line
+        return cls(inputs, outputs)
+
+    def seconds(self, found: Found, folder: Path) -> float | None:
+        """How long it took to make a result, if that is known."""
+        for path in found.files():
+            line = self.outputs.get(path.relative_to(folder).as_posix(), {})
+            seconds = line.get("seconds")
+            if isinstance(seconds, int | float):
+                return seconds
+        return None
+
+    def failures(self) -> dict[str, str]:
+        """What went wrong, by the inputs that failed last."""
+        return {
+            name: str(line.get("error") or "no reason is given")
+            for name, line in self.inputs.items()
+            if line["event"] == "failed"
+        }
+
+
+def _mapping(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,69 @@
+"""``autogaze report``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autogaze_cli import options
+
+if TYPE_CHECKING:
+    from autogaze_cli.render import OnFrame
+
+logger = logging.getLogger("autogaze_cli.pages")
+
+_SOME_FAILED = 3
+
+
+@click.command(
+    "report",
+    cls=options.Command,
+    short_help="Write a page to look at for each result in a folder, and an index of them.",
+)
+@click.argument("out_dir", type=click.Path(exists=True, file_okay=False))
+@click.option(
+    "--videos",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the videos of saved traces are.  [default: where they were when they were traced]",
+)
+@click.option("--overwrite", is_flag=True, help="Write pages that exist anew.")
+@click.option("--json", "json", is_flag=True, help="Print one JSON document on stdout.")
+@options.always
+def report(**values: Any) -> None:
+    """Write a page to look at for each result in a folder, and an index of them.
+
+    Below OUT_DIR, each saved trace whose video is found gets a page, STEM.report.html, with the
+    input, mask and output side by side, drawn in the browser. Results without a trace get one of
+    what was drawn. OUT_DIR/index.html lists all pages, and what failed. A page is one file that
+    loads nothing else.
+    """
+    from autogaze_cli.pages import write_pages
+
+    pages = write_pages(
+        Path(values["out_dir"]),
+        _progress,
+        videos=Path(values["videos"]) if values["videos"] else None,
+        overwrite=values["overwrite"],
+    )
+    logger.info("wrote %s", pages.index)
+    if values["json"]:
+        from autogaze_cli.metrics import dump_document
+
+        click.echo(dump_document(pages.document()), nl=False)
+    if pages.failed:
+        count = len(pages.failed) + len(pages.written) + len(pages.kept)
+        logger.error("%d of %d pages failed", len(pages.failed), count)
+    click.get_current_context().exit(_SOME_FAILED if pages.failed else 0)
+
+
+@contextmanager
+def _progress(page: Path) -> Iterator[OnFrame]:
+    from autogaze_cli.progress import progress_board
+
+    with progress_board() as board, board(str(page)) as advance:
+        yield lambda done, total, line: advance(done, total)
