@@ -1,6 +1,6 @@
 """Gaze-driven sparse video: traces, masks, interframe video and readouts.
 
-``load_model`` opens a model for use from Python; everything the commands do is in this package.
+``load_model`` opens a model for use from Python; each command is one call (``autogaze_cli.api``).
 """
 
 from __future__ import annotations
@@ -11,9 +11,41 @@ from typing import TYPE_CHECKING, Any
 from autogaze_cli.version import __version__
 
 if TYPE_CHECKING:
+    from autogaze_cli.api import (
+        audit as audit,
+    )
+    from autogaze_cli.api import (
+        project_readout,
+        render_assets,
+        render_interframe,
+        render_mask,
+        run_batch,
+        trace_video,
+    )
     from autogaze_cli.model.autogaze import load_model
 
-__all__ = ["__version__", "load_model"]
+_CALLS = (
+    "audit",
+    "project_readout",
+    "render_assets",
+    "render_interframe",
+    "render_mask",
+    "run_batch",
+    "trace_video",
+)
+"""The commands as functions."""
+
+__all__ = [
+    "__version__",
+    "audit",
+    "load_model",
+    "project_readout",
+    "render_assets",
+    "render_interframe",
+    "render_mask",
+    "run_batch",
+    "trace_video",
+]
 
 # In a checkout the subcommands stand beside the package; an installed wheel has its own copy.
 _beside = Path(__file__).parent.parent / "commands"
@@ -27,4 +59,8 @@ def __getattr__(name: str) -> Any:
         from autogaze_cli.model.autogaze import load_model
 
         return load_model
+    if name in _CALLS:
+        from autogaze_cli import api
+
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import click
@@ -40,6 +41,16 @@ class Command(click.Command):
         if losses and losses[-1] == "task_loss_requirement":
             ctx.params["task_loss_requirement_db"] = None
         return rest
+
+
+def settled(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """A parameter's value as a command sees it: of the right type, None where there is none."""
+    if isinstance(value, Enum):  # Click's mark for "nothing was given, and there is no default"
+        value = None
+    if value is None:
+        many = param.nargs == -1 or param.multiple
+        return () if many else False if isinstance(param, click.Option) and param.is_flag else None
+    return param.type_cast_value(ctx, value)
 
 
 def long_name(option: click.Option) -> str:

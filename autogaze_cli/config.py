@@ -16,7 +16,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from autogaze_cli.command import CONFIG, Command, long_name
+from autogaze_cli.command import CONFIG, Command, long_name, settled
 from autogaze_cli.errors import ConfigError
 
 NAME = "autogaze.toml"
@@ -150,7 +150,7 @@ def command_values(
         if not isinstance(param, click.Option) or param.name in _NEVER:
             continue
         value, source = param.consume_value(own, {})
-        value = param.type_cast_value(own, value)
+        value = settled(own, param, value)
         yield long_name(param), plain(value), describe_source(own, param, source)
 
 

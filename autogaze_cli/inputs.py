@@ -88,6 +88,23 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
         yield list(found.values())
 
 
+def named_paths(names: Sequence[str]) -> list[Path]:
+    """Files and folders as they are, and what globs and ``@list.txt`` stand for, each once.
+
+    Raises:
+        InputError: A list cannot be read, or a glob matches nothing.
+    """
+    paths: list[Path] = []
+    for name in (line for name in names for line in _lines(name)):
+        if not glob.has_magic(name) or Path(name).exists():
+            paths.append(Path(name))
+        elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207  # a whole pattern
+            paths += map(Path, found)
+        else:
+            raise InputError(f"{name}: matches nothing", hint="name a file or a folder")
+    return list(dict.fromkeys(paths))
+
+
 def refuse_collisions(inputs: Sequence[Input]) -> None:
     """Refuse two inputs whose outputs would be the same files.
 

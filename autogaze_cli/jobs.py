@@ -34,7 +34,7 @@ def run_work(
     inputs: Sequence[Input],
     *,
     about: dict[str, Any],
-    model_sha256: str | None,
+    model_sha256: Callable[[], str | None],
     check: Callable[[Input], object],
     estimate: Callable[[Input], dict[str, Any]] = lambda item: {},
     on_event: OnEvent | None = None,
@@ -47,7 +47,7 @@ def run_work(
         work: The work.
         inputs: The inputs.
         about: What outputs depend on beside the values.
-        model_sha256: Of the model's weights.
+        model_sha256: Reads that of the model's weights.
         check: Raises what a first look at an input tells.
         estimate: How much work an input is, for a plan.
         on_event: Told of each event.
@@ -61,7 +61,7 @@ def run_work(
         manifest = None
         if kept:
             manifest = stack.enter_context(
-                Manifest(Path(values["out_dir"]), command, described, model_sha256, write=not dry)
+                Manifest(Path(values["out_dir"]), command, described, model_sha256(), write=not dry)
             )
             work = work.of_run(manifest.run)
         batch = Batch(

@@ -151,17 +151,13 @@ def run_jobs(
         described = asdict(settings) | {"device": device.type, "threads": None}
         if trace:
             described = {"trace": _sha256(values["trace"])}
-        sha256 = None
-        if settings.mask_source == "autogaze" and settings.model is not None and not trace:
-            folder = catalog.find(settings.model).folder
-            sha256 = None if folder is None else catalog.sha256_of(folder / catalog.WEIGHTS)
         return run_work(
             command,
             values,
             work,
             inputs,
             about=described,
-            model_sha256=sha256,
+            model_sha256=lambda: None if trace else _model_sha256(settings),
             check=lambda item: probe(Path(item.path)),
             estimate=partial(_estimate, work),
             on_event=on_event,
@@ -255,6 +251,15 @@ def _estimate(work: VideoWork, item: Input) -> dict[str, Any]:
         "height": height,
         "tile_frames": None if frames is None else frames * gazed,
     }
+
+
+def _model_sha256(settings: GazeSettings) -> str | None:
+    """Of the weights that would run; None where there are none, which opening them will say."""
+    if settings.mask_source != "autogaze" or settings.model is None:
+        return None
+    folder = catalog.find(settings.model).folder
+    weights = None if folder is None else folder / catalog.WEIGHTS
+    return catalog.sha256_of(weights) if weights is not None and weights.is_file() else None
 
 
 def _sha256(path: str) -> str:

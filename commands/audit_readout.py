@@ -60,6 +60,7 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
     default="text",
     help="Form of the report.",
 )
+@options.as_json
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the report there.")
 @click.option(
     "--fail-on",
@@ -155,7 +156,9 @@ def audit_readout(**values: Any) -> None:
 
     Exit codes: 0 nothing at or above --fail-on; 1 findings; 2 usage, or a file could not be read.
     """
-    paths = [Path(path) for path in values["paths"]]
+    from autogaze_cli.inputs import named_paths
+
+    paths = named_paths(values["paths"])
     if not paths:
         raise click.UsageError("give a folder or a file to audit; for this folder, '.'")
     if values["check_patch"] is not None:
@@ -199,7 +202,11 @@ def _settings(paths: list[Path], values: dict[str, Any]) -> AuditSettings:
 
 def _report(audit: Audit, values: dict[str, Any], code: int) -> None:
     form, show = values["format"], values["show_suppressed"]
-    if form == "json":
+    if values["jsonl"]:
+        from autogaze_cli.audit.reports import jsonl_text
+
+        _write(values, jsonl_text(audit, show_suppressed=show, exit_code=code))
+    elif form == "json" or values["json"]:
         from autogaze_cli.audit.reports import json_text
 
         _write(values, json_text(audit, show_suppressed=show, exit_code=code))

@@ -65,7 +65,7 @@ from autogaze_cli.option_types import ModelName, Real, Whole
     default=0.2,
     help="Share by which a time may be longer in --compare.",
 )
-@click.option("--json", "json", is_flag=True, help="Print a document instead of a table.")
+@options.as_json
 @options.always
 def bench(**values: Any) -> None:
     """Measure how fast this machine gazes, beside its ceilings.
@@ -86,12 +86,17 @@ def bench(**values: Any) -> None:
         from autogaze_cli.metrics import dump_document
 
         click.echo(dump_document(found), nl=False)
+    elif values["jsonl"]:
+        import json
+
+        for line in found["figures"]:
+            click.echo(json.dumps(line))
     else:
         _print_tables(found)
     if earlier is not None:
         lines = slower(found, earlier, values["tolerance"])
         for line in lines:
-            click.echo(f"slower: {line}", err=values["json"])
+            click.echo(f"slower: {line}", err=values["json"] or values["jsonl"])
         click.get_current_context().exit(int(bool(lines)))
 
 

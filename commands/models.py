@@ -16,8 +16,6 @@ from autogaze_cli.model.catalog import Model
 
 logger = logging.getLogger("autogaze_cli.models")
 
-as_json = click.option("--json", "json", is_flag=True, help="Print a JSON document instead.")
-
 
 class Sha256(click.ParamType[str]):
     """A SHA-256 in hexadecimal."""
@@ -49,7 +47,7 @@ def models() -> None:
 @models.command(
     "list", cls=options.Command, short_help="Show the bundled, cached and known models."
 )
-@as_json
+@options.as_json
 @options.always
 def list_models(**values: Any) -> None:
     """Show the bundled, cached and known models.
@@ -66,6 +64,10 @@ def list_models(**values: Any) -> None:
             "models": [_document(model) for model in found.values()],
         }
         click.echo(json.dumps(document, indent=2))
+        return
+    if values["jsonl"]:
+        for model in found.values():
+            click.echo(json.dumps(_document(model) | {"default": model.name == default}))
         return
     rows = [("", "NAME", "KIND", "SIZE", "SHA-256", "LICENCE")]
     rows += [
@@ -99,18 +101,21 @@ def _document(model: Model) -> dict[str, object]:
 
 @models.command("path", cls=options.Command, short_help="Print the folder of a model.")
 @click.argument("name")
+@options.as_json
 @options.always
-def path(name: str) -> None:
+def path(name: str, **values: Any) -> None:
     """Print the folder of a model: bundled, cached, or a folder already."""
-    click.echo(catalog.find(name).folder)
+    model = catalog.find(name)
+    _say(values, _document(model), str(model.folder))
 
 
 @models.command(
     "verify", cls=options.Command, short_help="Compare weights with their recorded SHA-256."
 )
 @click.argument("name", required=False)
+@options.as_json
 @options.always
-def verify(name: str | None) -> None:
+def verify(name: str | None, **values: Any) -> None:
     """Compare weights with their recorded SHA-256.
 
     Without NAME, all bundled and cached models. Bundled ones are recorded in this program, cached
@@ -124,17 +129,23 @@ def verify(name: str | None) -> None:
         chosen = [catalog.find(name)]
     if not chosen:
         logger.info("no model is bundled or cached")
-    failed = False
+    verdicts: list[dict[str, object]] = []
     for model in chosen:
+        recorded = {"name": model.name, "recorded": model.sha256}
         try:
             found = model.verify()
         except ModelError as error:
-            failed = True
-            click.echo(error.line())
+            verdicts.append(recorded | {"sha256": None, "error": error.line()})
+            line = error.line()
         else:
+            verdicts.append(recorded | {"sha256": found, "error": None})
             note = "as recorded" if model.sha256 else "nothing recorded to compare it with"
-            click.echo(f"{model.name}: sha256 {found}, {note}")
-    if failed:
+            line = f"{model.name}: sha256 {found}, {note}"
+        if not values["json"]:
+            _say(values, verdicts[-1], line)
+    if values["json"]:
+        click.echo(json.dumps(verdicts, indent=2))
+    if any(verdict["error"] for verdict in verdicts):
         click.get_current_context().exit(1)
 
 
@@ -147,8 +158,11 @@ def verify(name: str | None) -> None:
 )
 @click.option("--sha256", type=Sha256(), help="Refuse weights that have another SHA-256.")
 @options.offline
+@options.as_json
 @options.always
-def fetch(hub_id: str, revision: str | None, sha256: str | None, offline: bool) -> None:
+def fetch(
+    hub_id: str, revision: str | None, sha256: str | None, offline: bool, **values: Any
+) -> None:
     """Download a model of the Hub into the local cache.
 
     Needs the hub extra: pip install 'autogaze-cli[hub]'. Prints the name that --model takes. With a
@@ -165,4 +179,11 @@ def fetch(hub_id: str, revision: str | None, sha256: str | None, offline: bool) 
         progress=logger.isEnabledFor(logging.INFO),
     )
     logger.info("fetched %s (sha256 %s)", model.folder, model.sha256)
-    click.echo(model.name)
+    _say(values, _document(model), model.name)
+
+
+def _say(values: dict[str, Any], document: dict[str, object], line: str) -> None:
+    """Print what was asked for: a document, a line of JSON, or plain text."""
+    if values["json"] or values["jsonl"]:
+        line = json.dumps(document, indent=2 if values["json"] else None)
+    click.echo(line)

@@ -87,9 +87,22 @@ def _number(count: int, noun: str) -> str:
 
 def json_text(audit: Audit, *, show_suppressed: bool, exit_code: int) -> str:
     """The report as one JSON object, keys sorted, with a newline at the end."""
+    document = _document(audit, show_suppressed=show_suppressed, exit_code=exit_code)
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, indent=2) + "\n"
+
+
+def jsonl_text(audit: Audit, *, show_suppressed: bool, exit_code: int) -> str:
+    """The report as lines of JSON: an event ``finding`` each, then ``ended`` with all the rest."""
+    document = _document(audit, show_suppressed=show_suppressed, exit_code=exit_code)
+    lines = [{"event": "finding", **finding} for finding in document.pop("findings")]
+    lines.append({"event": "ended", **document})
+    return "".join(json.dumps(line, ensure_ascii=True) + "\n" for line in lines)
+
+
+def _document(audit: Audit, *, show_suppressed: bool, exit_code: int) -> dict[str, Any]:
     listed = [f for f in audit.findings if show_suppressed or f.suppressed is None]
     by_rule = Counter(finding.rule for finding in audit.counted())
-    document = {
+    return {
         "version": JSON_VERSION,
         "tool": {"name": TOOL, "version": __version__},
         "roots": audit.roots,
@@ -109,7 +122,6 @@ def json_text(audit: Audit, *, show_suppressed: bool, exit_code: int) -> str:
             "exit_code": exit_code,
         },
     }
-    return json.dumps(document, sort_keys=True, ensure_ascii=False, indent=2) + "\n"
 
 
 def _finding_entry(finding: Finding) -> dict[str, Any]:

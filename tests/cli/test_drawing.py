@@ -154,10 +154,12 @@ def test_outputs_mirror_the_inputs_and_one_failure_stops_no_other(
     assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.*")) == [
         "a/x.mask.gif",
         "a/x.mask.json",
+        "autogaze-manifest.jsonl",
         "b/x.mask.gif",
         "b/x.mask.json",
     ]
-    assert [d["source_video"] for d in json.loads(result.stdout)] == [
+    said = json.loads(result.stdout)
+    assert [d["source_video"] for d in said["results"]] == [
         str(tmp_path / "in" / name) for name in ("a/x.mp4", "b/x.mp4")
     ]
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]

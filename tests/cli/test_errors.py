@@ -31,7 +31,11 @@ def bad(tmp_path: Path, clip: Path, sound: Path) -> Path:
     return folder
 
 
-OF_VIDEOS = [name for name in COMMANDS if name not in ("audit-readout", "bench", "models")]
+OF_VIDEOS = [
+    name
+    for name in COMMANDS
+    if name not in ("audit-readout", "bench", "config", "models", "report")
+]
 CASES = [
     pytest.param(("missing.mp4",), "no such file", id="missing file"),
     pytest.param(("folder",), "folder", id="folder"),
@@ -129,7 +133,7 @@ def test_an_unforeseen_error_is_one_line_too(
     def fail(*_: object) -> None:
         raise RuntimeError("of two\nlines")
 
-    monkeypatch.setattr("autogaze_cli.jobs.announce", fail)
+    monkeypatch.setattr("autogaze_cli.video_jobs.announce", fail)
     result = run("trace", bad / "good.mp4", "-o", bad)
     assert result.exit_code == 2
     says = "Error: unexpected RuntimeError: of two lines; -vv shows the traceback\n"

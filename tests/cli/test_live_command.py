@@ -105,7 +105,6 @@ def test_a_model_gets_a_horizon(
     ("arguments", "says"),
     [
         (["a.mp4", "b.mp4", "--live"], "--live takes one input, not 2"),
-        (["a.mp4", "--jsonl"], "--jsonl goes with --live"),
         (["a.mp4", "--live", "--json", "--jsonl"], "give one of --json and --jsonl"),
         (["a.mp4", "--horizon-frames", "4", "--mode", "tiled"], "horizon_frames needs mode resize"),
         (["no.mp4", "--live"], "no.mp4: cannot be opened as a video"),

@@ -1,0 +1,260 @@
+"""Many inputs: plan, resume, workers, failures, and what is said of them; with real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from jsonschema import Draft202012Validator
+
+from autogaze_cli.batch.manifest import NAME
+
+Run = Callable[..., Result]
+
+ROOT = Path(__file__).parents[2]
+PATCH_DIFF = ("--mask-source", "patch-diff")
+
+
+@pytest.fixture
+def videos(clip: Path, tmp_path: Path) -> Path:
+    """Three good videos in a tree."""
+    for name in ("a.mp4", "deep/b.mp4", "deep/er/c.mkv"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip, tmp_path / "in" / name)
+    return tmp_path / "in"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below ``folder`` but the manifest, which tells times."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != NAME
+    }
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((ROOT / "docs/schemas" / name).read_text()))
+
+
+def test_a_plan_tells_all_and_does_nothing(run: Run, videos: Path, tmp_path: Path) -> None:
+    (videos / "broken.mp4").write_text("no video")
+    out = tmp_path / "out"
+    arguments = ("mask", videos, "-o", out, *PATCH_DIFF, "--frames", 5, "--dry-run")
+    said = run(*arguments)
+    assert said.exit_code == 3
+    assert "3 to run, 0 done already, 1 would fail; 15 frames" in said.stdout
+    document = json.loads(run(*arguments, "--json").stdout)
+    validator("plan.schema.json").validate(document)
+    states = {item["input"]: item["state"] for item in document["inputs"]}
+    assert states == {
+        str(videos / "a.mp4"): "run",
+        str(videos / "broken.mp4"): "fail",
+        str(videos / "deep/b.mp4"): "run",
+        str(videos / "deep/er/c.mkv"): "run",
+    }
+    (frames,) = [row for row in document["settings"] if row["option"] == "frames"]
+    assert frames == {"option": "frames", "value": 5, "source": "command line"}
+    assert not out.exists()
+
+
+def test_resume_skips_what_is_done_and_unchanged(run: Run, videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    again = ("mask", videos, "-o", out, *PATCH_DIFF, "--resume", "--jsonl")
+    assert run("mask", videos, "-o", out, *PATCH_DIFF).exit_code == 0
+    whole = tree(out)
+    result = run(*again)
+    assert [line["event"] for line in lines(result)] == [*["skipped"] * 3, "ended"]
+
+    (out / "a.mask.gif").write_bytes(whole["a.mask.gif"] + b"x")  # an output that was changed
+    (out / "deep/b.mask.json").unlink()  # one that has gone
+    touched = videos / "deep/er/c.mkv"
+    os.utime(touched)  # the same bytes at another time are the same input
+    result = run(*again)
+    assert [line["input"] for line in lines(result) if line["event"] == "finished"] == [
+        str(videos / "a.mp4"),
+        str(videos / "deep/b.mp4"),
+    ]
+    assert tree(out) == whole
+
+    result = run(*again, "--frames", 4)  # another setting
+    assert [line["event"] for line in lines(result)].count("finished") == 3
+    touched.write_bytes(touched.read_bytes() + b"\0")  # another input
+    result = run(*again, "--frames", 4)
+    assert [line["event"] for line in lines(result)].count("skipped") == 2
+
+
+def test_resume_never_replaces_what_is_not_its_own(run: Run, videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.mask.gif").write_text("mine")
+    result = run("mask", videos, "-o", out, *PATCH_DIFF, "--resume")
+    assert result.exit_code == 3
+    assert "a.mask.gif: exists already; give --overwrite" in result.stderr
+    assert (out / "a.mask.gif").read_text() == "mine"
+
+
+def test_a_torn_manifest_loses_only_its_last_line(run: Run, videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("mask", videos, "-o", out, *PATCH_DIFF)
+    manifest = out / NAME
+    manifest.write_bytes(manifest.read_bytes()[:-40])
+    result = run("mask", videos, "-o", out, *PATCH_DIFF, "--resume", "--jsonl")
+    assert [line["event"] for line in lines(result)] == [
+        *["skipped"] * 2,
+        "started",
+        "finished",
+        "ended",
+    ]
+    for line in manifest.read_text().splitlines():
+        json.loads(line)
+
+
+def test_one_bad_input_stops_no_other_save_with_fail_fast(
+    run: Run, videos: Path, tmp_path: Path
+) -> None:
+    (videos / "b.mp4").write_text("no video")
+    result = run("mask", videos, "-o", tmp_path / "out", *PATCH_DIFF, "--json")
+    assert result.exit_code == 3
+    document = json.loads(result.stdout)
+    validator("batch.schema.json").validate(document)
+    assert len(document["results"]) == 3
+    assert [failure["input"] for failure in document["failures"]] == [str(videos / "b.mp4")]
+    result = run("mask", videos, "-o", tmp_path / "o", *PATCH_DIFF, "--fail-fast", "--jsonl")
+    assert result.exit_code == 3
+    events = lines(result)
+    for event in events:
+        validator("event.schema.json").validate(event)
+    assert events[-1]["not_done"] == 3
+    assert tree(tmp_path / "o") == {}
+
+
+def start(*arguments: object, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "autogaze_cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return errors
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six copies of a real clip, in ``in``, and their masks by an undisturbed run, in ``whole``."""
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "whole/in").mkdir(parents=True)
+    for name in "abcdef":
+        shutil.copy(ROOT / "fixtures/dog.mp4", folder / f"whole/in/{name}.mp4")
+    finished(start("mask", "in", "-o", "out", *PATCH_DIFF, folder=folder / "whole"))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_at_any_moment_and_resumed(many: Path, tmp_path: Path, workers: int) -> None:
+    shutil.copytree(many / "whole/in", tmp_path / "in")
+    command = ("mask", "in", "-o", "out", *PATCH_DIFF, "--resume", "--workers", workers)
+    moments = random.Random(workers)
+    for _ in range(2):
+        process = start(*command, folder=tmp_path)
+        until = time.monotonic() + 60
+        while not (tmp_path / "out" / NAME).exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0.2, 1.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finished(start(*command, folder=tmp_path))
+    assert tree(tmp_path / "out") == tree(many / "whole/out")
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes that ``pid`` has started."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [
+        int(child)
+        for child in found
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_replaced(many: Path, tmp_path: Path) -> None:
+    shutil.copytree(many / "whole/in", tmp_path / "in")
+    process = start("mask", "in", "-o", "out", *PATCH_DIFF, "--workers", 2, folder=tmp_path)
+    while not any((tmp_path / "out").glob(".autogaze-*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    for child in children(process.pid):
+        os.kill(child, signal.SIGKILL)
+    errors = finished(process)
+    assert "its worker ended; it is begun again" in errors
+    made = tree(tmp_path / "out")
+    leftovers = {name for name in made if ".autogaze-" in name}  # of the killed workers
+    whole = tree(many / "whole/out")
+    assert {name: data for name, data in made.items() if name not in leftovers} == whole
+    finished(start("mask", "in", "-o", "out", *PATCH_DIFF, "--resume", folder=tmp_path))
+    assert tree(tmp_path / "out") == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_keeps_what_is_done(many: Path, tmp_path: Path, workers: int) -> None:
+    shutil.copytree(many / "whole/in", tmp_path / "in")
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = start("mask", "in", "-o", "out", *PATCH_DIFF, "--workers", workers, folder=tmp_path)
+    signal.signal(signal.SIGINT, previous)
+    while not list((tmp_path / "out").glob("*.mask.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Error: interrupted; finished files are kept" in errors
+    made, whole = tree(tmp_path / "out"), tree(many / "whole/out")
+    assert made.items() <= whole.items()
+    assert 2 <= len(made) < len(whole)
+
+
+def test_two_runs_do_not_write_into_one_folder(run: Run, videos: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / NAME).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = run("mask", videos, "-o", tmp_path / "out", *PATCH_DIFF)
+    assert result.exit_code == 2
+    assert "another run is writing there" in result.stderr
+
+
+def test_workers_cannot_open_the_work(run: Run, videos: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "fixtures/parity-tiny", model)
+    (model / "config.json").write_text("{}")
+    result = run("trace", videos, "-o", tmp_path / "out", "--model", model, "--workers", 2)
+    assert result.exit_code == 2
+    assert result.stderr.count("Error: ") == 1
+    assert tree(tmp_path / "out") == {}
