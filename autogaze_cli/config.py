@@ -147,7 +147,7 @@ def command_values(
     if CONFIG in ctx.meta:
         own.default_map = default_maps(Path(ctx.meta[CONFIG]), dict(commands(root.command)))[path]
     for param in command.params:
-        if not isinstance(param, click.Option) or param.name in _NEVER:
+        if not isinstance(param, click.Option) or not param.expose_value:
             continue
         value, source = param.consume_value(own, {})
         value = settled(own, param, value)

@@ -89,20 +89,20 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
 
 
 def named_paths(names: Sequence[str]) -> list[Path]:
-    """Files and folders as they are, and what globs and ``@list.txt`` stand for, each once.
+    """Files and folders as they are, and what globs and ``@list.txt`` stand for.
 
     Raises:
         InputError: A list cannot be read, or a glob matches nothing.
     """
     paths: list[Path] = []
-    for name in (line for name in names for line in _lines(name)):
+    for name in (line for given in names for line in _lines(given)):
         if not glob.has_magic(name) or Path(name).exists():
             paths.append(Path(name))
         elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207  # a whole pattern
             paths += map(Path, found)
         else:
             raise InputError(f"{name}: matches nothing", hint="name a file or a folder")
-    return list(dict.fromkeys(paths))
+    return paths
 
 
 def refuse_collisions(inputs: Sequence[Input]) -> None:

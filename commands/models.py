@@ -131,7 +131,7 @@ def verify(name: str | None, **values: Any) -> None:
         logger.info("no model is bundled or cached")
     verdicts: list[dict[str, object]] = []
     for model in chosen:
-        recorded = {"name": model.name, "recorded": model.sha256}
+        recorded: dict[str, object] = {"name": model.name, "recorded": model.sha256}
         try:
             found = model.verify()
         except ModelError as error:

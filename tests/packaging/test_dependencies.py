@@ -15,7 +15,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 # The only modules of the library that may know Click: they are the command line.
-CLICK_MODULES = {f"autogaze_cli.{name}" for name in ("main", "lazy", "options", "option_types")}
+CLICK_MODULES = {
+    f"autogaze_cli.{name}"
+    for name in ("api", "command", "config", "lazy", "main", "option_types", "options", "stdout")
+}
 
 
 @pytest.fixture(scope="module")
