@@ -10,12 +10,16 @@ import sys
 import time
 import traceback
 from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from threading import Lock, Thread
+from typing import Protocol
 
 from autogaze_cli.batch.work import Begin, Do, Outcome, Outcomes, Task, Work, WorkerLostError
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
+from autogaze_cli.inputs import Input
 from autogaze_cli.progress import Advance
 
 logger = logging.getLogger(__name__)
@@ -49,25 +53,51 @@ def attempt(do: Do, task: Task, advance: Advance) -> Outcome:
 
 
 def processes(workers: int, work: Work, tasks: list[Task], begin: Begin) -> Outcomes:
-    """Do the tasks in ``workers`` processes that were started afresh, each with its own model.
+    """Do the tasks in ``workers`` processes that were started afresh, each with its own model."""
+    return shared_out(_Crew(work, min(workers, len(tasks)), begin), tasks)
 
-    A worker that ends in the middle of a task (out of memory, killed) is replaced, and the task
-    begun once more.
+
+class Crew(Protocol):
+    """Workers that do a task at a time, of whom one that ends is replaced."""
+
+    def busy(self) -> bool:
+        """Whether any has a task."""
+
+    def idle(self) -> bool:
+        """Whether any is ready for one."""
+
+    def give(self, task: Task) -> None:
+        """Give a task to an idle one."""
+
+    def wait(self) -> list[Outcome | Task]:
+        """Wait for them to say something: outcomes, and tasks whose workers have ended.
+
+        Raises:
+            AutogazeError: A worker could not open the work.
+        """
+
+    def end(self) -> None:
+        """End all, those in the middle of a task too; they remove what is half written."""
+
+
+def shared_out(crew: Crew, tasks: list[Task]) -> Outcomes:
+    """Have a crew do the tasks, and end it.
+
+    A task whose worker ends in the middle of it (out of memory, killed) is begun once more.
     """
-    crew = _Crew(work, min(workers, len(tasks)), begin)
-    waiting, begun = deque(tasks), Counter[Task]()
+    waiting, begun = deque(tasks), Counter[Input]()
     try:
         while waiting or crew.busy():
-            for worker in crew.idle():
-                if waiting:
-                    begun[waiting[0]] += 1
-                    crew.give(worker, waiting.popleft())
+            while waiting and crew.idle():
+                begun[waiting[0].item] += 1
+                crew.give(waiting.popleft())
             for found in crew.wait():
                 if isinstance(found, Outcome):
                     yield found
-                elif begun[found] < TRIES:
+                elif begun[found.item] < TRIES:
                     logger.warning("%s: its worker ended; it is begun again", found.item.name)
-                    waiting.appendleft(found)
+                    # Outputs that are there now are its own, of a worker that could not say so.
+                    waiting.appendleft(replace(found, overwrite=True))
                 else:
                     yield Outcome(found, error=_lost(found))
     finally:
@@ -109,21 +139,17 @@ class _Crew:
     def busy(self) -> bool:
         return any(worker.task for worker in self._workers)
 
-    def idle(self) -> list[_Worker]:
-        return [worker for worker in self._workers if worker.task is None]
+    def idle(self) -> bool:
+        return not all(worker.task for worker in self._workers)
 
-    def give(self, worker: _Worker, task: Task) -> None:
+    def give(self, task: Task) -> None:
+        worker = next(worker for worker in self._workers if worker.task is None)
         worker.task, worker.shown = task, self._begin(task)
         worker.advance = worker.shown.__enter__()
         with suppress(OSError):  # it has ended: wait() finds out
             worker.pipe.send(task)
 
     def wait(self) -> list[Outcome | Task]:
-        """Wait for workers to say something: outcomes, and tasks whose workers have ended.
-
-        Raises:
-            AutogazeError: A worker could not open the work.
-        """
         pipes = {worker.pipe: worker for worker in self._workers if worker.task}
         found: list[Outcome | Task] = []
         for pipe in wait(list(pipes)):
@@ -147,7 +173,6 @@ class _Crew:
         return found
 
     def end(self) -> None:
-        """End all, those in the middle of a task too; they remove what is half written."""
         for worker in self._workers:
             if worker.task:
                 worker.process.terminate()
@@ -172,19 +197,31 @@ class _Crew:
         worker.task = worker.shown = None
 
 
-class _Line(logging.Handler):
-    """A worker's side of the pipe: messages, progress and outcomes, from several threads."""
+class Line(logging.Handler):
+    """What a worker says to the process that started it: messages, progress and outcomes.
 
-    def __init__(self, pipe: Connection) -> None:
+    Args:
+        say: Sends one of them; called by several threads, one at a time.
+    """
+
+    def __init__(self, say: Callable[[object], None]) -> None:
         super().__init__()
-        self._pipe, self._one_at_a_time = pipe, Lock()
+        self._say, self._one_at_a_time = say, Lock()
         self._last = 0.0
 
+    def listen(self, level: int) -> None:
+        """Take all messages of this process that are of ``level`` at least."""
+        root = logging.getLogger("autogaze_cli")
+        root.handlers[:] = [self]
+        root.setLevel(level)
+
     def send(self, said: object) -> None:
+        """Send anything that can be pickled."""
         with self._one_at_a_time:
-            self._pipe.send(said)
+            self._say(said)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Send a message."""
         record.msg, record.args = record.getMessage(), None
         record.exc_info = record.exc_text = None
         self.send(record)
@@ -202,10 +239,8 @@ def _serve(work: Work, number: int, count: int, pipe: Connection, level: int) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     Thread(target=_follow, daemon=True).start()
-    line = _Line(pipe)
-    root = logging.getLogger("autogaze_cli")
-    root.handlers[:] = [line]
-    root.setLevel(level)
+    line = Line(pipe.send)
+    line.listen(level)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         task = pipe.recv()
         try:
