@@ -40,7 +40,7 @@ def trace_video(video: Source, **settings: Any) -> Result:
     Raises:
         AutogazeError: Its class says whom to blame; nothing has been written then.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     made = trace_video(
@@ -55,7 +55,7 @@ def trace_video(video: Source, **settings: Any) -> Result:
 def render_mask(video: Source, **settings: Any) -> Result:
     """Draw the gazed cells of a video as a mask: ``autogaze mask``; see ``trace_video``.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     made = render_mask(
@@ -72,7 +72,7 @@ def render_interframe(video: Source, **settings: Any) -> Result:
 
     See ``trace_video``.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     made = render_interframe(
@@ -93,7 +93,7 @@ def project_readout(source: Source, **settings: Any) -> Result:
         source: A video, or a saved trace, which needs neither the video nor PyTorch.
         **settings: The command's options.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     made = project_readout(
@@ -112,7 +112,7 @@ def render_assets(video: Source, **settings: Any) -> Result:
     With ``check=True`` nothing is written, and ``differences`` says what is not as it would be. See
     ``trace_video``.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     made = render_assets(
@@ -140,7 +140,7 @@ def run_batch(command: str, inputs: Iterable[Source], **settings: Any) -> Report
     Raises:
         AutogazeError: No input can be done, or the only input failed.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     report = run_batch(
@@ -163,7 +163,7 @@ def audit(*paths: Source, **settings: Any) -> Audit:
     Raises:
         AutogazeError: A path or a setting is not what it should be.
 
-    Example:
+    Examples:
         >>> found = audit("fixtures/audit/pos/d.go")
         >>> found.findings[0].rule, found.exit_code("warning")
         ('AGR107', 1)

@@ -65,8 +65,9 @@ class ReadoutConfig:
 
         Source: readout spec 5.1.
 
-        >>> ReadoutConfig(scales="112+32+x", num_vision_tokens_each_frame=53).layout.grids
-        (7, 2)
+        Examples:
+            >>> ReadoutConfig(scales="112+32+x", num_vision_tokens_each_frame=53).layout.grids
+            (7, 2)
         """
         parts = [part.strip() for part in self.scales.split("+")]
         sides = [int(part) for part in parts if re.fullmatch("[0-9]+", part)]
@@ -180,8 +181,9 @@ def scale_token_layouts(config: HasLayout) -> list[tuple[int, int]]:
 
     Source: readout spec 5.1.
 
-    >>> scale_token_layouts(ReadoutConfig(scales="32+64", num_vision_tokens_each_frame=20))
-    [(4, 2), (16, 4)]
+    Examples:
+        >>> scale_token_layouts(ReadoutConfig(scales="32+64", num_vision_tokens_each_frame=20))
+        [(4, 2), (16, 4)]
     """
     return list(zip(config.layout.counts, config.layout.grids, strict=True))
 

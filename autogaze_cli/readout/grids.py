@@ -42,8 +42,9 @@ class SparseReadoutRect(NamedTuple):
 
         Source: readout spec 3.5.
 
-        >>> SparseReadoutRect.new(0.75, -1, 0.5, 0.25)
-        SparseReadoutRect(x0=0.5, y0=0.0, x1=0.75, y1=0.25)
+        Examples:
+            >>> SparseReadoutRect.new(0.75, -1, 0.5, 0.25)
+            SparseReadoutRect(x0=0.5, y0=0.0, x1=0.75, y1=0.25)
         """
         low_x, high_x = np.sort(np.clip(np.array([x0, x1], np.float32), 0, 1)).tolist()
         low_y, high_y = np.sort(np.clip(np.array([y0, y1], np.float32), 0, 1)).tolist()

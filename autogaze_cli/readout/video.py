@@ -116,8 +116,9 @@ def generated_to_video_readout_tokens(
 def evenly_spaced(length: int, keep: int) -> NDArray[np.int64]:
     """The first ids of filler: ``keep`` of ``length``, at least one. Source: readout spec 8.3.
 
-    >>> evenly_spaced(16, 6).tolist()
-    [0, 3, 5, 8, 10, 13]
+    Examples:
+        >>> evenly_spaced(16, 6).tolist()
+        [0, 3, 5, 8, 10, 13]
     """
     check_whole(length=length, keep=keep)
     k = min(max(keep, 1), max(length, 1))

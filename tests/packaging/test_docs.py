@@ -1,5 +1,6 @@
 """The documentation: its menu, its examples, and the command lines in it."""
 
+import ast
 import os
 import re
 import shlex
@@ -51,6 +52,20 @@ def test_site_asks_no_other_host_for_anything(site: dict[str, Any]) -> None:
     assert {name for entry in site["plugins"] for name in [*entry] if entry != "search"} == {
         "mkdocstrings"
     }
+
+
+def test_examples_of_docstrings_are_shown_as_code(root: Path) -> None:
+    """Outside a section "Examples:" the site takes ``>>>`` for quoted text."""
+    package = root / "autogaze_cli"
+    files = [package / "api.py", *package.glob("readout/*.py"), *package.glob("trace/*.py")]
+    wrong = []
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                text = ast.get_docstring(node) or ""
+                if re.search(r"^(>>>|Example:)", text, re.MULTILINE):
+                    wrong.append(f"{path.name}: {getattr(node, 'name', 'module')}")
+    assert wrong == []
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
