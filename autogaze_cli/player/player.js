@@ -27,9 +27,10 @@ async function draw() {
   const mine = drawing;
   const isWanted = () => mine === drawing;
   const number = shown;
+  document.documentElement.dataset.asked = mine; // what is asked for, and below, what is done
   if (draws) await drawCells(number, isWanted);
   else await showPictures(number, isWanted);
-  if (isWanted()) document.documentElement.dataset.drawn = `${number}/${mine}`;
+  if (isWanted()) document.documentElement.dataset.drawn = mine;
 }
 
 async function drawCells(number, isWanted) {
