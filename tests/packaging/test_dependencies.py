@@ -125,7 +125,8 @@ def test_rooms_do_not_know_each_other(imports: dict[str, set[str]]) -> None:
         "autogaze_cli.visualize": ["media", "model", "inference", "render"],
         "autogaze_cli.trace": ["media", "model", "inference", "visualize", "render"],
         "autogaze_cli.readout": ["media", "model", "inference", "visualize", "render"],
-        "autogaze_cli.inference": ["visualize", "render"],
+        "autogaze_cli.inference": ["visualize", "render", "player"],
+        "autogaze_cli.player": ["model", "inference", "render", "pages", "batch"],
         "autogaze_cli.audit": [
             *("media", "model", "gaze", "trace", "readout", "inference", "visualize", "render")
         ],
