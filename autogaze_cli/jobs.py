@@ -13,6 +13,7 @@ from autogaze_cli.batch.manifest import Manifest
 from autogaze_cli.batch.report import OnEvent, Report
 from autogaze_cli.batch.run import Batch
 from autogaze_cli.batch.work import Engine, Work
+from autogaze_cli.errors import ConfigError
 from autogaze_cli.inputs import Input, refuse_collisions
 from autogaze_cli.result import output_files
 from autogaze_cli.values import Values
@@ -89,9 +90,26 @@ def engine(values: Values) -> Engine:
         return ray_engine(
             workers=values["workers"],
             address=values["address"],
-            gpus_per_worker=values["gpus_per_worker"],
+            cpus_per_worker=values.get("threads") or 1,
+            gpus_per_worker=gpus_per_worker(values),
         )
     return one_process if values["workers"] == 1 else partial(processes, values["workers"])
+
+
+def gpus_per_worker(values: Values) -> float:
+    """GPUs that Ray reserves for a worker.
+
+    Raises:
+        ConfigError: A GPU is asked for by its number, which is of one machine.
+    """
+    device: str = values.get("device", "cpu")
+    if device.startswith("cuda:"):
+        raise ConfigError(
+            f"--device {device} is of one machine",
+            hint="with --engine ray give --device cuda; Ray chooses which",
+        )
+    given: float | None = values["gpus_per_worker"]
+    return float(device == "cuda") if given is None else given
 
 
 def paths_of(command: str, values: Values, item: Input) -> list[Path]:

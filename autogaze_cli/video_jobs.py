@@ -19,7 +19,7 @@ from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.inference import GazeSource, open_source
 from autogaze_cli.inputs import Input, open_inputs
-from autogaze_cli.jobs import run_work
+from autogaze_cli.jobs import gpus_per_worker, run_work
 from autogaze_cli.media.video import Sampling, probe
 from autogaze_cli.model import catalog
 from autogaze_cli.model.autogaze import choose_device
@@ -134,7 +134,7 @@ def run_jobs(
     """
     trace = read_trace(values["trace"]) if values.get("trace") else None
     settings = gaze_settings(values)
-    device = choose_device(settings.device)  # one that was asked for must be there, even unneeded
+    device = _device(values, settings)  # one that was asked for must be there, even unneeded
     with ExitStack() as stack:
         if inputs is None:
             inputs = stack.enter_context(open_inputs(input_names(values)))
@@ -148,7 +148,7 @@ def run_jobs(
             trace=trace,
             origin=origin_of(values),
         )
-        described = asdict(settings) | {"device": device.type, "threads": None}
+        described = asdict(settings) | {"device": device, "threads": None}
         if trace:
             described = {"trace": _sha256(values["trace"])}
         return run_work(
@@ -162,6 +162,18 @@ def run_jobs(
             estimate=partial(_estimate, work),
             on_event=on_event,
         )
+
+
+def _device(values: Values, settings: GazeSettings) -> str:
+    """The kind of device that the work runs on.
+
+    Raises:
+        DeviceError: It is not there.
+    """
+    if values["engine"] == "ray":  # which this machine may lack
+        gpus = gpus_per_worker(values)
+        return "cuda" if gpus and settings.device != "cpu" else "cpu"
+    return choose_device(settings.device).type
 
 
 def draw(command: str, values: Values, on_event: OnEvent | None = None) -> Report:

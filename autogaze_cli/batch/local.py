@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 TRIES = 2
 """How often a task is begun whose worker ends in the middle of it."""
 
-_GRACE_S = 10.0
+GRACE_S = 10.0
 """How long a worker that is told to end may take to remove what it had half written."""
 
 _PROGRESS_EVERY_S = 0.2
@@ -177,7 +177,7 @@ class _Crew:
             if worker.task:
                 worker.process.terminate()
             worker.pipe.close()
-        until = time.monotonic() + _GRACE_S
+        until = time.monotonic() + GRACE_S
         for worker in self._workers:
             worker.process.join(max(0.0, until - time.monotonic()))
             if worker.process.is_alive():
