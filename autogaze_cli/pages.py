@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autogaze_cli.errors import AutogazeError, InputError, OutputError
+from autogaze_cli.media.video import probe
 from autogaze_cli.outputs import Outputs
 from autogaze_cli.player.drawn import write_drawn_page
 from autogaze_cli.player.folder import (
@@ -22,8 +23,10 @@ from autogaze_cli.player.folder import (
     read_summary,
 )
 from autogaze_cli.player.index import Row, write_index
-from autogaze_cli.render import PAGE_VIEW, Job, OnFrame, draw_page, sampling_of
+from autogaze_cli.player.page import PAGE_VIEW, draw_frames
+from autogaze_cli.render import Job, OnFrame, frame_count, gazed_frames, sampling_of, trace_header
 from autogaze_cli.trace import read_trace
+from autogaze_cli.visualize.settings import Visualization
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,37 @@ class Pages:
             "kept": [str(path) for path in self.kept],
             "failed": [{"page": str(path), "error": why} for path, why in self.failed.items()],
         }
+
+
+def draw_page(
+    job: Job,
+    path: Path,
+    visualization: Visualization = PAGE_VIEW,
+    *,
+    overwrite: bool = False,
+    on_frame: OnFrame | None = None,
+) -> dict[str, Any]:
+    """Write the page of one video and nothing else.
+
+    Args:
+        job: The video and its gaze.
+        path: The page.
+        visualization: How it draws at first, and what its numbers are of.
+        overwrite: Whether a page that exists is replaced.
+        on_frame: Called after each frame.
+
+    Returns:
+        The metrics document.
+
+    Raises:
+        AutogazeError: The video, the trace or the page is not what it should be; nothing has been
+            written then.
+    """
+    info = probe(job.video)
+    header, size = trace_header(job, info), job.sampling.size(info.width, info.height)
+    gazed = gazed_frames(job, frame_count(job.sampling, info), on_frame)
+    with Outputs(overwrite=overwrite) as outputs:
+        return draw_frames(outputs.add(path), header, size, visualization, gazed)
 
 
 def write_pages(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -22,7 +22,7 @@ from autogaze_cli.media.writers import Format, FrameWriter, Palette, open_writer
 from autogaze_cli.metrics import dump_document, metrics_document, write_document
 from autogaze_cli.outputs import Outputs
 from autogaze_cli.pipeline import Behind, Feed, ahead
-from autogaze_cli.player.page import PageWriter, describe
+from autogaze_cli.player.page import PAGE_VIEW, PageWriter, draw_frames, open_page
 from autogaze_cli.result import Result, output_files
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader, open_trace_writer
 from autogaze_cli.version import __version__
@@ -42,9 +42,6 @@ MAX_GIF_WIDTH = 640
 
 _WAITING = 3
 """Frames between two stages at most, save that those of a model's clip come all at once."""
-
-PAGE_VIEW = Visualization(visualization_mode="interframe", mask_visualization="overlay")
-"""How a page draws, and what its PSNR is of, where nothing else was drawn."""
 
 _PIXELS: dict[str, Callable[[FrameView], NDArray[np.uint8]]] = {
     "input": lambda view: view.frame,
@@ -131,7 +128,7 @@ def trace_video(
         page = None
         if report:
             size = job.sampling.size(info.width, info.height)
-            making = partial(_draw_page, outputs.add(files["report"]), header, size, PAGE_VIEW)
+            making = partial(draw_frames, outputs.add(files["report"]), header, size, PAGE_VIEW)
             page = stack.enter_context(Behind(making, _waiting(job.gaze)))
         for frame, gaze in gazed_frames(job, total, on_frame):
             writer.write(gaze)
@@ -209,7 +206,7 @@ def render(
         page = None
         if report:
             add = outputs.add(files["report"])
-            page = opened.enter_context(_open_page(add, header, frame_size, drawing.visualization))
+            page = opened.enter_context(open_page(add, header, frame_size, drawing.visualization))
         with ExitStack() as stack:
             branches = []
             for role, path in drawn.items():
@@ -238,67 +235,6 @@ def render(
             page.close(document)
         differences = _differences(outputs, files["metrics"], document) if check else ()
     return Result(files=files, document=document, differences=differences)
-
-
-def draw_page(
-    job: Job,
-    path: Path,
-    visualization: Visualization = PAGE_VIEW,
-    *,
-    overwrite: bool = False,
-    on_frame: OnFrame | None = None,
-) -> dict[str, Any]:
-    """Write the page of one video and nothing else.
-
-    Args:
-        job: The video and its gaze.
-        path: The page.
-        visualization: How it draws at first, and what its numbers are of.
-        overwrite: Whether a page that exists is replaced.
-        on_frame: Called after each frame.
-
-    Returns:
-        The metrics document.
-
-    Raises:
-        AutogazeError: The video, the trace or the page is not what it should be; nothing has been
-            written then.
-    """
-    info = probe(job.video)
-    header, size = trace_header(job, info), job.sampling.size(info.width, info.height)
-    gazed = gazed_frames(job, frame_count(job.sampling, info), on_frame)
-    with Outputs(overwrite=overwrite) as outputs:
-        return _draw_page(outputs.add(path), header, size, visualization, gazed)
-
-
-def _draw_page(
-    path: Path,
-    header: TraceHeader,
-    size: tuple[int, int],
-    visualization: Visualization,
-    gazed: Iterable[tuple[Frame, FrameTrace]],
-) -> dict[str, Any]:
-    """Compose frames for a page alone; its metrics document."""
-    compositor, metrics = Compositor(visualization), RenderMetrics(header.tile_size)
-    frames = 0
-    with _open_page(path, header, size, visualization) as page:
-        for frame, gaze in gazed:
-            view = compositor.step(frame.rgb, gaze.fixations)
-            metrics.add(view)
-            page.add(view, gaze)
-            frames += 1
-        summary = metrics.summary()
-        document = metrics_document(
-            header, visualization, frames=frames, gif_size=size, summary=summary, files={}
-        )
-        page.close(document)
-    return document
-
-
-def _open_page(
-    path: Path, header: TraceHeader, size: tuple[int, int], visualization: Visualization
-) -> PageWriter:
-    return PageWriter(path, header.source, *size, describe(header, visualization))
 
 
 def _show(page: PageWriter, views: Feed[tuple[FrameView, FrameTrace]]) -> None:
@@ -421,7 +357,7 @@ def trace_header(job: Job, info: VideoInfo) -> TraceHeader:
     settings = asdict(source.settings) | {
         "max_gaze_tokens_each_frame": source.max_gaze_tokens_each_frame,
         "task_loss_requirement": source.task_loss_requirement,
-        "device": source.device,
+        "device": source.device.partition(":")[0],  # which of several GPUs says nothing
         "start": str(sampling.start),
         "frames": sampling.frames,
         "fps": None if sampling.fps is None else str(sampling.fps),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +15,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.media.video import Frame
+from autogaze_cli.metrics import metrics_document
 from autogaze_cli.player import html
 from autogaze_cli.trace import FrameTrace, TraceHeader
-from autogaze_cli.visualize.compositor import FrameView
-from autogaze_cli.visualize.metrics import RenderEma
+from autogaze_cli.visualize.compositor import Compositor, FrameView
+from autogaze_cli.visualize.metrics import RenderEma, RenderMetrics
 from autogaze_cli.visualize.panels import mask_panel
 from autogaze_cli.visualize.settings import Visualization
 
 Pixels = NDArray[np.uint8]
+
+PAGE_VIEW = Visualization(visualization_mode="interframe", mask_visualization="overlay")
+"""How a page draws, and what its PSNR is of, where nothing else was drawn."""
 
 MAX_WIDTH = 640
 """Pixels of width a picture has at most."""
@@ -186,6 +191,48 @@ def describe(header: TraceHeader, visualization: Visualization) -> dict[str, Any
     """What a page that can draw says once: how the run drew, and where its gaze is from."""
     mapping = {name: _plain(value) for name, value in header.to_mapping().items()}
     return {"visualization": asdict(visualization), "fps": float(header.fps), "header": mapping}
+
+
+def draw_frames(
+    path: Path,
+    header: TraceHeader,
+    size: tuple[int, int],
+    visualization: Visualization,
+    gazed: Iterable[tuple[Frame, FrameTrace]],
+) -> dict[str, Any]:
+    """Compose frames for a page alone, and write it.
+
+    Args:
+        path: The page, replaced if it exists.
+        header: Of the trace.
+        size: Width and height of the frames.
+        visualization: How the page draws at first, and what its numbers are of.
+        gazed: The frames and their gaze.
+
+    Returns:
+        The metrics document.
+    """
+    compositor, metrics = Compositor(visualization), RenderMetrics(header.tile_size)
+    frames = 0
+    with open_page(path, header, size, visualization) as page:
+        for frame, gaze in gazed:
+            view = compositor.step(frame.rgb, gaze.fixations)
+            metrics.add(view)
+            page.add(view, gaze)
+            frames += 1
+        summary = metrics.summary()
+        document = metrics_document(
+            header, visualization, frames=frames, gif_size=size, summary=summary, files={}
+        )
+        page.close(document)
+    return document
+
+
+def open_page(
+    path: Path, header: TraceHeader, size: tuple[int, int], visualization: Visualization
+) -> PageWriter:
+    """A page of frames of that width and height, which its reader can draw anew."""
+    return PageWriter(path, header.source, *size, describe(header, visualization))
 
 
 def scaled(image: Pixels, width: int) -> Pixels:

@@ -44,7 +44,9 @@ async function drawCells(number, isWanted) {
   panels.input.say(missing);
   panels.mask.put(maskPanel(picture?.data, table, points, width, height, style), width, height);
   place(points, width, height);
+  const late = setTimeout(() => isWanted() && panels.output.say("composing …"), 300);
   const output = await composed(number, settings, isWanted);
+  clearTimeout(late);
   if (!isWanted()) return;
   const mark = isKeyframe(number, settings) ? "keyframe" : "";
   panels.output.put(output, width, height);

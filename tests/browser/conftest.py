@@ -14,7 +14,8 @@ import pytest
 
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.media.video import Sampling
-from autogaze_cli.render import Job, draw_page
+from autogaze_cli.pages import draw_page
+from autogaze_cli.render import Job
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from tests.browser.shown import FRAMES, HEIGHT, MEAN_NAME, RUN, WIDTH
 
