@@ -122,10 +122,15 @@ def test_check_tells_what_differs(root: Path, runner: Runner) -> None:
     program = str(runner.folder / "temp" / "autogaze" / "bin" / "autogaze")
     environment = {**os.environ, "PYTHONPATH": str(root)}
     subprocess.run([program, *render], cwd=runner.folder, env=environment, check=True)
-    same = {"command": "check", "input": "clip.mp4", "out_dir": "assets"}
-    done = runner.run(**same, args="\n".join([*settings, "--quiet"]))
+    done = runner.run(
+        command="check", input="clip.mp4", out_dir="assets", args="\n".join([*settings, "--quiet"])
+    )
     assert (done.code, done.text, done.outputs) == (0, "", {"exit-code": "0"})
     (runner.folder / "assets" / "autogaze_clip_mask.gif").unlink()
-    done = runner.run(**same, args="\n".join([*settings, "--quiet"]))
+    (runner.folder / "autogaze.toml").write_text(
+        '[render-assets]\ninput = ["clip.mp4"]\nout-dir = "assets"\nmask-source = "patch-diff"\n'
+        "frames = 2\nwidth = 64\nheight = 48\nquiet = 1\n"
+    )
+    done = runner.run(command="check")
     assert (done.code, done.outputs) == (1, {"exit-code": "1"})
     assert done.text.startswith("assets/autogaze_clip_mask.gif: missing")

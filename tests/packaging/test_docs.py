@@ -134,20 +134,24 @@ def test_command_lines_that_are_wrong_do_not_parse(line: str) -> None:
 def test_examples_print_what_the_page_says(
     root: Path, pages: dict[str, str], tmp_path: Path, name: str
 ) -> None:
-    """Console blocks are run line by line; a text block after a Python block is what it prints."""
+    """Console blocks are run; a text block after a Python block is what it prints."""
     (tmp_path / "fixtures").symlink_to(root / "fixtures")
-    (tmp_path / "docs").mkdir()
     program = f'autogaze() {{ "{sys.executable}" -m autogaze_cli "$@"; }}\n'
     listed = blocks(pages[f"docs/{name}"])
     ran = 0
     for (language, text), (_, after) in zip(listed, [*listed[1:], ("", "")], strict=True):
         if language == "console":
-            for command, expected in re.findall(r"^\$ (.+)\n((?:[^$].*\n)*)", text, re.MULTILINE):
+            lines = text.replace("\\\n", "")
+            for command, expected in re.findall(
+                r"^\$ (.+)\n((?:[^$].*\n|\n)*)", lines, re.MULTILINE
+            ):
                 assert run(root, tmp_path, "bash", "-c", program + command) == expected
                 ran += 1
         elif language == "python":
             assert run(root, tmp_path, sys.executable, "-c", text) == after
             ran += 1
+        elif language == "toml":
+            (tmp_path / text.split()[1]).write_text(text)  # its first line is "# NAME"
     assert ran >= 3
 
 
