@@ -1,6 +1,11 @@
 // The pictures side by side: canvases, the cell under the pointer, and enlarging one of them.
 
 const PANEL_NAMES = { input: "Input", mask: "Mask", output: "Output" };
+const PANEL_NOTES = {
+  input: "the video",
+  mask: "where the gaze went",
+  output: "rebuilt from those cells",
+};
 
 class Panel {
   constructor(role, onPoint) {
@@ -12,7 +17,9 @@ class Panel {
     const enlarge = html("button", { type: "button", textContent: "Enlarge" });
     enlarge.setAttribute("aria-pressed", "false");
     enlarge.setAttribute("aria-label", `Enlarge ${PANEL_NAMES[role].toLowerCase()}`);
-    const caption = html("figcaption", {}, html("span", { textContent: PANEL_NAMES[role] }), enlarge);
+    this.note = html("small", { className: "quiet", textContent: PANEL_NOTES[role] });
+    const title = html("span", {}, PANEL_NAMES[role], " ", this.note);
+    const caption = html("figcaption", {}, title, enlarge);
     this.element = html("figure", { id: `panel-${role}` }, caption, stage);
     this.role = role;
     enlarge.addEventListener("click", () => {

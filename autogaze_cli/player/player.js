@@ -74,6 +74,8 @@ async function showPictures(number, isWanted) {
 
 function describe(number, cells) {
   const mode = settings.visualization_mode;
+  panels.output.note.textContent =
+    mode === "interframe" ? PANEL_NOTES.output : "the video, those cells whitened";
   panels.input.describe(`Input, frame ${number + 1}`);
   panels.mask.describe(`Mask, ${settings.mask_visualization}, ${cells} cells`);
   panels.output.describe(`Output, ${mode}${isKeyframe(number, settings) ? ", keyframe" : ""}`);
