@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import EllipsisType
@@ -200,12 +201,13 @@ class AutoGaze:
         adapt = None
         if target_scales is not None and target_patch_size is not None:
             adapt = AdaptLayout.from_config(self.config.layout, target_scales, target_patch_size)
-        if adapt is None:
-            return self._output(self._decode(video, budget, coverage_ratio, state))
-        if state is not None:
+        if adapt is not None and state is not None:
             raise ConfigError("a stream's state cannot be used with target_scales")
-        tiles = cut_square_tiles(video, adapt)
-        return self._joined(self._output(self._decode(tiles, budget, coverage_ratio, None)), adapt)
+        with _current(self.device):
+            if adapt is None:
+                return self._output(self._decode(video, budget, coverage_ratio, state))
+            tiles = self._decode(cut_square_tiles(video, adapt), budget, coverage_ratio, None)
+        return self._joined(self._output(tiles), adapt)
 
     def _decode(
         self, video: Tensor, budget: Budget, coverage: float | None, state: GazeState | None
@@ -313,6 +315,11 @@ class AutoGaze:
         """
         video = square(video.to(self.device), self.config.input_img_size).to(self.dtype)
         return score_gaze(self.network.gazing_model, self.config, video, gaze)
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Makes a GPU the one that kernels and graphs go to: the first is, unless it is said."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _own_slots(own: Tensor, slots: Tensor) -> Tensor:
