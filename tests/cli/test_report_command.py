@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from autogaze_cli.main import cli
 from autogaze_cli.player.folder import read_summary
 from tests.cli.conftest import Run
 
@@ -142,3 +144,36 @@ def test_a_folder_without_results_is_an_error(run: Run, tmp_path: Path) -> None:
     done = run("report", tmp_path)
     assert done.exit_code == 2
     assert "holds no results; give the --out-dir of a command" in done.stderr
+
+
+# Visualization spec 7.3: the options of the reference's native and browser viewer.
+VIEWER_OPTIONS = """
+source image-path mask-source patch-diff-grid patch-diff-threshold model-dir config-url weights-url
+load-model warmup-model mode top-k max-gaze-tokens-each-frame limit-generation-budget
+tile-batch-size task-loss-requirement disable-task-loss-requirement frames-per-clip streaming-cache
+decode-strategy decode-chunk-size max-in-flight inference-width inference-height mask-cell-scale
+mask-visualization mask-geometry blend-alpha visualization-mode keyframe-duration display-transfer
+tensor-sparse-update-max-rects tensor-sparse-update-max-ratio tensor-full-frame-update-min-ratio
+show-fps show-gaze-ratio show-psnr show-task-loss-slider press-esc-to-close
+require-hardware-adapter log-pipeline-timing perf-summary-frames
+"""
+
+
+def options(command: click.Command) -> set[str]:
+    """All spellings of a command's options, and of its subcommands'."""
+    found = {name for parameter in command.params for name in parameter.opts}
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            found |= options(below)
+    return found
+
+
+def test_the_parity_page_names_every_viewer_option_and_only_options_that_are() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    parity = (docs / "viewer-parity.md").read_text()
+    assert [name for name in VIEWER_OPTIONS.split() if name not in parity] == []
+    for text in (parity, (docs / "reports.md").read_text()):
+        assert set(re.findall(r"`(--[a-z-]+)", text)) <= options(cli)
