@@ -32,10 +32,12 @@ def write_drawn_page(
     if not roles:
         raise InputError(f"{name}: nothing that was drawn is there", hint="render it again")
     info = probe(drawn[roles[0]])
-    rate = {"fps": float(info.fps)} if info.fps else {}
-    about = {"panels": roles, **rate}
+    said = document.get("fps")  # a GIF rounds the time of a frame, and images have none
+    fps = said if isinstance(said, int | float) and said > 0 else float(info.fps or 8)
+    about = {"panels": roles, "fps": fps}
     with PageWriter(path, name, info.width, info.height, about) as page:
-        for frames in zip(*(read_frames(drawn[role]) for role in roles), strict=False):
+        streams = (read_frames(drawn[role]) for role in roles)
+        for number, frames in enumerate(zip(*streams, strict=False)):
             pictures = {role: frame.rgb for role, frame in zip(roles, frames, strict=True)}
-            page.add_pictures(float(frames[0].time), pictures)
-        page.close({**rate, **document})
+            page.add_pictures(number / fps, pictures)
+        page.close({**document, "fps": fps})

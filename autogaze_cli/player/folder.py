@@ -26,6 +26,8 @@ _ASSETS = re.compile(
     r"autogaze_(?P<stem>.+)_(?:report\.html|metrics\.json|(?:input|mask|output)\.(?:gif|mp4|webm))",
     re.DOTALL,
 )
+_IMAGES = re.compile(r"(?P<stem>.+)\.(?:mask|interframe)", re.DOTALL)
+_FIRST_IMAGE, _ALL_IMAGES = "frame_000001.png", "frame_%06d.png"
 _OURS = GENERATOR.partition("autogaze")[0].encode() + b"autogaze"
 _SUMMARY = b'<script type="application/json" id="summary">'
 _TAIL_BYTES = 1 << 20
@@ -39,7 +41,7 @@ class Found:
         page: Its page, whether it is there or not.
         trace: Its saved trace.
         metrics: Its metrics documents, by the name of what was drawn.
-        drawn: What was drawn of it: ``input``, ``mask``, ``output``.
+        drawn: What was drawn of it, a video or an image pattern: ``input``, ``mask``, ``output``.
     """
 
     page: Path
@@ -75,7 +77,7 @@ def find(folder: Path) -> list[Found]:
     for path in sorted(_files(folder)):
         if match := _ASSETS.fullmatch(path.name):
             page = path.with_name(f"autogaze_{match['stem']}_report.html")
-        elif match := _PLAIN.fullmatch(path.name):
+        elif match := (_IMAGES if path.is_dir() else _PLAIN).fullmatch(path.name):
             page = path.with_name(f"{match['stem']}.report.html")
         else:
             continue
@@ -84,17 +86,23 @@ def find(folder: Path) -> list[Found]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
+    """The files below a folder, and the folders of images."""
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
         if path.is_dir() and not path.is_symlink():
+            if (path / _FIRST_IMAGE).is_file():
+                yield path
             yield from _files(path)
         elif path.is_file():
             yield path
 
 
 def _note(found: Found, path: Path) -> None:
-    kind = re.split(r"[._]", path.name.removesuffix(path.suffix))[-1]
+    if path.is_dir():
+        kind, path = path.suffix[1:], path / _ALL_IMAGES
+    else:
+        kind = re.split(r"[._]", path.name.removesuffix(path.suffix))[-1]
     if kind == "trace":
         found.trace = found.trace or path
     elif path.suffix == ".json":

@@ -39,7 +39,7 @@ async function drawCells(number, isWanted) {
   const { width, height } = picture ?? sizeOfPictures();
   const points = pointsOf(frames[number], settings);
   const style = picture ? settings : { ...settings, mask_visualization: "overlay" };
-  const missing = picture ? "" : "no picture kept";
+  const missing = picture ? "" : "no picture kept: the page is full";
   panels.input.put(picture?.data, width, height);
   panels.input.say(missing);
   panels.mask.put(maskPanel(picture?.data, table, points, width, height, style), width, height);

@@ -80,13 +80,15 @@ def test_a_video_that_has_moved_is_found_with_videos(run: Run, out: Path) -> Non
     assert (out / "square.report.html").exists()
 
 
-def test_pictures_without_a_trace_get_a_page_of_pictures(run: Run, clip: Path, out: Path) -> None:
-    done = run("mask", "square.mp4", *FRAMES, "-o", "plain/sub")
+@pytest.mark.parametrize("form", ["gif", "mp4", "png"])
+def test_pictures_without_a_trace_get_a_page_of_pictures(run: Run, out: Path, form: str) -> None:
+    done = run("mask", "square.mp4", *FRAMES, "-o", "plain/sub", "--format", form)
     assert done.exit_code == 0, done.output
     assert run("report", "plain").exit_code == 0
     page = Path("plain/sub/square.report.html")
     frames = embedded(page)
     assert [sorted(frame["pictures"]) for frame in frames] == [["mask"]] * 4
+    assert [frame["time"] for frame in frames] == [0, 0.125, 0.25, 0.375]
     assert read_summary(page)["document"]["mask_source"] == "patch-diff"
     # What could only be replaced by less is kept.
     shutil.copyfile(page, "plain/only.report.html")
