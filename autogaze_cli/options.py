@@ -267,7 +267,8 @@ def drawing_options(
             "--visualization-mode",
             type=Word(VISUALIZATION_MODES),
             default="interframe",
-            help="Paste gazed cells over the last output, or whiten them in the frame.",
+            help="interframe pastes gazed cells over the last output, full-blend whitens them in the "
+            "frame.",
         ),
         click.option(
             "--keyframe-duration",

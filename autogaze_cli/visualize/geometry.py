@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.gaze.fixations import Fixations, Ints
+from autogaze_cli.visualize import compiled
 from autogaze_cli.visualize.rects import cell_extents, fixation_rects, pixel_span
 
 NATIVE_GRIDS = (2, 4, 7, 14)
@@ -68,14 +69,19 @@ def deduplicate(
     x0, x1, n_columns = _compress(rects[:, 0], rects[:, 1], width)
     y0, y1, n_rows = _compress(rects[:, 2], rects[:, 3], height)
     # Painted from the last to the first, a cell shows exactly where no earlier one covers it.
-    first = np.full((n_rows, n_columns), len(ordered), np.int32)
-    spans = np.stack([x0, x1, y0, y1], axis=1)[::-1].tolist()
-    for index, (left, right, top, bottom) in zip(
-        range(len(ordered) - 1, -1, -1), spans, strict=True
-    ):
-        first[top:bottom, left:right] = index
+    first = np.full((n_rows, n_columns), len(ordered), np.uint32)
+    spans = np.stack([x0, x1, y0, y1], axis=1)[::-1]
+    numbers = np.arange(len(ordered), dtype=np.uint32)
     shows = np.zeros(len(ordered) + 1, bool)
-    shows[first] = True
+    if code := compiled.library():
+        compiled.draw_cells(code, first, spans, numbers[::-1], numbers, numbers)
+        compiled.mark(code, first, shows)
+    else:
+        for index, (left, right, top, bottom) in zip(
+            numbers[::-1].tolist(), spans.tolist(), strict=True
+        ):
+            first[top:bottom, left:right] = index
+        shows[first] = True
     return ordered.select(shows[:-1])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.gaze.fixations import Fixations, Floats, Ints
+from autogaze_cli.visualize import compiled
 from autogaze_cli.visualize.geometry import (
     NATIVE_GRIDS,
     coarse_first,
@@ -50,8 +51,8 @@ def _pixel(colour: tuple[int, ...]) -> Pixels:
     return np.array(colour, np.uint8).view(np.uint32).reshape(())
 
 
-_BORDERS = [_pixel((*colour, 255)) for colour in COLOURS.values()]
-_FILLS = [_pixel((*fill_colour(colour), 255)) for colour in COLOURS.values()]
+_BORDERS = np.array([_pixel((*colour, 255)) for colour in COLOURS.values()])
+_FILLS = np.array([_pixel((*fill_colour(colour), 255)) for colour in COLOURS.values()])
 _BLACK = _pixel((0, 0, 0, 255))
 _CLEAR = _pixel((0, 0, 0, 0))
 _EACH_BYTE = _pixel((1, 1, 1, 1))
@@ -87,6 +88,12 @@ def mask_panel(frame: Image, fixations: Fixations, settings: Visualization) -> I
     if style in ("image-overlay", "image-mask-only"):
         keep_image = style == "image-overlay"
         rows, row_of = _drawn_rows(rects, grids, width, height)
+        if code := compiled.library():
+            panel = to_rgba(frame)
+            weight = np.clip(np.float32(settings.blend_alpha), np.float32(0), np.float32(1))
+            pixels = panel.view(np.uint32)[..., 0]
+            compiled.mix_panel(code, pixels, rows, row_of, weight, keep_image=keep_image)
+            return panel
         return _mix_rows(frame, rows, row_of, settings.blend_alpha, keep_image=keep_image)
     canvas = np.full((height, width), _BLACK, np.uint32)
     _draw_cells(canvas, rects, grids)
@@ -151,10 +158,13 @@ def _draw_bands(canvas: Pixels, cells: Fixations, cell_scale: float) -> None:
 
 def _draw_cells(canvas: Pixels, rects: NDArray[np.integer[Any]], grids: Ints) -> None:
     """Each cell in turn, with a border of one pixel inside it. Source: visualization spec 3.3."""
-    colours = np.searchsorted(NATIVE_GRIDS[:-1], grids).tolist()
+    colours = np.searchsorted(NATIVE_GRIDS[:-1], grids)
+    if code := compiled.library():
+        compiled.draw_cells(code, canvas, rects, colours, _BORDERS, _FILLS)
+        return
     # Few cells differ in size and colour, and copying a drawn one is quicker than drawing it.
     drawn: dict[tuple[int, int, int], Pixels] = {}
-    for (x0, x1, y0, y1), colour in zip(rects.tolist(), colours, strict=True):
+    for (x0, x1, y0, y1), colour in zip(rects.tolist(), colours.tolist(), strict=True):
         key = (y1 - y0, x1 - x0, colour)
         cell = drawn.get(key)
         if cell is None:
