@@ -132,7 +132,7 @@ function paint(element, scale) {
 const swatch = (scale) => paint(html("span", { className: "swatch" }), scale);
 
 function layHistogram() {
-  const names = ["Scale", "Whole run", "Cells", "Share", "This frame", "Cells"];
+  const names = ["Scale", "Whole run", "Cells", "Share", "This frame", "Cells now"];
   const head = names.map((name, i) => {
     const th = html("th", { textContent: name, scope: "col" });
     if ([2, 3, 5].includes(i)) th.className = "number";
