@@ -24,6 +24,9 @@ from autogaze_cli.model.decode import Decoder, Linear
 SPLITS = 4
 """Shares that a step's keys are cut into, so that few rows still fill the GPU."""
 
+WIDE = 32
+"""Rows of a float32 product from which on the library chooses well."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
@@ -34,11 +37,20 @@ class _Slots:
     position: Tensor  # int32 [rows, n]
 
 
-def _joined(first: Linear, second: Linear) -> tuple[Tensor, Tensor | None]:
-    weight = torch.cat([first.weight, second.weight])
-    if first.bias is None or second.bias is None:
-        return weight, None
-    return weight, torch.cat([first.bias, second.bias])
+def _joined(first: Linear, second: Linear) -> Linear:
+    return Linear((first.weight, first.bias), (second.weight, second.bias))
+
+
+def _product(linear: Linear, x: Tensor, add: Tensor | None = None) -> Tensor:
+    """``linear(x, add)``; few float32 rows get rows of zeros beside them.
+
+    For fewer rows the library takes kernels that need up to seven times as long.
+    """
+    n, spare = len(x), WIDE - len(x)
+    if x.dtype != torch.float32 or spare <= 0:
+        return linear(x, add)
+    wide = None if add is None else F.pad(add, (0, 0, 0, spare))
+    return linear(F.pad(x, (0, 0, 0, spare)), wide)[:n]
 
 
 class CudaDecoder:
@@ -173,7 +185,7 @@ class CudaDecoder:
         c, n = self.config, slots.n
         heads, d = c.num_attention_heads, c.head_dim
         for index, layer in enumerate(self.decoder.layers):
-            qkv = F.linear(self._normalise(x), *self.qkv[index])
+            qkv = _product(self.qkv[index], self._normalise(x))
             queries = x.new_empty(len(x), heads * d)
             kernels.rotate_and_cache[(len(x),)](
                 qkv, queries, self.keys[index], self.values[index], slots.limit, slots.position,
@@ -183,11 +195,12 @@ class CudaDecoder:
             if index == len(self.decoder.layers) - 1:
                 # Only the heads read the last layer's output, and only at the last slot.
                 asked, x = 1, x.view(self.rows, n, -1)[:, -1].contiguous()
-            x = layer.out(self._attend(queries, index, slots, asked), add=x)
+            x = _product(layer.out, self._attend(queries, index, slots, asked), x)
             gated = x.new_empty(len(x), c.intermediate_size)
-            kernels.gate[(len(x),)](layer.gate_up(self._normalise(x)), gated, N=c.intermediate_size)
-            x = layer.down(gated, add=x)
-        scores = self.decoder.head(self._normalise(x)).float()
+            both = _product(layer.gate_up, self._normalise(x))
+            kernels.gate[(len(x),)](both, gated, N=c.intermediate_size)
+            x = _product(layer.down, gated, x)
+        scores = _product(self.decoder.head, self._normalise(x)).float()
         kernels.choose[(self.rows,)](
             scores, self.allowed, self.budgets, self.requirement, self.frame, self.length,
             self.tail, self.ids, self.confidences, self.counts, self.chunk, self.pending,
@@ -222,3 +235,4 @@ class CudaDecoder:
                 SLOTS=asked, HEADS=heads, D=d, BLOCK_M=block_m, SPLITS=splits,
             )  # fmt: skip
         return out
+
