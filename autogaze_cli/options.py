@@ -267,8 +267,8 @@ def drawing_options(
             "--visualization-mode",
             type=Word(VISUALIZATION_MODES),
             default="interframe",
-            help="interframe pastes gazed cells over the last output, full-blend whitens them in the "
-            "frame.",
+            help="interframe pastes gazed cells over the last output, full-blend whitens them "
+            "in the frame.",
         ),
         click.option(
             "--keyframe-duration",
@@ -341,7 +341,9 @@ def output_options(*formats: str) -> Decorator:
 
 
 report = click.option(
-    "--report", is_flag=True, help="Also write STEM.report.html, a page that plays the result."
+    "--report",
+    is_flag=True,
+    help="Also write STEM.report.html, a page that plays the result; of several, index.html too.",
 )
 
 as_json = _group(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,16 @@ class Pages:
             "kept": [str(path) for path in self.kept],
             "failed": [{"page": str(path), "error": why} for path, why in self.failed.items()],
         }
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """The same as events: ``written``, ``kept`` and ``failed`` pages, then ``ended``."""
+        for path in self.written:
+            yield {"event": "written", "page": str(path)}
+        for path in self.kept:
+            yield {"event": "kept", "page": str(path)}
+        for path, why in self.failed.items():
+            yield {"event": "failed", "page": str(path), "error": why}
+        yield {"event": "ended", "index": str(self.index)}
 
 
 def draw_page(

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from autogaze_cli.media.video import Sampling, probe
 from autogaze_cli.model import catalog
 from autogaze_cli.model.autogaze import choose_device
 from autogaze_cli.outputs import name_temporaries
+from autogaze_cli.pages import write_pages
 from autogaze_cli.progress import Advance
 from autogaze_cli.readout import ReadoutSettings
 from autogaze_cli.readout.job import about, readout_file
@@ -151,7 +152,7 @@ def run_jobs(
         described = asdict(settings) | {"device": device, "threads": None}
         if trace:
             described = {"trace": _sha256(values["trace"])}
-        return run_work(
+        report = run_work(
             command,
             values,
             work,
@@ -162,6 +163,11 @@ def run_jobs(
             estimate=partial(_estimate, work),
             on_event=on_event,
         )
+        writes = report.results and not (values.get("check") or values["dry_run"])
+        if values.get("report") and len(inputs) > 1 and writes:
+            pages = write_pages(Path(values["out_dir"]), lambda page: nullcontext(_untold))
+            logger.info("wrote %s", pages.index)
+        return report
 
 
 def _device(values: Values, settings: GazeSettings) -> str:
@@ -246,6 +252,10 @@ def origin_of(values: Values) -> str:
     if values.get("trace"):
         return f", from the trace {values['trace']}"
     return "" if values["mask_source"] else ", for no --model is given"
+
+
+def _untold(done: float, total: int | None, line: str | None) -> None:
+    """A listener that does not listen."""
 
 
 def _estimate(work: VideoWork, item: Input) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _SOME_FAILED = 3
     help="Where the videos of saved traces are.  [default: where they were when they were traced]",
 )
 @click.option("--overwrite", is_flag=True, help="Write pages that exist anew.")
-@click.option("--json", "json", is_flag=True, help="Print one JSON document on stdout.")
+@options.as_json
 @options.always
 def report(**values: Any) -> None:
     """Write a page to look at for each result in a folder, and an index of them.
@@ -55,6 +55,11 @@ def report(**values: Any) -> None:
         from autogaze_cli.metrics import dump_document
 
         click.echo(dump_document(pages.document()), nl=False)
+    if values["jsonl"]:
+        import json
+
+        for line in pages.lines():
+            click.echo(json.dumps(line))
     if pages.failed:
         count = len(pages.failed) + len(pages.written) + len(pages.kept)
         logger.error("%d of %d pages failed", len(pages.failed), count)

@@ -258,3 +258,24 @@ def test_workers_cannot_open_the_work(run: Run, videos: Path, tmp_path: Path) ->
     assert result.exit_code == 2
     assert result.stderr.count("Error: ") == 1
     assert tree(tmp_path / "out") == {}
+
+
+def test_pages_and_their_index(run: Run, videos: Path, tmp_path: Path) -> None:
+    (videos / "broken.mp4").write_text("no video")
+    out = tmp_path / "out"
+    assert run("mask", videos, "-o", out, *PATCH_DIFF, "--frames", 2, "--report").exit_code == 3
+    made = {name for name in tree(out) if name.endswith(".html")}
+    assert made == {
+        "a.report.html",
+        "deep/b.report.html",
+        "deep/er/c.report.html",
+        "index.html",
+    }
+    index = (out / "index.html").read_text()
+    assert all(name in index for name in made)
+    assert "broken.mp4" in index
+    result = run("report", out, "--jsonl")
+    for line in lines(result):
+        validator("report.schema.json").validate(line)
+    assert [line["event"] for line in lines(result)] == [*["kept"] * 3, "ended"]
+    validator("report.schema.json").validate(json.loads(run("report", out, "--json").stdout))
