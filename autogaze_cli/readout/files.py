@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from autogaze_cli.errors import ConfigError, FormatError, InputError, OutputError
 from autogaze_cli.readout.document import Readout, ReadoutHeader
 from autogaze_cli.readout.text import csv_text, json_text, read_csv, read_json
+from autogaze_cli.trace.files import form_of
 from autogaze_cli.trace.header import expect, expect_keys
 
 _HEADER = "header"
@@ -53,25 +54,13 @@ def read_readout(path: str | os.PathLike[str]) -> Readout:
     try:
         with path.open("rb") as file:
             start = file.read(64)
-        return _READERS[_kind(start)](path)
+        return _READERS[form_of(start, "readout")](path)
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: is not text at byte {error.start}") from error
     except FormatError as error:
         raise FormatError(f"{path}: {error}", hint=error.hint) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _kind(start: bytes) -> str:
-    if start.startswith(b"PK"):
-        return "npz"
-    if start[8:9] == b"{" and start[4:8] == bytes(4):  # a 64-bit length, then JSON
-        return "safetensors"
-    if start.lstrip().startswith(b"{"):
-        return "json"
-    if start.startswith(b"# {"):
-        return "csv"
-    raise FormatError(f"is not a readout ({', '.join(FORMATS)})" if start else "is empty")
 
 
 def _little(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -99,7 +99,19 @@ def is_trace(path: str | os.PathLike[str]) -> bool:
 
 def _detect(path: Path) -> str:
     with path.open("rb") as file:
-        start = file.read(64)
+        return form_of(file.read(64), "trace")
+
+
+def form_of(start: bytes, what: str) -> str:
+    """Which of ``FORMATS`` a file is in, traces and readouts alike.
+
+    Args:
+        start: Its first bytes, nine or more where it has them.
+        what: What the file should be, for the message.
+
+    Raises:
+        FormatError: It is none of them.
+    """
     if start.startswith(b"PK"):
         return "npz"
     if start[8:9] == b"{" and start[4:8] == bytes(4):  # a 64-bit length, then JSON
@@ -108,4 +120,4 @@ def _detect(path: Path) -> str:
         return "json"
     if start.startswith(b"# {"):
         return "csv"
-    raise FormatError(f"is not a trace ({', '.join(FORMATS)})" if start else "is empty")
+    raise FormatError(f"is not a {what} ({', '.join(FORMATS)})" if start else "is empty")
