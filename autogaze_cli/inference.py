@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import cycle, islice
 
 import numpy as np
 import torch
@@ -19,7 +23,13 @@ from autogaze_cli.gaze.preprocess import cut_tiles
 from autogaze_cli.gaze.settings import GazeSettings, MaskSource
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.media.video import Frame
-from autogaze_cli.model.autogaze import GazeOutput, GazeState, choose_device, load_model
+from autogaze_cli.model.autogaze import (
+    ALL_GPUS,
+    GazeOutput,
+    GazeState,
+    choose_device,
+    load_model,
+)
 from autogaze_cli.trace import FrameTrace
 
 OnGazed = Callable[[float], None]
@@ -150,6 +160,10 @@ class AutoGazeSource(GazeSource):
         self._budget = budget(top_k=settings.top_k)
         (self.max_gaze_tokens_each_frame,) = budget().each_frame(1)
         self.task_loss_requirement = self._budget.task_loss_requirement
+        self.crew: list[AutoGazeSource] = []
+        if settings.device == ALL_GPUS:
+            others = range(1, torch.cuda.device_count())
+            self.crew = [AutoGazeSource(replace(settings, device=f"cuda:{n}")) for n in others]
 
     def trace(
         self, frames: Iterable[Frame], on_gazed: OnGazed | None = None
@@ -158,11 +172,36 @@ class AutoGazeSource(GazeSource):
         if self.settings.horizon_frames is not None:
             yield from self._trace_stream(frames, self.settings.horizon_frames)
             return
-        frames, done = iter(frames), 0
-        # A clip's frames never look ahead, so a short last clip needs no repeated frames.
-        while clip := list(islice(frames, self.settings.clip_len)):
+        clips, done = _clips(frames, self.settings.clip_len), 0
+        if self.crew:
+            yield from self._trace_side_by_side(clips)
+            return
+        for clip in clips:
             yield from zip(clip, self._trace_clip(clip, done, on_gazed), strict=True)
             done += len(clip)
+
+    def _trace_side_by_side(
+        self, clips: Iterable[list[Frame]]
+    ) -> Iterator[tuple[Frame, FrameTrace]]:
+        """Clips in turn to this source and its crew, each in a thread; as many are in flight."""
+        sources = (self, *self.crew)
+        waiting: deque[tuple[list[Frame], Future[list[FrameTrace]]]] = deque()
+        with ExitStack() as stack:
+            threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in sources]
+            try:
+                for clip, source, thread in zip(clips, cycle(sources), cycle(threads)):
+                    waiting.append((clip, thread.submit(source._whole_clip, clip)))
+                    if len(waiting) == len(sources):
+                        gazed, traces = waiting.popleft()
+                        yield from zip(gazed, traces.result(), strict=True)
+                for gazed, traces in waiting:
+                    yield from zip(gazed, traces.result(), strict=True)
+            finally:
+                for _, traces in waiting:
+                    traces.cancel()
+
+    def _whole_clip(self, clip: list[Frame]) -> list[FrameTrace]:
+        return list(self._trace_clip(clip, 0, None))
 
     def _trace_clip(
         self, clip: list[Frame], done: int, on_gazed: OnGazed | None
@@ -243,6 +282,13 @@ class AutoGazeSource(GazeSource):
             slot=slot,
             tile=first_tile + row,
         )
+
+
+def _clips(frames: Iterable[Frame], clip_len: int) -> Iterator[list[Frame]]:
+    """Frames in clips; they never look ahead, so a short last one needs no repeated frames."""
+    frames = iter(frames)
+    while clip := list(islice(frames, clip_len)):
+        yield clip
 
 
 def open_source(settings: GazeSettings) -> GazeSource:

@@ -208,7 +208,10 @@ offline = click.option(
 
 compute = _group(
     click.option(
-        "--device", default=_GAZE.device, metavar="auto|cpu|cuda[:N]", help="Where to run."
+        "--device",
+        default=_GAZE.device,
+        metavar="auto|cpu|cuda[:N|:all]",
+        help="Where to run; cuda:all spreads the clips of a video over all GPUs.",
     ),
     click.option(
         "--dtype",

@@ -47,7 +47,7 @@ class GazeSettings:
             ``"model"`` = the model's own, or none when ``gazing_ratio`` is given.
         patch_diff_grid: Cells a side for ``patch-diff``.
         patch_diff_threshold: A cell is gazed when its mean difference (normalised units) is above.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, or ``cuda:all`` to spread clips over GPUs.
         dtype: ``float32`` or ``bfloat16``.
         threads: CPU threads; None = PyTorch's own choice. Never changes a result.
     """

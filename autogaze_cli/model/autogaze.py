@@ -328,19 +328,27 @@ def _own_slots(own: Tensor, slots: Tensor) -> Tensor:
     return torch.arange(len(starts)) - starts < torch.repeat_interleave(own, slots)
 
 
+ALL_GPUS = "cuda:all"
+"""The device of a gaze source that spreads its clips over all GPUs."""
+
+
 def choose_device(name: str | torch.device = "auto") -> torch.device:
     """The device of a name; ``auto`` is the first GPU where there is one, else the CPU.
+
+    ``cuda:all``, all GPUs, counts as the first.
 
     Raises:
         DeviceError: It was asked for and is not there.
     """
+    if name == ALL_GPUS:
+        name = "cuda:0"
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise DeviceError(
-            f"device {name!r} is not known", hint="give auto, cpu, cuda or cuda:N"
+            f"device {name!r} is not known", hint="give auto, cpu, cuda, cuda:N or cuda:all"
         ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(

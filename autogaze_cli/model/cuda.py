@@ -157,7 +157,7 @@ class CudaDecoder:
         self.length.zero_()
         self.pending.zero_()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other GPUs go on
             work()
         self.length.zero_()
         return graph

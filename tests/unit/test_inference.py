@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.inference import open_source
+from autogaze_cli.inference import AutoGazeSource, open_source
 from autogaze_cli.media.video import Frame, Sampling, read_frames
 from autogaze_cli.trace import FrameTrace
 from autogaze_cli.visualize.compositor import Compositor
@@ -109,3 +109,26 @@ def test_a_clip_sees_only_its_own_frames(frames: list[Frame], settings: dict[str
         assert ours.fixations.token.tolist() == theirs.fixations.token.tolist()
     assert chunked[1].fixations.token.tolist() == whole[1].fixations.token.tolist()
     assert chunked[2].fixations.token.tolist() != whole[2].fixations.token.tolist()
+
+
+def test_clips_side_by_side_are_the_same(frames: list[Frame]) -> None:
+    tiny = str(FIXTURES / "parity-tiny")
+    settings = GazeSettings(mask_source="autogaze", model=tiny, clip_len=3, threads=1)
+    source, alone = open_source(settings), open_source(settings)
+    assert isinstance(source, AutoGazeSource)
+    source.crew = [AutoGazeSource(settings), AutoGazeSource(settings)]
+    found, wanted = list(source.trace(frames)), list(alone.trace(frames))
+    assert [frame.index for frame, _ in found] == [frame.index for frame, _ in wanted]
+    for (_, one), (_, other) in zip(found, wanted, strict=True):
+        assert one.fixations.columns().keys() == other.fixations.columns().keys()
+        for name, column in one.fixations.columns().items():
+            np.testing.assert_array_equal(column, other.fixations.columns()[name])
+
+
+def test_side_by_side_may_be_left_early(frames: list[Frame]) -> None:
+    tiny = str(FIXTURES / "parity-tiny")
+    source = open_source(GazeSettings(mask_source="autogaze", model=tiny, clip_len=2))
+    assert isinstance(source, AutoGazeSource)
+    source.crew = [AutoGazeSource(source.settings)]
+    first = next(iter(source.trace(frames)))
+    assert first[0].index == frames[0].index
