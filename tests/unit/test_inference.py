@@ -113,7 +113,7 @@ def test_a_clip_sees_only_its_own_frames(frames: list[Frame], settings: dict[str
 
 def test_clips_side_by_side_are_the_same(frames: list[Frame]) -> None:
     tiny = str(FIXTURES / "parity-tiny")
-    settings = GazeSettings(mask_source="autogaze", model=tiny, clip_len=3, threads=1)
+    settings = GazeSettings(mask_source="autogaze", model=tiny, clip_len=1, threads=1)
     source, alone = open_source(settings), open_source(settings)
     assert isinstance(source, AutoGazeSource)
     source.crew = [AutoGazeSource(settings), AutoGazeSource(settings)]
@@ -127,7 +127,7 @@ def test_clips_side_by_side_are_the_same(frames: list[Frame]) -> None:
 
 def test_side_by_side_may_be_left_early(frames: list[Frame]) -> None:
     tiny = str(FIXTURES / "parity-tiny")
-    source = open_source(GazeSettings(mask_source="autogaze", model=tiny, clip_len=2))
+    source = open_source(GazeSettings(mask_source="autogaze", model=tiny, clip_len=1))
     assert isinstance(source, AutoGazeSource)
     source.crew = [AutoGazeSource(source.settings)]
     first = next(iter(source.trace(frames)))
