@@ -103,13 +103,13 @@ def gpus_per_worker(values: Values) -> float:
         ConfigError: A GPU is asked for by its number, which is of one machine.
     """
     device: str = values.get("device", "cpu")
-    if device.startswith("cuda:"):
+    if device.startswith("cuda:") and device != "cuda:all":  # all of those that a worker has
         raise ConfigError(
             f"--device {device} is of one machine",
             hint="with --engine ray give --device cuda; Ray chooses which",
         )
     given: float | None = values["gpus_per_worker"]
-    return float(device == "cuda") if given is None else given
+    return float(device.startswith("cuda")) if given is None else given
 
 
 def paths_of(command: str, values: Values, item: Input) -> list[Path]:

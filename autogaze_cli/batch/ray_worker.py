@@ -72,9 +72,11 @@ class Actor:
         queue = SimpleQueue[object]()
         line = Line(queue.put)
         line.listen(self._level)
-        self._thread.submit(function, line).add_done_callback(lambda _: queue.put(None))
+        ended = self._thread.submit(function, line)
+        ended.add_done_callback(lambda _: queue.put(None))
         while (said := queue.get()) is not None:
             yield said
+        ended.result()  # raises what went wrong in telling it
 
 
 def _settle(version: str, folder: str, environment: dict[str, str]) -> None:
