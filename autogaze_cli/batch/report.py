@@ -93,7 +93,12 @@ class Report:
             logger.log(TRACEBACK, "what led to the error:", exc_info=error)
 
     def exit_code(self) -> int:
-        """0; 1 where a check found a difference; 3 where an input failed or was not done."""
+        """0; 1 where a check found a difference; 3 where an input failed or was not done.
+
+        Of a plan: 3 where an input would fail.
+        """
+        if self.plan is not None:
+            return SOME_FAILED if self.failures else 0
         done = {**self.results, **self.skipped, **self.failures}
         if self.failures or len(done) < len(self.inputs):
             return SOME_FAILED
