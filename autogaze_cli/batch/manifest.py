@@ -6,6 +6,7 @@ a run that is killed at any moment can be gone on with. The format is in ``docs/
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -15,11 +16,12 @@ import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
-from autogaze_cli.errors import OutputError
+from autogaze_cli.errors import InputError, OutputError
 from autogaze_cli.inputs import Input, is_pattern
 from autogaze_cli.outputs import PREFIX
 from autogaze_cli.version import __version__
@@ -67,6 +69,7 @@ class Manifest:
         }
         self._runs: set[str] = set()
         self._of: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        self._begun: dict[Input, object] = {}
         self._file = _opened(folder, write)
         for line in _read(self._file) if self._file else ():
             self._note(line)
@@ -88,40 +91,38 @@ class Manifest:
             self._file.close()
         self._file = None
 
-    def finished(self, item: Input) -> list[str] | None:
-        """The outputs of an input that is done: itself, its settings and all outputs as they were.
+    def finished(self, item: Input, outputs: Iterable[Path]) -> bool:
+        """Whether an input is done: itself, its settings and all ``outputs`` are as they were.
 
-        Returns:
-            The paths, relative to the folder; None when anything differs, or it was never done.
+        Only files that the command would write are looked at, whatever the manifest names.
         """
         lines = self._lines(item)
         line = lines[-1] if lines else {}
-        if line.get("event") != "finished" or any(
-            line.get(key) != value for key, value in self._same.items()
-        ):
-            return None
-        outputs: list[dict[str, Any]] = line["outputs"]
+        if line.get("event") != "finished" or not self._same.items() <= line.items():
+            return False
         try:
-            same = _identity(item.path).items() <= line.items() and all(
-                described(self.folder, self.folder / output["path"]) == output for output in outputs
-            )
+            return _identity(item.path).items() <= line.items() and line.get("outputs") == [
+                described(self.folder, path) for path in outputs
+            ]
         except OSError:
-            return None
-        return [output["path"] for output in outputs] if same else None
+            return False
 
     def owns(self, item: Input, paths: Iterable[Path]) -> bool:
         """Whether an earlier run of the command made, or began to make, those outputs."""
         known: set[str] = set()
         for line in self._lines(item):
-            if line["event"] == "started":
-                known.update(line["outputs"])
+            if line["event"] == "started" and isinstance(line.get("outputs"), list):
+                known.update(map(str, line["outputs"]))
         return all(self._relative(path) in known for path in paths)
 
     def clean(self, folders: Iterable[Path]) -> None:
-        """Remove from ``folders`` the temporary files of earlier runs that were killed."""
+        """Remove from ``folders`` what killed runs, and killed workers of this one, left behind.
+
+        To be called while no worker is at work.
+        """
         if self._file is None:
             return
-        prefixes = tuple(f"{PREFIX}{run}-" for run in self._runs - {self.run})
+        prefixes = tuple(f"{PREFIX}{run}-" for run in self._runs)
         for folder in {*folders, self.folder}:
             with suppress(FileNotFoundError):
                 for entry in list(folder.iterdir()):
@@ -130,12 +131,26 @@ class Manifest:
 
     def start(self, item: Input, outputs: Iterable[Path]) -> None:
         """Note that an input is begun."""
+        self._begun[item] = _state(item.path)
         paths = [self._relative(path) for path in outputs]
         self._append({"event": "started", **self._about(item), "outputs": paths})
 
     def finish(self, item: Input, outputs: Iterable[Path], seconds: float) -> None:
-        """Note that all outputs of an input are in place."""
-        found = {**_identity(item.path), "modified": _modified(item.path), **self._same}
+        """Note that all outputs of an input are in place.
+
+        Raises:
+            InputError: The input is not what it was when it was begun.
+        """
+        begun = self._begun.pop(item, None)
+        try:
+            found = {**_identity(item.path), "modified": _modified(item.path), **self._same}
+        except OSError:
+            begun = None
+        if begun is None or _state(item.path) != begun:
+            raise InputError(
+                f"{item.name}: was changed or moved while it was read",
+                hint="when it is whole, give --resume to do it again",
+            )
         files = [described(self.folder, path) for path in outputs]
         line = {"event": "finished", **self._about(item), "seconds": round(seconds, 3)}
         self._append({**line, **found, "outputs": files})
@@ -153,7 +168,8 @@ class Manifest:
     def _note(self, line: dict[str, Any]) -> None:
         if _RUN.fullmatch(str(line.get("run"))):
             self._runs.add(line["run"])
-        if "input" in line:
+        # A failure says nothing of files: outputs appear whole or not at all.
+        if "input" in line and line["event"] != "failed":
             self._of.setdefault(_key(line), []).append(line)
 
     def _relative(self, path: Path) -> str:
@@ -165,19 +181,26 @@ class Manifest:
         line = {"event": line["event"], "run": self.run, **line}
         text = json.dumps(line, ensure_ascii=True, default=str)
         self._note(json.loads(text))
-        self._file.write(text.encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        data = text.encode() + b"\n"
+        try:
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder / NAME}: cannot be written: {error.strerror}",
+                hint="make room, then go on with --resume",
+            ) from error
 
 
-def _opened(folder: Path, write: bool) -> BinaryIO | None:
+def _opened(folder: Path, write: bool) -> FileIO | None:
     """The manifest of a folder, locked where it is to be written; None where there is none."""
     path = folder / NAME
     if not write:
-        return path.open("rb") if path.is_file() else None
+        return FileIO(path) if path.is_file() else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+b")
+        file = FileIO(path, "a+")  # unbuffered: a line that does not fit is not tried again
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written: {error.strerror}", hint="choose another --out-dir"
@@ -192,7 +215,7 @@ def _opened(folder: Path, write: bool) -> BinaryIO | None:
     return file
 
 
-def _read(file: BinaryIO) -> list[dict[str, Any]]:
+def _read(file: FileIO) -> list[dict[str, Any]]:
     """The lines that are whole; what a killed run wrote of one more is cut off."""
     file.seek(0)
     data = file.read()
@@ -201,7 +224,7 @@ def _read(file: BinaryIO) -> list[dict[str, Any]]:
         file.truncate(whole)
     lines = []
     for line in data[:whole].splitlines():
-        with suppress(ValueError):  # a damaged line is one that is not there
+        with suppress(ValueError, RecursionError):  # a damaged line is one that is not there
             found = json.loads(line)
             if isinstance(found, dict) and "event" in found:
                 lines.append(found)
@@ -232,6 +255,15 @@ def _modified(path: str) -> str:
     """When the newest file of an input was written, for the reader: nothing depends on it."""
     newest = max(file.stat().st_mtime for file in _files(path))
     return datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
+
+
+def _state(path: str) -> object:
+    """What changes with an input; None where it is not there."""
+    try:
+        stats = [file.stat() for file in _files(path)]
+    except OSError:
+        return None
+    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
 
 
 def _files(path: str) -> list[Path]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autogaze_cli.batch.manifest import Manifest
 from autogaze_cli.batch.report import Report
-from autogaze_cli.batch.work import Engine, Task, Work
-from autogaze_cli.errors import OutputError
+from autogaze_cli.batch.work import Engine, Outcome, Task, Work
+from autogaze_cli.errors import InputError, OutputError
 from autogaze_cli.inputs import Input
 from autogaze_cli.progress import Advance, progress_board
 
@@ -44,7 +44,7 @@ class Batch:
             AutogazeError: The only input cannot be done.
         """
         if self.manifest and self.resume:
-            self.manifest.clean({path.parent for i in report.inputs for path in self.outputs(i)})
+            self._clean(report)
         tasks = []
         for item in report.inputs:
             try:
@@ -61,11 +61,12 @@ class Batch:
         return tasks
 
     def _task(self, item: Input, report: Report) -> Task | None:
-        there = [path for path in self.outputs(item) if os.path.lexists(path)]
+        outputs = self.outputs(item)
+        there = [path for path in outputs if os.path.lexists(path)]
         replace = self.overwrite
         if self.manifest and self.resume:
-            if (files := self.manifest.finished(item)) is not None:
-                report.skip(item, [str(self.manifest.folder / file) for file in files])
+            if self.manifest.finished(item, outputs):
+                report.skip(item, [str(path) for path in outputs])
                 return None
             replace = replace or self.manifest.owns(item, there)
         self.check(item)
@@ -75,6 +76,10 @@ class Batch:
                 f"{there[0]}: exists already", hint=f"give --overwrite to replace it{more}"
             )
         return Task(item, replace)
+
+    def _clean(self, report: Report) -> None:
+        if self.manifest:
+            self.manifest.clean({path.parent for i in report.inputs for path in self.outputs(i)})
 
     def plan(self, report: Report, estimate: Callable[[Input], dict[str, Any]]) -> None:
         """Note what would be done, as ``report.plan``.
@@ -114,13 +119,24 @@ class Batch:
                 with board(f"{count}{task.item.name}") as advance:
                     yield advance
 
-            with closing(engine(work, tasks, begin)) as outcomes:
-                for outcome in outcomes:
-                    if self.manifest and outcome.result is not None:
-                        files = outcome.result.files.values()
-                        self.manifest.finish(outcome.task.item, files, outcome.seconds)
-                    elif self.manifest and outcome.error is not None:
-                        self.manifest.fail(outcome.task.item, outcome.error)
-                    report.add(outcome)
-                    if outcome.error is not None and self.fail_fast:
-                        return
+            try:
+                with closing(engine(work, tasks, begin)) as outcomes:
+                    for outcome in outcomes:
+                        outcome = self._noted(outcome)
+                        report.add(outcome)
+                        if outcome.error is not None and self.fail_fast:
+                            return
+            finally:
+                self._clean(report)
+
+    def _noted(self, outcome: Outcome) -> Outcome:
+        """The outcome as it stands in the manifest: a failure where the input has changed."""
+        if self.manifest and outcome.result is not None:
+            files = outcome.result.files.values()
+            try:
+                self.manifest.finish(outcome.task.item, files, outcome.seconds)
+            except InputError as error:
+                outcome = replace(outcome, result=None, error=error)
+        if self.manifest and outcome.error is not None:
+            self.manifest.fail(outcome.task.item, outcome.error)
+        return outcome

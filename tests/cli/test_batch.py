@@ -71,6 +71,7 @@ def test_a_plan_tells_all_and_does_nothing(run: Run, videos: Path, tmp_path: Pat
     (frames,) = [row for row in document["settings"] if row["option"] == "frames"]
     assert frames == {"option": "frames", "value": 5, "source": "command line"}
     assert not out.exists()
+    assert run("mask", videos / "deep", "-o", out, *PATCH_DIFF, "--dry-run").exit_code == 0
 
 
 def test_resume_skips_what_is_done_and_unchanged(run: Run, videos: Path, tmp_path: Path) -> None:
@@ -97,6 +98,29 @@ def test_resume_skips_what_is_done_and_unchanged(run: Run, videos: Path, tmp_pat
     touched.write_bytes(touched.read_bytes() + b"\0")  # another input
     result = run(*again, "--frames", 4)
     assert [line["event"] for line in lines(result)].count("skipped") == 2
+
+
+def test_a_run_that_was_refused_costs_no_later_resume(
+    run: Run, videos: Path, tmp_path: Path
+) -> None:
+    command = ("mask", videos, "-o", tmp_path / "out", *PATCH_DIFF, "--jsonl")
+    assert run(*command).exit_code == 0
+    refused = run(*command)
+    assert refused.exit_code == 3
+    assert refused.stderr.count("or --resume to go on with an earlier run") == 3
+    assert [line["event"] for line in lines(run(*command, "--resume"))].count("skipped") == 3
+
+
+def test_resume_looks_at_what_it_would_write_not_at_what_a_manifest_names(
+    run: Run, videos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("mask", videos, "-o", out, *PATCH_DIFF, "--jsonl")
+    run(*command)
+    said = [json.loads(line) for line in (out / NAME).read_text().splitlines()]
+    forged = [line | {"outputs": []} if line["event"] == "finished" else line for line in said]
+    (out / NAME).write_text("".join(json.dumps(line) + "\n" for line in forged) + "[" * 100_000)
+    assert [line["event"] for line in lines(run(*command, "--resume"))].count("finished") == 3
 
 
 def test_resume_never_replaces_what_is_not_its_own(run: Run, videos: Path, tmp_path: Path) -> None:
@@ -212,12 +236,28 @@ def test_a_worker_that_is_killed_is_replaced(many: Path, tmp_path: Path) -> None
         os.kill(child, signal.SIGKILL)
     errors = finished(process)
     assert "its worker ended; it is begun again" in errors
-    made = tree(tmp_path / "out")
-    leftovers = {name for name in made if ".autogaze-" in name}  # of the killed workers
-    whole = tree(many / "whole/out")
-    assert {name: data for name, data in made.items() if name not in leftovers} == whole
-    finished(start("mask", "in", "-o", "out", *PATCH_DIFF, "--resume", folder=tmp_path))
-    assert tree(tmp_path / "out") == whole
+    assert tree(tmp_path / "out") == tree(many / "whole/out")  # what they half wrote is gone too
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["gone", "other"])
+def test_an_input_that_changes_while_it_is_read(many: Path, tmp_path: Path, change: str) -> None:
+    shutil.copytree(many / "whole/in", tmp_path / "in")
+    process = start("mask", "in", "-o", "out", *PATCH_DIFF, folder=tmp_path)
+    while not any((tmp_path / "out").glob(".autogaze-*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    (tmp_path / "in/a.mp4").unlink()
+    if change == "other":
+        shutil.copy(ROOT / "fixtures/dog.mp4", tmp_path / "in/a.mp4")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert "in/a.mp4: was changed or moved while it was read" in errors
+    assert "6 inputs: 5 finished, 1 failed" in errors
+    shutil.copy(ROOT / "fixtures/dog.mp4", tmp_path / "in/a.mp4")
+    errors = finished(start("mask", "in", "-o", "out", *PATCH_DIFF, "--resume", folder=tmp_path))
+    assert "6 inputs: 1 finished, 5 skipped" in errors
+    assert tree(tmp_path / "out") == tree(many / "whole/out")
 
 
 @pytest.mark.slow
