@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from types import EllipsisType
 from typing import TYPE_CHECKING, Literal
 
@@ -249,7 +250,8 @@ class AutoGaze:
         size = (rows, len(tokens), max(tokens))
         if self._gpu is None or not self._gpu.fits(*size):
             self._gpu = None  # give its memory back first
-            self._gpu = CudaDecoder(self._decoder, *size)
+            with _CAPTURING:
+                self._gpu = CudaDecoder(self._decoder, *size)
         return self._gpu
 
     def _slots(self, budget: Budget, tokens: tuple[int, ...]) -> int:
@@ -315,6 +317,10 @@ class AutoGaze:
         """
         video = square(video.to(self.device), self.config.input_img_size).to(self.dtype)
         return score_gaze(self.network.gazing_model, self.config, video, gaze)
+
+
+_CAPTURING = Lock()
+"""Graphs are captured one at a time, whichever GPU they are for."""
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:

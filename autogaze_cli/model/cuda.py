@@ -157,7 +157,8 @@ class CudaDecoder:
         self.length.zero_()
         self.pending.zero_()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other GPUs go on
+        # On a stream of this GPU, where the default is one of the first; other GPUs go on.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             work()
         self.length.zero_()
         return graph
