@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from autogaze_cli.audit import suppressions
 from autogaze_cli.audit.findings import Finding, Related
+from autogaze_cli.audit.flow import File
 from autogaze_cli.audit.languages import Code, code, parser
 from autogaze_cli.audit.names import LEGACY, Names, is_evidence, normalise
 from autogaze_cli.audit.nodes import Node
 from autogaze_cli.audit.rules import STAGES, Hit
 from autogaze_cli.audit.rules.decoders import mask_projection, takes_output
-from autogaze_cli.audit.scopes import File, Scope
+from autogaze_cli.audit.scopes import Scope
 from autogaze_cli.audit.suppressions import Suppression
 from autogaze_cli.audit.tree import parse
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from autogaze_cli.audit.flow import File
 from autogaze_cli.audit.names import SCALE_OFFSETS
 from autogaze_cli.audit.nodes import Node
 from autogaze_cli.audit.operands import comparison, division, minus, operand
 from autogaze_cli.audit.rules.rule import FRAME_HELPERS, LAYOUT_HELPERS, Hit, Rule
-from autogaze_cli.audit.scopes import File, Scope
+from autogaze_cli.audit.scopes import Scope
 
 OFFSET_TABLES = (
     (0.0, 4.0, 20.0, 69.0),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from autogaze_cli.audit.flow import File
 from autogaze_cli.audit.names import LEGACY_DECODER, LEGACY_MASK, normalise
 from autogaze_cli.audit.nodes import Node
 from autogaze_cli.audit.rules.rule import FRAME_HELPERS, VIDEO_HELPERS, Hit, Rule
-from autogaze_cli.audit.scopes import File, Scope
+from autogaze_cli.audit.scopes import Scope
 
 _FIRST_CALLS = frozenset(["first", "front"])
 _FIRST_AT = frozenset(["at", "get"])

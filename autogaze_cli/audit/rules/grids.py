@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from autogaze_cli.audit.flow import File
 from autogaze_cli.audit.names import SQUARE_ROOTS
 from autogaze_cli.audit.nodes import Node, words
 from autogaze_cli.audit.operands import operand, operands
 from autogaze_cli.audit.rules.arithmetic import is_table
 from autogaze_cli.audit.rules.rule import LAYOUT_HELPERS, MASK_HELPERS, Hit, Rule
-from autogaze_cli.audit.scopes import File, Scope
+from autogaze_cli.audit.scopes import Scope
 
 COUNT_TABLES = ((4.0, 16.0, 49.0, 196.0), (2.0, 4.0, 7.0, 14.0))
 _WRITING_CALLS = words(

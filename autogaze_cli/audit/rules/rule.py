@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from autogaze_cli.audit.flow import File
 from autogaze_cli.audit.nodes import Node
-from autogaze_cli.audit.scopes import File, Scope
+from autogaze_cli.audit.scopes import Scope
 
 LEVELS = ("note", "warning", "error")
 """Severities, the lowest first."""

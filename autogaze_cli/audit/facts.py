@@ -1,0 +1,288 @@
+"""What an expression of a file is, by what is known of its names.
+
+Source: audit spec B.6.
+"""
+
+from __future__ import annotations
+
+import re
+
+from autogaze_cli.audit.names import (
+    DIVISIONS,
+    VOCABULARY_SIZES,
+    Names,
+    is_accessor,
+    is_count,
+    is_frame,
+    is_pad,
+)
+from autogaze_cli.audit.nodes import Node, Tree, words
+from autogaze_cli.audit.operands import (
+    MULTIPLYING_CALLS,
+    VALUES,
+    given,
+    is_own,
+    operand,
+    operands,
+)
+from autogaze_cli.audit.scopes import Scope, find_scopes, own_field
+
+_SIZES = words(
+    "len size shape count is_empty empty numel dim ndim dims dtype device length nbytes cap "
+    "capacity ndims type isinstance hash str repr format print id sum mean any all nelement "
+    "is_some is_none is_ok is_err contains includes has unwrap_err with_capacity is_cuda "
+    "to_string tostring join layout requires_grad stride strides element_size is_contiguous "
+    "index indexOf lastIndexOf findIndex findLastIndex position rposition argsort argmax argmin "
+    "argwhere nonzero partition_point binary_search"
+)
+_PICKS = words("gather index_select select masked_select take take_along_dim take_along_axis")
+"""Calls that give some of what they are called on."""
+
+_GATHERS = words(
+    "embedding scatter scatter_ scatter_add scatter_add_ index_put index_put_ index_add index_add_ "
+    "index_fill index_fill_ searchsorted isin bincount histogram eq ne lt le gt ge"
+)
+_COLLECTS = words("list tuple set sorted reversed zip enumerate array asarray from iter flatten")
+PLAIN = VALUES | _COLLECTS
+"""Calls that give the ids they are given, or a list of them."""
+
+_MAPS = words("map flat_map flatMap filter_map")
+_MODELS = re.compile(r"embed|encod|loss|entropy|logit|attention|score|model")
+"""In the name of a function: it takes ids and gives features, or a loss."""
+
+INDEXED = frozenset(["enumerate", "entries", "each_with_index"])
+
+
+class Facts:
+    """A parsed file, what is known of its names, and what follows for an expression.
+
+    Attributes:
+        source: Its text in UTF-8.
+        names: The classes of names.
+        tree: The parse.
+        scopes: The code outside functions first, then the functions in source order.
+        constants: Names bound in this file to 265 or 196, and where.
+        fields: Fields that a class of this file sets to ids, each with the class before it.
+        sized: Fields that it sets to the number of ids of a frame.
+        running: Fields that grow by it.
+        givers: Functions of this file that hand ids on as they are.
+    """
+
+    def __init__(self, source: bytes, tree: Tree, names: Names) -> None:
+        self.source = source
+        self.names = names
+        self.tree = tree
+        self.scopes = list(find_scopes(tree.root))
+        self.constants: dict[str, Node] = {}
+        self.fields: set[tuple[str, str]] = set()
+        self.sized: set[tuple[str, str]] = set()
+        self.running: set[tuple[str, str]] = set()
+        self.givers: set[str] = set()
+        self._numbers: dict[str, float] = {}
+
+    def text(self, node: Node, most: int = 60) -> str:
+        """The source of ``node`` on one line."""
+        words = self.source[node.start : node.end].decode("utf-8", "replace").split()
+        line = " ".join(words)
+        return line if len(line) <= most else line[: most - 3] + "..."
+
+    # What an expression is.
+
+    def is_output(self, name: str) -> bool:
+        """Whether ``name`` is one of the generated output: ids, flags or counts."""
+        if "gaz" not in name.lower() and not self.names.extra_id_names:
+            return False
+        return self.names.is_ids(name) or is_pad(name) or is_count(name)
+
+    def is_vocab(self, node: Node, scope: Scope, *, by_id: bool = False) -> bool:
+        """Whether ``node`` is the number of ids of a frame.
+
+        Args:
+            node: An expression.
+            scope: Where it stands.
+            by_id: Whether an id is on the other side, which makes looser names certain.
+        """
+        node = operand(node)
+        number = node.number()
+        if number is None and by_id and node.kind in ("binary", "call"):
+            number = self.fold(node)
+        if number is not None:
+            return number == 265 or (by_id and number == 196)
+        if node.kind not in ("name", "member", "call"):
+            return False
+        if node.kind == "call" and len(node.parts) > 1:
+            return node.text in VALUES and self.is_vocab(given(node), scope, by_id=by_id)
+        name = node.text
+        if self.names.is_vocab(name) or name in self.constants:
+            return True
+        if node.kind == "name" and name in scope.vocab:
+            return True
+        if own_field(node, scope) in self.sized:
+            return True
+        return by_id and (
+            self._numbers.get(name) in VOCABULARY_SIZES or self.names.is_per_frame(name)
+        )
+
+    def is_total(self, node: Node, scope: Scope) -> bool:
+        """Whether an id divided by ``node`` is split by frames: the vocabulary, or a sum."""
+        if self.is_vocab(node, scope, by_id=True):
+            return True
+        node = operand(node)
+        if node.kind == "call":
+            return node.text == "sum"
+        if node.kind == "index" and node.parts:
+            node = node.parts[0]
+        if node.kind not in ("name", "member"):
+            return False
+        return self.names.is_total(node.text) or node.text in scope.totals
+
+    def is_size(self, node: Node, scope: Scope) -> bool:
+        """Whether ``node`` counts something: a length, a sum, or a name of one."""
+        node = operand(node)
+        if node.kind == "call":
+            value = given(node) if node.text in VALUES else node
+            return node.text in _SIZES or (value is not node and self.is_size(value, scope))
+        if node.kind in ("index", "group"):
+            return bool(node.parts) and self.is_size(node.parts[0], scope)
+        if node.kind == "binary":
+            return any(self.is_size(part, scope) for part in node.parts)
+        return node.kind in ("name", "member") and (
+            node.text in (scope.sizes if node.kind == "name" else _SIZES)
+        )
+
+    def number(self, node: Node) -> float | None:
+        """The number that ``node`` is: a literal, or a name this file binds to one."""
+        node = operand(node)
+        number = node.number()
+        if number is None and node.kind in ("name", "member"):
+            return self._numbers.get(node.text)
+        return number
+
+    def fold(self, node: Node) -> float | None:
+        """The number that a literal, a known name, or a sum or product of them stands for."""
+        node = operand(node)
+        if node.kind in ("number", "name"):
+            return self.number(node)
+        if node.kind == "call" and node.text == "sum" and len(node.parts) == 2:
+            terms = [self.fold(part) for part in node.parts[1].parts]
+            known = [term for term in terms if term is not None]
+            return sum(known) if terms and len(known) == len(terms) else None
+        if node.kind != "binary" or len(node.parts) != 2:
+            return None
+        left, right = (self.fold(part) for part in node.parts)
+        if left is None or right is None:
+            return None
+        if node.text == "**":
+            return left**2 if right == 2 else None
+        if node.text in ("/", "//"):
+            return left // right if right and left % right == 0 else None
+        return {"+": left + right, "-": left - right, "*": left * right}.get(node.text)
+
+    def is_offset(self, node: Node, scope: Scope, *, by_id: bool = False) -> bool:
+        """Whether ``node`` is the first id of a frame: frame times vocabulary, or a name of it."""
+        node = operand(node)
+        if node.kind == "name":
+            return node.text in scope.offsets or (by_id and node.text in scope.products)
+        if by_id and own_field(node, scope) in self.running:
+            return True
+        if node.kind == "comprehend" and node.parts:
+            node = node.parts[0]
+        return self.is_frame_product(node, scope, by_id=by_id)
+
+    def is_frame_product(self, node: Node, scope: Scope, *, by_id: bool = False) -> bool:
+        """Whether ``node`` multiplies a frame's index with the vocabulary.
+
+        Where it is taken off an id, one of the two is enough.
+        """
+        node = operand(node)
+        sides = operands(node) if node.kind == "call" and node.text in MULTIPLYING_CALLS else []
+        if node.kind == "binary" and node.text == "*":
+            sides = node.parts
+        if len(sides) != 2:
+            return False
+        for one, other in (sides, sides[::-1]):
+            index = is_frame(_named_by(one))
+            size = self.is_vocab(other, scope, by_id=by_id) or (
+                operand(other).number() in VOCABULARY_SIZES
+            )
+            if index and size:
+                return True
+            named = bool(_named_by(one) and _named_by(other))
+            if by_id and named and (index or size):
+                return True
+        return False
+
+    def is_id(self, node: Node, scope: Scope) -> bool:
+        """Whether the value of ``node`` is an id, or a list of them."""
+        kind = node.kind
+        if kind == "name":
+            return node.text in scope.ids or self.names.is_ids(node.text)
+        if kind == "member":
+            if self.names.is_ids(node.text):
+                return True
+            if (
+                (node.text in _SIZES and node.text != "id")
+                or is_pad(node.text)
+                or is_count(node.text)
+            ):
+                return False
+            if own_field(node, scope) in self.fields:
+                return True
+            return bool(node.parts) and self.is_id(node.parts[0], scope)
+        if kind == "index":
+            return bool(node.parts) and self.is_id(node.parts[0], scope)
+        if kind == "call":
+            return self._call_is_id(node, scope)
+        if kind == "binary":
+            return node.text not in DIVISIONS - {"%"} and any(
+                self.is_id(part, scope) for part in node.parts
+            )
+        if kind == "group" and node.text == "block":
+            return bool(node.parts) and self.is_id(node.parts[-1], scope)
+        if kind in ("choice", "sequence", "group", "keyword"):
+            return any(self.is_id(part, scope) for part in node.parts)
+        if kind == "comprehend":
+            return bool(node.parts) and self.is_id(node.parts[0], scope)
+        if kind == "match":
+            return any(self.is_id(arm.parts[-1], scope) for arm in node.parts[1:] if arm.parts)
+        if kind == "assign":
+            return len(node.parts) > 1 and self.is_id(node.parts[1], scope)
+        if kind == "closure":
+            return any(self.is_id(part, scope) for part in node.parts)
+        return False
+
+    def _call_is_id(self, node: Node, scope: Scope) -> bool:
+        name, callee, arguments = node.text, node.parts[0], node.parts[1:]
+        if name in _SIZES or name.endswith("_like") or self.names.is_helper(name):
+            return False
+        if is_accessor(name) or (name in self.givers and is_own(node)):
+            return True
+        if _MODELS.search(name.lower()):
+            return False
+        if name in _PICKS:
+            return self.is_id(next(iter(operands(node)), callee), scope)
+        if callee.kind == "member" and callee.parts and self.is_id(callee.parts[0], scope):
+            mapped = name in _MAPS and any(_gives_size(a, self, scope) for a in arguments)
+            return name not in _GATHERS and not mapped
+        if name in _GATHERS or name in ("floor", "trunc", "ceil", "round"):
+            return False
+        ids = [argument for argument in arguments if self.is_id(argument, scope)]
+        if ids and arguments[0].kind != "keyword" and all(a.kind == "keyword" for a in ids):
+            return False  # a model that is told where to look: ``vit(video, gazing_pos=ids)``
+        return bool(ids)
+
+
+def _named_by(node: Node) -> str:
+    """The name that an expression stands for, through casts and subscripts; "" for others."""
+    node = operand(node)
+    if node.kind == "call" and node.text in VALUES:
+        node = operand(given(node))
+    if node.kind == "index" and node.parts:
+        node = node.parts[0]
+    return node.text if node.kind in ("name", "member", "call") else ""
+
+
+def _gives_size(node: Node, file: Facts, scope: Scope) -> bool:
+    """Whether a closure counts: ``|row| row.len()``."""
+    body = node.parts[-1] if node.kind == "closure" and node.parts else None
+    return body is not None and file.is_size(body, scope)

@@ -1,0 +1,345 @@
+"""Following ids through a file, by name.
+
+Ids are followed by name within a scope, in any order of its lines, and from a call into the
+parameters of a function of the same file.
+
+Source: audit spec B.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autogaze_cli.audit.facts import INDEXED, PLAIN, Facts
+from autogaze_cli.audit.names import (
+    RAW,
+    VOCABULARY_SIZES,
+    Names,
+    is_accessor,
+    is_count,
+    is_pad,
+    normalise,
+)
+from autogaze_cli.audit.nodes import Node, Tree
+from autogaze_cli.audit.operands import (
+    VALUES,
+    division,
+    given,
+    is_own,
+    minus,
+    operand,
+    operands,
+)
+from autogaze_cli.audit.scopes import Scope, own_field
+
+PASSES = 3
+MOST_NAMES = 3
+"""Names of one destructuring that are followed; more is a record, not a pair."""
+
+
+class File(Facts):
+    """A parsed file, ready for the rules: all that can be known of its names is."""
+
+    def __init__(self, source: bytes, tree: Tree, names: Names) -> None:
+        super().__init__(source, tree, names)
+        for scope in self.scopes:
+            self._constants(scope)
+        for scope in self.scopes:
+            self._accesses(scope)
+        for scope in self.scopes:
+            self._count(scope)
+        known = -1
+        for _ in range(PASSES):
+            for scope in self.scopes:
+                self._follow(scope)
+            self._pass_on()
+            self._hand_on()
+            known, before = self._known(), known
+            if known == before:
+                break
+
+    def _known(self) -> int:
+        """How much is known of the names: it only grows, so the same twice is all there is."""
+        found = len(self.fields) + len(self.running) + len(self.givers)
+        for scope in self.scopes:
+            found += len(scope.ids) + len(scope.offsets) + len(scope.products) + len(scope.vocab)
+            found += scope.reads_field
+        return found
+
+    def _constants(self, scope: Scope) -> None:
+        for node in scope.of("assign"):
+            if len(node.parts) < 2:
+                continue
+            target, number = node.parts[0], self.fold(node.parts[1])
+            if target.kind not in ("name", "member") or number is None:
+                continue
+            if scope.function is None:
+                self._numbers.setdefault(target.text, number)
+            if operand(node.parts[1]).number() in VOCABULARY_SIZES and (
+                self.names.is_vocab(target.text)
+                or (number == 265 and self.names.is_per_frame(target.text))
+            ):
+                self.constants.setdefault(target.text, target)
+
+    def _accesses(self, scope: Scope) -> None:
+        """Find the uses of the generated output, and the names that start as ids."""
+        for node in scope.of("name", "member", "pair"):
+            if self.is_output(node.text) and self._is_access(node, scope):
+                if self.names.is_ids(node.text):
+                    scope.accesses.append(node)
+                    if node.kind == "pair":
+                        scope.ids.update(name for part in node.parts for name in part.names())
+                elif is_pad(node.text):
+                    scope.pads.append(node)
+                elif is_count(node.text):
+                    scope.counts.append(node)
+        for parameter in scope.parameters():
+            for name in parameter.names:
+                if self.names.is_ids(name):
+                    scope.ids.add(name)
+                    scope.accesses.append(scope.function or scope.nodes[0])
+                elif is_pad(name):
+                    scope.pads.append(scope.function or scope.nodes[0])
+                elif is_count(name):
+                    scope.counts.append(scope.function or scope.nodes[0])
+        if scope.accesses:
+            for node in scope.of("name"):
+                if normalise(node.text) in RAW:
+                    scope.ids.add(node.text)
+
+    def _is_access(self, node: Node, scope: Scope) -> bool:
+        """Whether a name is read: not a key, nor what an assignment binds."""
+        parent = scope.parents.get(node)
+        if node.kind == "pair":
+            return _is_pattern(node, scope)
+        if parent is not None and parent.kind == "call" and parent.parts[0] is node:
+            return is_accessor(node.text) or not self.names.is_ids(node.text)
+        if parent is None or node.kind == "member":
+            return True
+        if parent.kind == "assign" and parent.parts[0] is node:
+            return False
+        return parent.kind != "pair" or not _is_pattern(parent, scope)
+
+    def _follow(self, scope: Scope) -> None:
+        if self.fields and not scope.reads_field:
+            own = (own_field(node, scope) for node in scope.of("member"))
+            scope.reads_field = any(place in self.fields for place in own)
+        if self.givers and not scope.reads_field:
+            called = (node for node in scope.of("call") if node.text in self.givers)
+            scope.reads_field = any(is_own(node) for node in called)
+        if not scope.ids and not scope.accesses and not scope.reads_field:
+            return
+        for node in scope.of("assign", "loop"):
+            if len(node.parts) > 1:
+                self._bind(node, scope)
+        for node in scope.of("match"):
+            if self.is_id(node.parts[0], scope):
+                for arm in node.parts[1:]:
+                    self._taint(arm.parts[0] if arm.parts else arm, scope)
+        for node in scope.of("call"):
+            self._closures(node, scope)
+
+    def _count(self, scope: Scope) -> None:
+        """Find the names that count, the sums, and the fields that hold the vocabulary."""
+        for node in scope.of("assign"):
+            if len(node.parts) < 2:
+                continue
+            target, value = node.parts[0], operand(node.parts[1])
+            if target.kind == "name" and self.is_size(value, scope):
+                scope.sizes.add(target.text)
+            if target.kind == "name" and value.kind == "call" and value.text in ("sum", "cumsum"):
+                scope.totals.add(target.text)
+            place = own_field(target, scope)
+            if place and self._stands_for_vocab(value, scope):
+                self.sized.add(place)
+
+    def _bind(self, node: Node, scope: Scope) -> None:
+        target, value = node.parts[0], node.parts[1]
+        if target.kind in ("member", "index"):
+            place = own_field(target, scope)
+            if place and node.kind == "assign" and self.is_id(value, scope):
+                self.fields.add(place)
+            if place and node.kind == "assign" and self._runs(target, value, scope):
+                self.running.add(place)
+            return
+        both = target.kind == value.kind == "sequence" and len(target.parts) == len(value.parts)
+        if both and node.kind == "assign":
+            for one, other in zip(target.parts, value.parts, strict=True):
+                if self.is_id(other, scope):
+                    self._taint(one, scope)
+            return
+        if target.kind == "name" and node.kind == "assign":
+            if self.is_frame_product(value, scope):
+                scope.offsets.add(target.text)
+            if self.is_offset(value, scope, by_id=True) or self._runs(target, value, scope):
+                scope.products.add(target.text)
+            if self._stands_for_vocab(value, scope):
+                scope.vocab.add(target.text)
+        if node.kind == "loop":
+            self._iterate(target, value, scope)
+        elif self.is_id(value, scope):
+            pair = value.kind == "call" and value.text == "divmod" and len(target.parts) == 2
+            self._taint(target.parts[1] if pair else target, scope)
+
+    def _runs(self, target: Node, value: Node, scope: Scope) -> bool:
+        """Whether ``target`` moves on by a frame: ``base += 265``."""
+        if value.kind != "binary" or value.text != "+" or self.is_id(target, scope):
+            return False
+        left, right = map(operand, value.parts)
+        return left.text == target.text and self.is_vocab(right, scope, by_id=True)
+
+    def _stands_for_vocab(self, value: Node, scope: Scope) -> bool:
+        value = operand(value)
+        if value.number() is not None:
+            return False
+        if value.kind == "call" and value.text in VALUES:
+            value = operand(given(value))
+        return value.kind in ("name", "member") and self.is_vocab(value, scope)
+
+    def _iterate(self, pattern: Node, value: Node, scope: Scope) -> None:
+        """Bind a loop's names to what it runs over; counters and flags are not ids."""
+        value = operand(value)
+        if value.kind == "call" and pattern.kind == "sequence" and len(pattern.parts) > 1:
+            arguments = operands(value)
+            if value.text in INDEXED:
+                for argument in arguments[:1]:
+                    self._iterate(pattern.parts[-1], argument, scope)
+                return
+            if value.text in ("zip", "izip") and len(arguments) == len(pattern.parts):
+                for part, argument in zip(pattern.parts, arguments, strict=True):
+                    self._iterate(part, argument, scope)
+                return
+        if self.is_id(value, scope):
+            self._taint(pattern, scope)
+        elif pattern.kind == "name" and (
+            self.is_offset(value, scope, by_id=True) or self._steps(value, scope)
+        ):
+            scope.products.add(pattern.text)
+
+    def _steps(self, value: Node, scope: Scope) -> bool:
+        """Whether a loop runs over the first ids of the frames: ``range(0, end, 265)``."""
+        stepped = value.text == "step_by" or (value.text == "range" and len(value.parts) == 4)
+        return (
+            stepped and value.kind == "call" and self.is_vocab(value.parts[-1], scope, by_id=True)
+        )
+
+    def _taint(self, pattern: Node, scope: Scope) -> None:
+        names = [name for name in pattern.names() if name not in ("_", "self", "this", "None")]
+        if len(names) <= MOST_NAMES:
+            scope.ids.update(names)
+
+    def _closures(self, node: Node, scope: Scope) -> None:
+        """Bind the parameters of closures that are called with ids."""
+        closures = [part for part in node.parts[1:] if part.kind == "closure"]
+        if not closures:
+            return
+        others = [part for part in node.parts if part.kind != "closure"]
+        receiver = node.parts[0]
+        indexed = False
+        if receiver.kind == "member" and receiver.parts:
+            others[0] = receiver.parts[0]
+            indexed = _ends_indexed(receiver.parts[0])
+        if not any(self.is_id(other, scope) for other in others):
+            return
+        for closure in closures:
+            chosen = closure.parameters
+            if node.text in ("map", "forEach", "flatMap", "filter", "some", "every", "find"):
+                chosen = chosen[:1]  # what follows is the index
+            elif node.text in ("reduce", "fold", "try_fold", "scan"):
+                chosen = chosen[1:2]
+            for parameter in chosen:
+                names = parameter.names[1:] if indexed else parameter.names
+                if len(names) <= MOST_NAMES:
+                    scope.ids.update(name for name in names if name != "_")
+
+    def _hand_on(self) -> None:
+        """Find the functions that only give ids away, and do not compute with them."""
+        by_name: dict[str, list[Scope]] = {}
+        for scope in self.scopes[1:]:
+            by_name.setdefault(scope.name, []).append(scope)
+        for name, scopes in by_name.items():
+            if all(self._gives_ids(scope) for scope in scopes):
+                self.givers.add(name)
+                self.fields.update((scope.owner, name) for scope in scopes if scope.owner)
+
+    def _gives_ids(self, scope: Scope) -> bool:
+        if not (scope.ids or scope.accesses or scope.reads_field):
+            return False
+        if not any(self.is_id(value, scope) for value in self._results(scope)):
+            return False
+        for node in scope.of("binary", "call"):
+            sides = minus(node) or division(node)
+            if sides is not None and self.is_id(sides[0], scope):
+                return False
+            used = node.kind == "call" and node.text not in PLAIN
+            if used and any(self.is_id(part, scope) for part in node.parts[1:]):
+                return False
+        return True
+
+    def _results(self, scope: Scope) -> Iterator[Node]:
+        """What a function gives: what it returns or yields, and an expression that ends it."""
+        for node in scope.of("group"):
+            above: Node | None = node
+            while above is not None and above.kind != "closure":
+                above = scope.parents.get(above)
+            if node.text == "return" and above is None:
+                yield from node.parts
+        body = scope.function.parts[-1] if scope.function and scope.function.parts else None
+        if body is None or body.text == "return":
+            return
+        last = body.parts[-1] if body.kind == "group" and body.text == "block" else body
+        bare = body.kind != "group" or self.source[last.end : body.end].split() == [b"}"]
+        if bare and last.kind not in ("assign", "loop"):
+            yield last
+
+    def _pass_on(self) -> None:
+        """Follow ids from calls into the parameters of this file's own functions."""
+        by_name: dict[str, list[Scope]] = {}
+        for scope in self.scopes[1:]:
+            by_name.setdefault(scope.name, []).append(scope)
+        for scope in self.scopes:
+            for node in scope.of("call"):
+                if not is_own(node):
+                    continue
+                targets = by_name.get(node.text, [])
+                method = node.parts[0].kind == "member"
+                near = [t for t in targets if t.owner == (scope.owner if method else scope.label)]
+                targets = near or targets
+                if len(targets) != 1 or targets[0] is scope:
+                    continue
+                self._pass_arguments(node, scope, targets[0])
+
+    def _pass_arguments(self, call: Node, scope: Scope, target: Scope) -> None:
+        parameters = [p for p in target.parameters() if p.names not in (("self",), ("cls",))]
+        for place, argument in enumerate(call.parts[1:]):
+            if not self.is_id(argument, scope):
+                continue
+            if argument.kind == "keyword":
+                names: tuple[str, ...] = (argument.text,)
+                if names not in [p.names for p in parameters]:
+                    continue
+            elif place < len(parameters) and len(parameters[place].names) == 1:
+                names = parameters[place].names
+            else:
+                continue
+            target.passed.update(set(names) - target.ids)
+            target.ids.update(names)
+
+
+def _is_pattern(node: Node, scope: Scope) -> bool:
+    """Whether a pair stands in a pattern: on the left of an assignment or loop, or in an arm."""
+    below, above = node, scope.parents.get(node)
+    while above is not None and above.kind in ("mapping", "pair", "sequence", "group"):
+        below, above = above, scope.parents.get(above)
+    if above is None or above.kind not in ("assign", "loop", "arm"):
+        return False
+    return bool(above.parts) and above.parts[0] is below
+
+
+def _ends_indexed(node: Node) -> bool:
+    """Whether a chain of calls ends with one that adds an index."""
+    while node.kind == "call" and node.parts[0].kind == "member" and node.parts[0].parts:
+        if node.text in INDEXED:
+            return True
+        node = node.parts[0].parts[0]
+    return False
