@@ -10,11 +10,12 @@ import sys
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from threading import Lock, Thread
+from types import ModuleType
 from typing import Protocol
 
 from autogaze_cli.batch.work import Begin, Do, Outcome, Outcomes, Task, Work, WorkerLostError
@@ -118,15 +119,40 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.number = number
         self.pipe, theirs = context.Pipe()
-        level = logging.getLogger("autogaze_cli").level
+        level = logging.getLogger("autogaze_cli").getEffectiveLevel()
         self.process = context.Process(
             target=_serve, args=(work, number, count, theirs, level), daemon=True
         )
-        self.process.start()
+        with _main_left_out(), _interrupt_held():
+            self.process.start()
         theirs.close()
         self.task: Task | None = None
         self.shown: AbstractContextManager[Advance] | None = None
         self.advance: Advance = lambda done, total: None
+
+
+@contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Start no process with the script that called: it would be run again in each.
+
+    A worker needs nothing of it, and it may have no ``if __name__ == "__main__"``, or be no file.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Let Ctrl-C wait; a process that is started meanwhile never hears it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Crew:
@@ -173,6 +199,10 @@ class _Crew:
         return found
 
     def end(self) -> None:
+        with _interrupt_held():  # a second one would leave workers behind
+            self._end()
+
+    def _end(self) -> None:
         for worker in self._workers:
             if worker.task:
                 worker.process.terminate()
