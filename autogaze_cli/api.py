@@ -125,12 +125,12 @@ def render_assets(video: Source, **settings: Any) -> Result:
     return _one("render-assets", video, settings)
 
 
-def run_batch(command: str, inputs: Iterable[Source], **settings: Any) -> Report:
+def run_batch(command: str, inputs: Source | Iterable[Source], **settings: Any) -> Report:
     """Do a command's work for many inputs: what the command does for all it is given.
 
     Args:
         command: ``trace``, ``mask``, ``interframe``, ``readout`` or ``render-assets``.
-        inputs: Files, folders, globs, image patterns, ``@list.txt``.
+        inputs: Files, folders, globs, image patterns, ``@list.txt``; or one of these.
         **settings: The command's options; those of batches (``workers``, ``resume``, …) too.
 
     Returns:
@@ -150,7 +150,8 @@ def run_batch(command: str, inputs: Iterable[Source], **settings: Any) -> Report
         >>> len(report.results), [str(error) for error in report.failures.values()]
         (1, ['no.mp4: no such file'])
     """
-    return _run(command, [os.fspath(name) for name in inputs], settings)
+    names = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    return _run(command, [os.fspath(name) for name in names], settings)
 
 
 def audit(*paths: Source, **settings: Any) -> Audit:
@@ -179,7 +180,14 @@ def audit(*paths: Source, **settings: Any) -> Audit:
 
 
 def _one(command: str, video: Source, settings: dict[str, Any]) -> Result:
+    for name in ("resume", "dry_run"):
+        if settings.get(name):
+            raise ConfigError(f"{name} is of many inputs", hint="call run_batch")
+    if os.path.isdir(video):  # noqa: PTH112  # os.PathLike is not Path
+        raise InputError(f"{os.fspath(video)}: is a folder", hint="call run_batch")
     report = _run(command, [os.fspath(video)], settings)
+    if len(report.inputs) > 1:
+        raise InputError(f"{os.fspath(video)}: {len(report.inputs)} videos", hint="call run_batch")
     (result,) = report.results.values()
     return result
 
@@ -224,6 +232,8 @@ def _spelled(param: click.Parameter, value: Any) -> Any:
     """A value as the command line would have it: paths as text, some words joined by commas."""
     if isinstance(value, list | tuple) and not (param.multiple or param.nargs != 1):
         return ",".join(map(str, value))
+    if isinstance(value, list | tuple):
+        return [_spelled(param, item) for item in value] if param.multiple else value
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 

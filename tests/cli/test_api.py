@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,3 +60,41 @@ def test_none_means_never_to_stop(clip: Path, tiny_model: Path, tmp_path: Path) 
     assert made.document["settings"]["task_loss_requirement"] is None
     made = autogaze_cli.trace_video(clip, frames=1, model=tiny_model, out_dir=tmp_path / "b")
     assert made.document["settings"]["task_loss_requirement"] is not None
+
+
+def test_one_input_is_one_and_many_are_for_a_batch(clip: Path, tmp_path: Path) -> None:
+    settings = {"mask_source": "patch-diff", "frames": 2, "out_dir": tmp_path / "out"}
+    assert autogaze_cli.run_batch("trace", str(clip), **settings).exit_code() == 0
+    with pytest.raises(InputError, match="is a folder"):
+        autogaze_cli.trace_video(clip.parent, **settings)
+    with pytest.raises(ConfigError, match="resume is of many inputs"):
+        autogaze_cli.trace_video(clip, resume=True, **settings)
+    made = tmp_path / "out" / f"{clip.stem}.trace.json"
+    report = autogaze_cli.run_batch("readout", [], traces=[made], out_dir=tmp_path)
+    assert report.exit_code() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stdin", [False, True])
+def test_workers_run_no_script_again(clip: Path, tmp_path: Path, stdin: bool) -> None:
+    text = f"""
+import autogaze_cli
+print("once")
+report = autogaze_cli.run_batch(
+    "trace", [{str(clip)!r}, "other.mp4"], mask_source="patch-diff", workers=2
+)
+print(len(report.results))
+"""
+    shutil.copy(clip, tmp_path / "other.mp4")
+    (tmp_path / "script.py").write_text(text)
+    run = subprocess.run(
+        [sys.executable, "-" if stdin else "script.py"],
+        cwd=tmp_path,
+        input=text if stdin else None,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert run.stdout == "once\n2\n"
