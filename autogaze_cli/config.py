@@ -51,7 +51,7 @@ def find_config(folder: Path | None = None) -> Path | None:
     for place in (start, *start.parents):
         if (place / NAME).is_file():
             return place / NAME
-        if (place / PYPROJECT).is_file() and "autogaze" in _read(place / PYPROJECT).get("tool", {}):
+        if (place / PYPROJECT).is_file() and _of_pyproject(place / PYPROJECT) is not None:
             return place / PYPROJECT
         if (place / ".git").exists():
             return None
@@ -99,10 +99,7 @@ def default_maps(
     Raises:
         ConfigError: See ``read_config``.
     """
-    tables = _read(path)
-    if path.name == PYPROJECT:
-        tables = dict(tables.get("tool", {}).get("autogaze", {}))
-        tables.pop(_OF_THE_AUDIT, None)
+    tables = (_of_pyproject(path) or {}) if path.name == PYPROJECT else _read(path)
     options = {names: _options(command) for names, command in known.items()}
     maps: dict[tuple[str, ...], dict[str, Any]] = {names: {} for names in known}
     _fill(path, tables, (), options, maps)
@@ -195,6 +192,8 @@ def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
             f"{path}: {key} must be a text, a number, true or false, or a list of these",
             hint="see autogaze config show",
         )
+    if option.is_flag and not isinstance(value, bool | str):
+        raise ConfigError(f"{path}: {key} must be true or false, not {value}")
     if option.multiple:
         return items
     return ",".join(map(str, value)) if isinstance(value, list) else value
@@ -221,10 +220,27 @@ def _unknown(
     options: Mapping[tuple[str, ...], Mapping[str, click.Option]],
     inner: set[str],
 ) -> ConfigError:
+    if spelling in inner:
+        return ConfigError(f"{path}: {key!r} is a command", hint=f"write a table, [{key}]")
     words = {name for command in below for name in options[command]} | inner
     close = difflib.get_close_matches(spelling, sorted(words), n=1)
     hint = f"did you mean {close[0]}?" if close else "see autogaze config show"
     return ConfigError(f"{path}: unknown key {key!r}", hint=hint)
+
+
+def _of_pyproject(path: Path) -> dict[str, Any] | None:
+    """The table ``[tool.autogaze]``, without what is the audit's; None where there is none.
+
+    Raises:
+        ConfigError: It is not a table.
+    """
+    tool = _read(path).get("tool")
+    if not isinstance(tool, dict) or "autogaze" not in tool:
+        return None
+    tables = tool["autogaze"]
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{path}: tool.autogaze is not a table", hint="write [tool.autogaze]")
+    return {key: value for key, value in tables.items() if key != _OF_THE_AUDIT}
 
 
 def _read(path: Path) -> dict[str, Any]:

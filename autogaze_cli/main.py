@@ -15,7 +15,7 @@ import click
 from autogaze_cli import options
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
 from autogaze_cli.lazy import LazyGroup
-from autogaze_cli.progress import TRACEBACK
+from autogaze_cli.progress import TRACEBACK, printable
 from autogaze_cli.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Failure(click.ClickException):
     """The one line a failed command ends with, and its exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split())))
         self.exit_code = exit_code  # type: ignore[misc]  # ours differs from one failure to the next
 
 
@@ -116,11 +116,23 @@ def failure(error: BaseException) -> click.ClickException:
         return Failure("interrupted; finished files are kept", 130)
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "autogaze"
-        return Failure(f"{error.format_message().rstrip('.')}; see {command} --help", 2)
+        return Failure(
+            f"{error.format_message().rstrip('.')}{_from(error)}; see {command} --help", 2
+        )
     if isinstance(error, click.ClickException):
         return error
     assert isinstance(error, Exception)
     return failure(as_autogaze_error(error))
+
+
+def _from(error: click.UsageError) -> str:
+    """Where a value that was refused was written, if not on the command line."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+        return ""
+    from autogaze_cli.config import value_source  # tomllib is needed only where there is a file
+
+    source = value_source(error.ctx, error.param)
+    return "" if source in ("command line", "default") else f" (from {source})"
 
 
 @click.group(

@@ -90,6 +90,8 @@ def test_the_search_ends_at_the_repository(run: Run, tmp_path: Path) -> None:
         ("frames = ", "not TOML"),
         ("frames = 2024-01-01", "must be a text, a number"),
         ("frames = 0", "must be a whole number of at least 1"),
+        ("resume = 1", "resume must be true or false, not 1"),
+        ("mask = 1", "write a table, [mask]"),
     ],
 )
 def test_a_file_that_cannot_be_meant(run: Run, clip: Path, text: str, says: str) -> None:
@@ -98,6 +100,23 @@ def test_a_file_that_cannot_be_meant(run: Run, clip: Path, text: str, says: str)
     assert result.exit_code == 2
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["tool = 3", "[tool]\nautogaze = 3"])
+def test_a_pyproject_of_another_shape(run: Run, text: str) -> None:
+    Path("pyproject.toml").write_text(text)
+    result = run("config", "show")
+    assert "unexpected" not in result.stderr
+    assert result.exit_code == (2 if "autogaze" in text else 0)
+
+
+def test_a_wrong_value_tells_where_it_stands(
+    run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("autogaze.toml").write_text("workers = true")
+    assert "not 'True' (from " in run("mask", clip).stderr
+    monkeypatch.setenv("AUTOGAZE_WORKERS", "many")
+    assert "not 'many' (from environment, AUTOGAZE_WORKERS)" in run("mask", clip).stderr
 
 
 def test_a_file_that_is_not_there(run: Run, clip: Path) -> None:
