@@ -122,6 +122,8 @@ def refuse_collisions(inputs: Sequence[Input]) -> None:
 
 
 def _expand(name: str, traces: bool, spool: Path) -> list[Input]:
+    if not name:  # a path of no parts would be the current folder
+        raise InputError("an input has an empty name", hint="is a variable of the shell unset?")
     if name == STDIN:
         return [_stdin(spool)]
     path = Path(name)
@@ -177,7 +179,7 @@ def _lines(name: str) -> list[str]:
     if not name.startswith("@") or Path(name).exists():
         return [name]
     try:
-        text = Path(name[1:]).read_text(encoding="utf-8")
+        text = Path(name[1:]).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{name}: cannot read the list: {error}", hint="give a text file with a path a line"

@@ -75,7 +75,12 @@ def test_stdin_is_a_file_while_the_inputs_are_open(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("{}/empty", "holds no video"), ("{}/*.mp4", "holds no video"), ("@{}/no.txt", "cannot read")],
+    [
+        ("", "empty name"),
+        ("{}/empty", "holds no video"),
+        ("{}/*.mp4", "holds no video"),
+        ("@{}/no.txt", "cannot read"),
+    ],
 )
 def test_what_yields_no_video_is_named(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / "empty").mkdir()
