@@ -79,13 +79,17 @@ def metrics_document(
 
 
 def dump_document(document: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
-    """The document as it is written: two spaces, one array element a line, a newline at the end."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """The document as it is written: two spaces, one array element a line, a newline at the end.
+
+    Bytes of a file name that are not text become JSON escapes.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
-    """Write ``document`` as UTF-8; bytes of a file name that are not text become JSON escapes."""
-    path.write_text(dump_document(document), encoding="utf-8", errors="backslashreplace")
+    """Write ``document`` as UTF-8; see ``dump_document``."""
+    path.write_text(dump_document(document), encoding="utf-8")
 
 
 def _inference_mode(header: TraceHeader) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ TRACEBACK = 5
 LINE_EVERY_S = 5.0
 """Seconds between two progress lines where stderr is not a terminal."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 _BAR_WIDTH = 64
 """Columns of a terminal that the bar and its figures take."""
 
@@ -26,6 +29,15 @@ Advance = Callable[[float, int | None], None]
 
 Open = Callable[[str], AbstractContextManager[Advance]]
 """Opens the progress display of one input."""
+
+
+def printable(text: str) -> str:
+    r"""A message as one line that does nothing to a terminal, whatever names it holds.
+
+    >>> print(printable("two\nlines.mp4"))
+    two\nlines.mp4
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class StderrHandler(logging.Handler):
@@ -37,7 +49,10 @@ class StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record as one line; warnings and errors say what they are."""
         prefix = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
-        sys.stderr.write(f"{prefix}{self.format(record)}\n")
+        text = self.format(record)
+        if record.levelno > TRACEBACK:
+            text = printable(text)
+        sys.stderr.write(f"{prefix}{text}\n")
         sys.stderr.flush()
 
 
@@ -60,7 +75,7 @@ def configure_logging(verbosity: int, log_file: str | None = None) -> None:
     root.setLevel(console.level)
     if log_file is not None:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log_file, encoding="utf-8")
+        file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
         root.addHandler(file)
         root.setLevel(TRACEBACK)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -138,3 +140,19 @@ def test_an_unforeseen_error_is_one_line_too(
     assert result.exit_code == 2
     says = "Error: unexpected RuntimeError: of two lines; -vv shows the traceback\n"
     assert result.stderr == says
+
+
+def test_a_name_of_any_bytes_stays_one_line_and_valid_json(
+    run: Run, clip: Path, tmp_path: Path
+) -> None:
+    video = tmp_path / os.fsdecode(b"two\nlines \xff.mp4")
+    shutil.copy(clip, video)
+    log = tmp_path / "log"
+    result = run(
+        *("trace", video, "-o", tmp_path, "--mask-source", "patch-diff", "--frames", 2),
+        *("--json", "--log-file", log),
+    )
+    assert result.exit_code == 0
+    json.loads(result.stdout_bytes.decode())
+    assert len(result.stderr.splitlines()) == 2, result.stderr
+    assert "two" in log.read_text()
