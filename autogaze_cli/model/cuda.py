@@ -236,4 +236,3 @@ class CudaDecoder:
                 SLOTS=asked, HEADS=heads, D=d, BLOCK_M=block_m, SPLITS=splits,
             )  # fmt: skip
         return out
-
