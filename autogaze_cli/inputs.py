@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import shutil
 import sys
@@ -47,6 +48,11 @@ class Input:
     name: str
     path: str
     stem: PurePath
+
+
+def is_named_as_trace(path: str) -> bool:
+    """Whether a file has a name that the command ``trace`` gives."""
+    return _TRACE.search(path) is not None
 
 
 def is_pattern(path: str) -> bool:
@@ -128,23 +134,51 @@ def _expand(name: str, traces: bool, spool: Path) -> list[Input]:
         return [_stdin(spool)]
     path = Path(name)
     if path.is_dir():
-        files = [file for file in path.rglob("*") if not _is_hidden(file, path)]
+        files, closed = _walk(path)
         found = [file for file in files if _is_video(file)]
         if traces and not found:
-            found = [file for file in files if _TRACE.search(file.name)]
-        return _below(name, path, found)
+            found = [file for file in files if is_named_as_trace(file.name)]
+        return _below(name, path, found + closed)
     if glob.has_magic(name) and not path.exists():
-        found = [Path(match) for match in glob.glob(name, recursive=True)]  # noqa: PTH207  # a whole pattern
-        return _below(name, _fixed_part(path), [file for file in found if file.is_file()])
+        found = [file for file in _matches(name) if file.is_file()]
+        return _below(name, _fixed_part(path), found)
+    if path.is_fifo():  # <(a command of the shell): it can be read once, and a decoder seeks
+        kept = spool / str(len(list(spool.iterdir())))
+        with path.open("rb") as pipe, kept.open("wb") as file:
+            shutil.copyfileobj(pipe, file)
+        return [Input(name=name, path=str(kept), stem=PurePath(_stem(path)))]
     return [Input(name=name, path=name, stem=PurePath(_stem(path)))]
 
 
-def _is_hidden(file: Path, base: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(base).parts)
+def _matches(pattern: str) -> list[Path]:
+    """What a glob matches; a folder that links lead to in many ways, or in a circle, once."""
+    places: dict[tuple[str, str], Path] = {}
+    for match in sorted(glob.glob(pattern, recursive=True), key=len):  # noqa: PTH207  # a whole pattern
+        file = Path(match)
+        places.setdefault((os.path.realpath(file.parent), file.name), file)
+    return list(places.values())
+
+
+def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files below a folder but hidden ones; and, for each folder that is closed to us, ``*``.
+
+    The latter cannot be opened either, so that a folder that was left out is an input that failed.
+    """
+    closed: list[Path] = []
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=lambda e: closed.append(Path(e.filename))):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    return files, [place / "*" for place in closed]
 
 
 def _is_video(file: Path) -> bool:
-    return file.suffix.lower() in VIDEO_SUFFIXES and not _OURS.search(file.name) and file.is_file()
+    if file.suffix.lower() not in VIDEO_SUFFIXES or _OURS.search(file.name):
+        return False
+    try:
+        return file.is_file()
+    except PermissionError:  # which whoever opens it will say
+        return True
 
 
 def _below(name: str, base: Path, files: list[Path]) -> list[Input]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path, PurePath
 
 import pytest
@@ -51,6 +52,22 @@ def test_an_image_pattern_is_one_input(tmp_path: Path, pattern: str, stem: str) 
     folder = tmp_path / "shots"
     folder.mkdir()
     assert stems(str(folder / pattern)) == [stem]
+
+
+def test_links_in_a_circle_are_one_folder(tmp_path: Path) -> None:
+    tree(tmp_path, "a.mp4", "deep/b.mp4")
+    (tmp_path / "deep/again").symlink_to("..")
+    assert stems(f"{tmp_path}/**/*.mp4") == ["a", "deep/b"]
+
+
+def test_a_pipe_is_kept_as_a_file(tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.write(theirs, b"video")
+    os.close(theirs)
+    with open_inputs([f"/dev/fd/{ours}"]) as (item,):
+        assert Path(item.path).read_bytes() == b"video"
+        assert item.name == f"/dev/fd/{ours}"
+    os.close(ours)
 
 
 def test_a_list_names_a_video_on_each_line(tmp_path: Path) -> None:
