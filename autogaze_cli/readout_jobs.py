@@ -9,7 +9,7 @@ from pathlib import Path
 from autogaze_cli.batch.report import OnEvent, Report
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.inputs import Input, open_inputs
+from autogaze_cli.inputs import Input, is_named_as_trace, open_inputs
 from autogaze_cli.jobs import run_work
 from autogaze_cli.readout import (
     ReadoutSettings,
@@ -73,9 +73,15 @@ def _settings(values: Values) -> ReadoutSettings:
 
 
 def _are_traces(inputs: Sequence[Input], named_as_traces: Sequence[str]) -> bool:
-    """Whether the inputs are saved traces; a mix of them and videos is an error."""
-    traces = [item for item in inputs if item.name in named_as_traces or is_trace(item.path)]
-    videos = [item for item in inputs if item not in traces]
+    """Whether the inputs are saved traces; a mix of them and videos is an error.
+
+    A damaged trace is known by its name, so that it is one that fails.
+    """
+    traces: list[Input] = []
+    videos: list[Input] = []
+    for item in inputs:
+        named = item.name in named_as_traces or is_named_as_trace(item.name)
+        (traces if named or is_trace(item.path) else videos).append(item)
     if traces and videos:
         raise ConfigError(
             f"{traces[0].name} is a saved trace, and {videos[0].name} is not",

@@ -158,6 +158,15 @@ def test_what_does_not_fit_is_one_line_with_the_numbers(
     assert not list(tmp_path.rglob("*missing*")) + list(tmp_path.rglob(".autogaze-*"))
 
 
+def test_a_damaged_trace_stops_no_other(run: Run, trace: Path, tmp_path: Path) -> None:
+    (trace.parent / "bad.trace.json").write_text("junk")
+    result = run("readout", trace.parent, trace, "-o", tmp_path / "out", "--dry-run", "--json")
+    assert result.exit_code == 3, result.stderr
+    states = {item["input"]: item["state"] for item in json.loads(result.stdout)["inputs"]}
+    assert states[str(trace)] == "run"
+    assert states[str(trace.parent / "bad.trace.json")] == "fail"
+
+
 def test_traces_and_videos_are_not_mixed(run: Run, clip: Path, tmp_path: Path) -> None:
     result = run("readout", TRACES / "v1.trace.csv", clip, "-o", tmp_path)
     assert result.exit_code == 2
