@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from autogaze_cli.errors import OutputError
+from autogaze_cli.errors import AutogazeError, OutputError
 
 PREFIX = ".autogaze-"
 """How the names of temporaries start; a killed process may leave some, which can be deleted."""
@@ -91,6 +91,8 @@ class Outputs:
         try:
             if kind is None and not self._check:
                 self._publish()
+            elif isinstance(error, AutogazeError):
+                self._name_finals(error)
         finally:
             self._discard()
 
@@ -179,6 +181,13 @@ class Outputs:
                 _rename(temporary, path)
             except OSError as error:
                 raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def _name_finals(self, error: AutogazeError) -> None:
+        """Let a message speak of the files that were asked for, not of hidden ones."""
+        message = str(error)
+        for path, temporary in self._temporaries.items():
+            message = message.replace(str(temporary), str(path))
+        error.args = (message,)
 
     def _discard(self) -> None:
         for temporary in self._temporaries.values():

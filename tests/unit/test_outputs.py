@@ -249,3 +249,9 @@ def test_a_killed_process(
         assert all(Path(name).name.startswith(PREFIX) for name in files)
     else:
         assert files == {}
+
+
+def test_a_message_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"clip\.gif: no space") as error, Outputs() as outputs:
+        raise OutputError(f"{outputs.add(tmp_path / 'clip.gif')}: no space", hint="make room")
+    assert str(error.value) == f"{tmp_path / 'clip.gif'}: no space"
