@@ -107,13 +107,13 @@ class Manifest:
         except OSError:
             return False
 
-    def owns(self, item: Input, paths: Iterable[Path]) -> bool:
-        """Whether an earlier run of the command made, or began to make, those outputs."""
+    def strange(self, item: Input, paths: Iterable[Path]) -> list[Path]:
+        """Those of the paths that no earlier run of the command made, or began to make."""
         known: set[str] = set()
         for line in self._lines(item):
             if line["event"] == "started" and isinstance(line.get("outputs"), list):
                 known.update(map(str, line["outputs"]))
-        return all(self._relative(path) in known for path in paths)
+        return [path for path in paths if self._relative(path) not in known]
 
     def clean(self, folders: Iterable[Path]) -> None:
         """Remove from ``folders`` what killed runs, and killed workers of this one, left behind.

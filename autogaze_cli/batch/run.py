@@ -64,14 +64,15 @@ class Batch:
         outputs = self.outputs(item)
         there = [path for path in outputs if os.path.lexists(path)]
         replace = self.overwrite
+        more = ", or --resume to go on with an earlier run" if self.manifest else ""
         if self.manifest and self.resume:
             if self.manifest.finished(item, outputs):
                 report.skip(item, [str(path) for path in outputs])
                 return None
-            replace = replace or self.manifest.owns(item, there)
+            there, more = self.manifest.strange(item, there), ""
+            replace = replace or not there
         self.check(item)
         if there and not replace:
-            more = "" if self.manifest is None else ", or --resume to go on with an earlier run"
             raise OutputError(
                 f"{there[0]}: exists already", hint=f"give --overwrite to replace it{more}"
             )

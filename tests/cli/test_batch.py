@@ -129,7 +129,7 @@ def test_resume_never_replaces_what_is_not_its_own(run: Run, videos: Path, tmp_p
     (out / "a.mask.gif").write_text("mine")
     result = run("mask", videos, "-o", out, *PATCH_DIFF, "--resume")
     assert result.exit_code == 3
-    assert "a.mask.gif: exists already; give --overwrite" in result.stderr
+    assert "a.mask.gif: exists already; give --overwrite to replace it\n" in result.stderr
     assert (out / "a.mask.gif").read_text() == "mine"
 
 
