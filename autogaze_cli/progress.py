@@ -88,7 +88,9 @@ def progress_board() -> Iterator[Open]:
     Yields:
         A context manager for each input's label; inside, the function to call as frames are done.
     """
-    if not logging.getLogger("autogaze_cli").isEnabledFor(logging.INFO):
+    root = logging.getLogger("autogaze_cli")
+    consoles = [handler.level for handler in root.handlers if isinstance(handler, StderrHandler)]
+    if max(consoles, default=root.getEffectiveLevel()) > logging.INFO:
         yield lambda label: nullcontext(lambda done, total: None)
     elif sys.stderr.isatty():
         with _bars() as opened:
