@@ -68,7 +68,7 @@ class Manifest:
             "format_version": FORMAT_VERSION,
         }
         self._runs: set[str] = set()
-        self._of: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        self._of: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._begun: dict[Input, object] = {}
         self._file = _opened(folder, write)
         for line in _read(self._file) if self._file else ():
@@ -98,7 +98,8 @@ class Manifest:
         """
         lines = self._lines(item)
         line = lines[-1] if lines else {}
-        if line.get("event") != "finished" or not self._same.items() <= line.items():
+        same = self._about(item).items() | self._same.items()
+        if line.get("event") != "finished" or not same <= line.items():
             return False
         try:
             return _identity(item.path).items() <= line.items() and line.get("outputs") == [
@@ -209,6 +210,11 @@ def _opened(folder: Path, write: bool) -> FileIO | None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
+        if not isinstance(error, BlockingIOError):
+            raise OutputError(
+                f"{path}: cannot be locked: {error.strerror}",
+                hint="choose an --out-dir on a file system with locks",
+            ) from error
         raise OutputError(
             f"{folder}: another run is writing there", hint="wait for it, or stop it"
         ) from error
@@ -231,8 +237,9 @@ def _read(file: FileIO) -> list[dict[str, Any]]:
     return lines
 
 
-def _key(line: Mapping[str, Any]) -> tuple[str, str, str]:
-    return str(line.get("command")), str(line["input"]), str(line.get("stem"))
+def _key(line: Mapping[str, Any]) -> tuple[str, str]:
+    """What the outputs' names depend on; an input may be named from another folder next time."""
+    return str(line.get("command")), str(line.get("stem"))
 
 
 def described(folder: Path, path: Path) -> dict[str, Any]:

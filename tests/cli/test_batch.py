@@ -319,3 +319,15 @@ def test_pages_and_their_index(run: Run, videos: Path, tmp_path: Path) -> None:
         validator("report.schema.json").validate(line)
     assert [line["event"] for line in lines(result)] == [*["kept"] * 3, "ended"]
     validator("report.schema.json").validate(json.loads(run("report", out, "--json").stdout))
+
+
+def test_resume_from_another_folder(
+    run: Run, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("-o", tmp_path / "out", *PATCH_DIFF, "--resume", "--jsonl")
+    run("mask", videos, *arguments)
+    monkeypatch.chdir(tmp_path)  # the name stands in the outputs: they are made anew
+    result = run("mask", "in", *arguments)
+    assert [line["event"] for line in lines(result)].count("finished") == 3
+    result = run("mask", "in", *arguments)
+    assert [line["event"] for line in lines(result)].count("skipped") == 3
