@@ -96,17 +96,20 @@ class Manifest:
 
         Only files that the command would write are looked at, whatever the manifest names.
         """
-        lines = self._lines(item)
-        line = lines[-1] if lines else {}
         same = self._about(item).items() | self._same.items()
-        if line.get("event") != "finished" or not same <= line.items():
+        lines = [
+            line
+            for line in self._lines(item)
+            if line.get("event") == "finished" and same <= line.items()
+        ]
+        if not lines:
             return False
         try:
-            return _identity(item.path).items() <= line.items() and line.get("outputs") == [
-                described(self.folder, path) for path in outputs
-            ]
+            found = _identity(item.path).items()
+            made = [described(self.folder, path) for path in outputs]
         except OSError:
             return False
+        return any(found <= line.items() and line.get("outputs") == made for line in lines)
 
     def strange(self, item: Input, paths: Iterable[Path]) -> list[Path]:
         """Those of the paths that no earlier run of the command made, or began to make."""

@@ -331,3 +331,12 @@ def test_resume_from_another_folder(
     assert [line["event"] for line in lines(result)].count("finished") == 3
     result = run("mask", "in", *arguments)
     assert [line["event"] for line in lines(result)].count("skipped") == 3
+
+
+def test_two_formats_in_one_folder_are_both_done(run: Run, videos: Path, tmp_path: Path) -> None:
+    def events(form: str) -> list[str]:
+        arguments = ("-o", tmp_path / "out", "--resume", "--jsonl", "--format", form)
+        return [line["event"] for line in lines(run("trace", videos, *PATCH_DIFF, *arguments))]
+
+    assert events("npz").count("finished") == events("csv").count("finished") == 3
+    assert events("npz").count("skipped") == events("csv").count("skipped") == 3
