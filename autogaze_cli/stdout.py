@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import click
@@ -79,27 +80,24 @@ def _print_plan(plan: list[dict[str, Any]], values: Values) -> None:
         _print_line({"event": "ended", **totals})
         return
     for item in plan:
-        size = (
-            f"  {item['frames'] or '?'} frames {item['width']}x{item['height']}"
-            if "width" in item
-            else ""
-        )
+        size = ""
+        if "width" in item:
+            size = f"  {item['frames'] or '?'} frames {item['width']}x{item['height']}"
         click.echo(f"{item['state']:<4}  {item['input']}{size}")
         if item["state"] == "fail":
             click.echo(f"      {item['error']}")
             continue
         for path in item["output_files"]:
             click.echo(f"      -> {path}")
-    click.echo("\nsettings (those at their defaults: autogaze config show)")
+    everything = logging.getLogger("autogaze_cli").isEnabledFor(logging.DEBUG)
+    click.echo("\nsettings" + ("" if everything else " (with -v also those at their defaults)"))
     for row in settings:
-        if row["source"] != "default":
+        if everything or row["source"] != "default":
             value = json.dumps(row["value"])
             click.echo(f"  {row['option']:<28} {value:<20} {row['source']}")
+    unknown = totals["unknown_length"]
     click.echo(
         f"\n{counts['run']} to run, {counts['skip']} done already, {counts['fail']} would fail; "
-        f"{work['frames']} frames, {work['tile_frames']} squares for the model"
-        + (
-            f", and {totals['unknown_length']} inputs of unknown length"
-            * bool(totals["unknown_length"])
-        )
+        f"{work['frames']} frames, {work['tile_frames']} squares to gaze at"
+        + (f", and {unknown} inputs of unknown length" if unknown else "")
     )
