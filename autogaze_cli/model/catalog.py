@@ -313,16 +313,15 @@ def fetch(
 
 def _download(hub_id: str, revision: str | None, progress: bool) -> Path:
     """The snapshot that the Hub's own client makes of what a checkpoint consists of."""
+    if not progress:  # read when the client is imported
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise ModelError(
             f"{hub_id}: cannot be fetched without the hub extra",
             hint="pip install 'autogaze-cli[hub]', or download the folder yourself",
         ) from error
-    if not progress:
-        disable_progress_bars()
     wanted = [*FILES, "README.md", "LICENSE*"]
     try:
         return Path(
