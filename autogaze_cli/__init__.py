@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     )
     from autogaze_cli.model.autogaze import load_model
 
-_CALLS = (
-    "audit",
-    "project_readout",
-    "render_assets",
-    "render_interframe",
-    "render_mask",
-    "run_batch",
-    "trace_video",
-)
-"""The commands as functions."""
-
 __all__ = [
     "__version__",
     "audit",
@@ -59,7 +48,7 @@ def __getattr__(name: str) -> Any:
         from autogaze_cli.model.autogaze import load_model
 
         return load_model
-    if name in _CALLS:
+    if name in __all__:  # the commands as functions
         from autogaze_cli import api
 
         return getattr(api, name)
