@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+MANIFEST = "autogaze-manifest.jsonl"
+"""Says in an output folder what is done: see ``docs/batch.md``."""
+
 NAMES = {
     "trace": {"trace": "{stem}.trace.{format}"},
     "mask": {"mask": "{stem}.mask.{format}", "metrics": "{stem}.mask.json"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -151,7 +150,7 @@ def run_jobs(
         )
         described = asdict(settings) | {"device": device, "threads": None}
         if trace:
-            described = {"trace": _sha256(values["trace"])}
+            described = {"trace": catalog.sha256_of(Path(values["trace"]))}
         report = run_work(
             command,
             values,
@@ -282,8 +281,3 @@ def _model_sha256(settings: GazeSettings) -> str | None:
     folder = catalog.find(settings.model).folder
     weights = None if folder is None else folder / catalog.WEIGHTS
     return catalog.sha256_of(weights) if weights is not None and weights.is_file() else None
-
-
-def _sha256(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autogaze_cli import options
+from autogaze_cli.batch.report import SOME_FAILED
 
 if TYPE_CHECKING:
     from autogaze_cli.render import OnFrame
 
 logger = logging.getLogger("autogaze_cli.pages")
-
-_SOME_FAILED = 3
 
 
 @click.command(
@@ -63,7 +62,7 @@ def report(**values: Any) -> None:
     if pages.failed:
         count = len(pages.failed) + len(pages.written) + len(pages.kept)
         logger.error("%d of %d pages failed", len(pages.failed), count)
-    click.get_current_context().exit(_SOME_FAILED if pages.failed else 0)
+    click.get_current_context().exit(SOME_FAILED if pages.failed else 0)
 
 
 @contextmanager

@@ -112,10 +112,31 @@ def _lost(task: Task) -> WorkerLostError:
     )
 
 
-class _Worker:
-    """A process, the pipe to it, and the task it has."""
+class Worker:
+    """One of a crew: the task it has, and the display of how far that is."""
+
+    def __init__(self) -> None:
+        self.task: Task | None = None
+        self.advance: Advance = lambda done, total: None
+        self._shown: AbstractContextManager[Advance] | None = None
+
+    def take(self, task: Task, begin: Begin) -> None:
+        """Its turn has come, with this task."""
+        self.task, self._shown = task, begin(task)
+        self.advance = self._shown.__enter__()
+
+    def done(self) -> None:
+        """It has no task any more."""
+        if self._shown is not None:
+            self._shown.__exit__(None, None, None)
+        self.task = self._shown = None
+
+
+class _Process(Worker):
+    """A worker that is a process, and the pipe to it."""
 
     def __init__(self, work: Work, number: int, count: int) -> None:
+        super().__init__()
         context = multiprocessing.get_context("spawn")
         self.number = number
         self.pipe, theirs = context.Pipe()
@@ -126,9 +147,6 @@ class _Worker:
         with _main_left_out(), _interrupt_held():
             self.process.start()
         theirs.close()
-        self.task: Task | None = None
-        self.shown: AbstractContextManager[Advance] | None = None
-        self.advance: Advance = lambda done, total: None
 
 
 @contextmanager
@@ -160,7 +178,7 @@ class _Crew:
 
     def __init__(self, work: Work, count: int, begin: Begin) -> None:
         self._work, self._count, self._begin = work, count, begin
-        self._workers = [_Worker(work, number, count) for number in range(count)]
+        self._workers = [_Process(work, number, count) for number in range(count)]
 
     def busy(self) -> bool:
         return any(worker.task for worker in self._workers)
@@ -170,8 +188,7 @@ class _Crew:
 
     def give(self, task: Task) -> None:
         worker = next(worker for worker in self._workers if worker.task is None)
-        worker.task, worker.shown = task, self._begin(task)
-        worker.advance = worker.shown.__enter__()
+        worker.take(task, self._begin)
         with suppress(OSError):  # it has ended: wait() finds out
             worker.pipe.send(task)
 
@@ -188,7 +205,7 @@ class _Crew:
                 self._replace(worker)
                 continue
             if isinstance(said, Outcome):
-                self._done(worker)
+                worker.done()
                 found.append(said)
             elif isinstance(said, AutogazeError):
                 raise said
@@ -213,18 +230,12 @@ class _Crew:
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
-            if worker.task:
-                self._done(worker)
+            worker.done()
 
-    def _replace(self, worker: _Worker) -> None:
-        self._done(worker)
+    def _replace(self, worker: _Process) -> None:
+        worker.done()
         worker.process.join()
-        self._workers[worker.number] = _Worker(self._work, worker.number, self._count)
-
-    def _done(self, worker: _Worker) -> None:
-        if worker.shown is not None:
-            worker.shown.__exit__(None, None, None)
-        worker.task = worker.shown = None
+        self._workers[worker.number] = _Process(self._work, worker.number, self._count)
 
 
 class Line(logging.Handler):
@@ -298,4 +309,4 @@ def portable(outcome: Outcome) -> Outcome:
     said = "".join(traceback.format_exception(outcome.error))
     error = as_autogaze_error(outcome.error, outcome.task.item.name)
     error.__cause__ = error.__traceback__ = None
-    return Outcome(outcome.task, error=error, seconds=outcome.seconds, traceback=said)
+    return replace(outcome, error=error, traceback=said)

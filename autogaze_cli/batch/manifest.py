@@ -24,9 +24,8 @@ from typing import Any, Self
 from autogaze_cli.errors import InputError, OutputError
 from autogaze_cli.inputs import Input, is_pattern
 from autogaze_cli.outputs import PREFIX
+from autogaze_cli.result import MANIFEST
 from autogaze_cli.version import __version__
-
-NAME = "autogaze-manifest.jsonl"
 
 FORMAT_VERSION = 1
 
@@ -192,14 +191,14 @@ class Manifest:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise OutputError(
-                f"{self.folder / NAME}: cannot be written: {error.strerror}",
+                f"{self.folder / MANIFEST}: cannot be written: {error.strerror}",
                 hint="make room, then go on with --resume",
             ) from error
 
 
 def _opened(folder: Path, write: bool) -> FileIO | None:
     """The manifest of a folder, locked where it is to be written; None where there is none."""
-    path = folder / NAME
+    path = folder / MANIFEST
     if not write:
         return FileIO(path) if path.is_file() else None
     try:

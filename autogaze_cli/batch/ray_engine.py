@@ -6,17 +6,16 @@ import logging
 import os
 import pickle
 import time
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autogaze_cli.batch.local import GRACE_S, TRIES, shared_out
+from autogaze_cli.batch.local import GRACE_S, TRIES, Worker, shared_out
 from autogaze_cli.batch.ray_cluster import connected, load_ray, refuse_without_room
 from autogaze_cli.batch.ray_worker import SHARED, Actor
 from autogaze_cli.batch.work import Begin, Engine, Outcome, Outcomes, Task, Work
 from autogaze_cli.errors import AutogazeError, ConfigError
-from autogaze_cli.progress import Advance
 from autogaze_cli.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -64,25 +63,17 @@ def _on_cluster(
         yield from shared_out(_Crew(work, workers, room, begin), tasks)
 
 
-class _Worker:
-    """An actor, what it is saying, and the task it has.
+class _Worker(Worker):
+    """A worker that is an actor, and what it is saying.
 
     Attributes:
         says: Yields references to what the call in progress says; None = it is idle.
         tries: How often its place was filled in vain; 0 once the work is open.
-        task: The task.
     """
 
     def __init__(self, actor: Any, says: Any, tries: int) -> None:
+        super().__init__()
         self.actor, self.says, self.tries = actor, says, tries
-        self.task: Task | None = None
-        self.shown: AbstractContextManager[Advance] | None = None
-        self.advance: Advance = lambda done, total: None
-
-    def done(self) -> None:
-        if self.shown is not None:
-            self.shown.__exit__(None, None, None)
-        self.task = self.shown = None
 
 
 class _Crew:
@@ -114,8 +105,7 @@ class _Crew:
 
     def give(self, task: Task) -> None:
         worker = next(worker for worker in self._workers if worker.says is None)
-        worker.task, worker.shown = task, self._begin(task)
-        worker.advance = worker.shown.__enter__()
+        worker.take(task, self._begin)
         worker.says = worker.actor.do.options(num_returns="streaming").remote(task)
 
     def wait(self) -> list[Outcome | Task]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.player.html import GENERATOR
+from autogaze_cli.result import MANIFEST
 from autogaze_cli.visualize.settings import Visualization
 
-MANIFEST = "autogaze-manifest.jsonl"
 INDEX = "index.html"
 
 # What each command calls its files, see autogaze_cli/result.py.
