@@ -7,7 +7,6 @@ option out; only ``task_loss_requirement=None`` means never to stop.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable
 from dataclasses import fields
@@ -18,7 +17,7 @@ import click
 
 from autogaze_cli.batch.report import Report
 from autogaze_cli.command import settled
-from autogaze_cli.errors import AutogazeError, ConfigError, InputError
+from autogaze_cli.errors import AutogazeError, ConfigError, InputError, did_you_mean
 from autogaze_cli.result import Result
 
 if TYPE_CHECKING:
@@ -240,8 +239,7 @@ def _spelled(param: click.Parameter, value: Any) -> Any:
 def _refuse_unknown(command: str, settings: dict[str, Any], known: list[str]) -> None:
     for name in settings:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"they are {', '.join(sorted(known))}"
+            hint = did_you_mean(name, known, f"they are {', '.join(sorted(known))}")
             raise ConfigError(f"{command} has no setting {name!r}", hint=hint)
 
 

@@ -6,7 +6,6 @@ with a table ``[tool.autogaze]``, in the current folder or above, not above a re
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from autogaze_cli.command import CONFIG, Command, long_name, settled
-from autogaze_cli.errors import ConfigError
+from autogaze_cli.errors import ConfigError, did_you_mean
 
 NAME = "autogaze.toml"
 PYPROJECT = "pyproject.toml"
@@ -223,8 +222,7 @@ def _unknown(
     if spelling in inner:
         return ConfigError(f"{path}: {key!r} is a command", hint=f"write a table, [{key}]")
     words = {name for command in below for name in options[command]} | inner
-    close = difflib.get_close_matches(spelling, sorted(words), n=1)
-    hint = f"did you mean {close[0]}?" if close else "see autogaze config show"
+    hint = did_you_mean(spelling, words, "see autogaze config show")
     return ConfigError(f"{path}: unknown key {key!r}", hint=hint)
 
 

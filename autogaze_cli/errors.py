@@ -3,6 +3,10 @@
 Every message is one line that names the input, says what is wrong, and (in ``hint``) what to try.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class AutogazeError(Exception):
     """Something the user can mend.
@@ -63,3 +67,15 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
     return AutogazeError(
         f"{about}unexpected {type(error).__name__}: {error}", hint="-vv shows the traceback"
     )
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """The hint about a word that is not known.
+
+    >>> did_you_mean("framse", ["fps", "frames"], "see --help")
+    'did you mean frames?'
+    """
+    import difflib  # only errors need it
+
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"did you mean {close[0]}?" if close else otherwise

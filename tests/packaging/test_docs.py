@@ -1,10 +1,8 @@
 """The documentation: its menu, its examples, and the command lines in it."""
 
 import ast
-import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 import yaml
 
 from autogaze_cli.main import cli
+from tests.packaging.running import run
 
 RUN = ["tutorial.md", "recipes/assets_in_ci.md"]
 
@@ -145,26 +144,18 @@ def test_examples_print_what_the_page_says(
             for command, expected in re.findall(
                 r"^\$ (.+)\n((?:[^$].*\n|\n)*)", lines, re.MULTILINE
             ):
-                assert run(root, tmp_path, "bash", "-c", program + command) == expected
+                assert printed(root, tmp_path, "bash", "-c", program + command) == expected
                 ran += 1
         elif language == "python":
-            assert run(root, tmp_path, sys.executable, "-c", text) == after
+            assert printed(root, tmp_path, sys.executable, "-c", text) == after
             ran += 1
         elif language == "toml":
             (tmp_path / text.split()[1]).write_text(text)  # its first line is "# NAME"
     assert ran >= 3
 
 
-def run(root: Path, folder: Path, *command: str) -> str:
+def printed(root: Path, folder: Path, *command: str) -> str:
     """What a program prints, less the progress of a slow machine; it must end well."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = run(root, folder, *command)
     assert done.returncode == 0, f"{command[-1]}\n{done.stdout}"
     return re.sub(r"^.*: \d+/\d+ frames, .*\n", "", done.stdout, flags=re.MULTILINE)

@@ -1,8 +1,6 @@
 """README and documentation: every command is there, every link leads somewhere."""
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import click
 import pytest
 
 from autogaze_cli.main import COMMANDS, cli
+from tests.packaging.running import run
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +66,6 @@ def folder(root: Path, tmp_path: Path) -> Path:
     for name in ("fixtures", "docs"):
         (tmp_path / name).symlink_to(root / name)
     return tmp_path
-
-
-def run(root: Path, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program as a user would, stdout and stderr in one."""
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.slow
