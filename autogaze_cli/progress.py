@@ -135,6 +135,7 @@ def _bars() -> Iterator[Open]:
                 progress.update(task, completed=done, total=total, rate=f"{rate:.3g} frames/s")
 
             yield advance
+            progress.refresh()  # its end is seen, however soon that came
             progress.remove_task(task)
 
         yield opened
