@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autogaze_cli.batch.report import Report
-from autogaze_cli.command import settled
+from autogaze_cli.batch.result import Result
+from autogaze_cli.cli.command import settled
 from autogaze_cli.errors import AutogazeError, ConfigError, InputError, did_you_mean
-from autogaze_cli.result import Result
 
 if TYPE_CHECKING:
     from autogaze_cli.audit.audit import Audit
@@ -192,17 +192,17 @@ def _one(command: str, video: Source, settings: dict[str, Any]) -> Result:
 
 
 def _run(command: str, inputs: list[str], settings: dict[str, Any]) -> Report:
-    from autogaze_cli.main import cli
+    from autogaze_cli.cli.main import cli
 
     found = cli.get_command(click.Context(cli), command)
     if found is None or not any(param.name == "resume" for param in found.params):
         raise ConfigError(f"no command over videos is called {command!r}")
     values = _values(found, {"inputs": inputs, **settings})
     if command == "readout":
-        from autogaze_cli.readout_jobs import run_readout
+        from autogaze_cli.jobs.readout_batch import run_readout
 
         return run_readout(values, settings)
-    from autogaze_cli.video_jobs import draw, trace_all
+    from autogaze_cli.jobs.video import draw, trace_all
 
     return trace_all(values) if command == "trace" else draw(command, values)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autogaze_cli import options
+from autogaze_cli.cli import options
 
 if TYPE_CHECKING:
     from autogaze_cli.audit.audit import Audit
@@ -156,7 +156,7 @@ def audit_readout(**values: Any) -> None:
 
     Exit codes: 0 nothing at or above --fail-on; 1 findings; 2 usage, or a file could not be read.
     """
-    from autogaze_cli.inputs import named_paths
+    from autogaze_cli.batch.inputs import named_paths
 
     paths = named_paths(values["paths"])
     if not paths:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from autogaze_cli import options
-from autogaze_cli.option_types import ModelName, Real, Whole
+from autogaze_cli.cli import options
+from autogaze_cli.cli.types import ModelName, Real, Whole
 
 
 @click.command(
@@ -76,14 +76,14 @@ def bench(**values: Any) -> None:
 
     Exit codes: 0 done; 1 --compare found something slower; 2 usage, model or device.
     """
-    from autogaze_cli.bench import BenchSettings, run_bench
-    from autogaze_cli.bench_report import read_document, slower
+    from autogaze_cli.bench.report import read_document, slower
+    from autogaze_cli.bench.run import BenchSettings, run_bench
 
     earlier = None if values["compare"] is None else read_document(values["compare"])
     fields = BenchSettings.__dataclass_fields__
     found = run_bench(BenchSettings(**{k: v for k, v in values.items() if k in fields}))
     if values["json"]:
-        from autogaze_cli.metrics import dump_document
+        from autogaze_cli.visualize.document import dump_document
 
         click.echo(dump_document(found), nl=False)
     elif values["jsonl"]:
@@ -104,7 +104,7 @@ def _print_tables(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from autogaze_cli.bench_report import table_rows
+    from autogaze_cli.bench.report import table_rows
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from autogaze_cli import options
+from autogaze_cli.cli import options
 from autogaze_cli.errors import ConfigError
 
 
@@ -37,7 +37,7 @@ def show(ctx: click.Context, /, **values: Any) -> None:
     COMMAND is one command, such as render-assets or models list; without it, all of them. What is
     at its default is left out, unless --all or a COMMAND is given.
     """
-    from autogaze_cli.config import commands
+    from autogaze_cli.cli.config import commands
 
     wanted = tuple(values["command"])
     found = [
@@ -65,7 +65,7 @@ def show(ctx: click.Context, /, **values: Any) -> None:
 def _rows(
     ctx: click.Context, path: tuple[str, ...], command: click.Command
 ) -> list[dict[str, Any]]:
-    from autogaze_cli.config import command_values
+    from autogaze_cli.cli.config import command_values
 
     return [
         {"command": " ".join(path), "option": option, "value": value, "source": source}
@@ -74,7 +74,7 @@ def _rows(
 
 
 def _print(ctx: click.Context, rows: list[dict[str, Any]]) -> None:
-    from autogaze_cli.command import CONFIG
+    from autogaze_cli.cli.command import CONFIG
 
     click.echo(f"config file: {ctx.meta.get(CONFIG, 'none')}")
     command = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from autogaze_cli import options
+from autogaze_cli.cli import options
 
 
 @click.command(
@@ -30,7 +30,7 @@ def interframe(**values: Any) -> None:
     Writes STEM.interframe.gif (or .mp4, .webm, or PNG images in the folder STEM.interframe) and
     the metrics, STEM.interframe.json, for each input.
     """
-    from autogaze_cli import stdout
-    from autogaze_cli.video_jobs import draw
+    from autogaze_cli.cli import printing as stdout
+    from autogaze_cli.jobs.video import draw
 
     stdout.finish(draw("interframe", values, stdout.on_event(values)), values)

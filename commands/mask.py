@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from autogaze_cli import options
+from autogaze_cli.cli import options
 
 
 @click.command("mask", cls=options.Command, short_help="Draw the gazed cells of a video as a mask.")
@@ -26,7 +26,7 @@ def mask(**values: Any) -> None:
     Writes STEM.mask.gif (or .mp4, .webm, or PNG images in the folder STEM.mask) and the metrics,
     STEM.mask.json, for each input.
     """
-    from autogaze_cli import stdout
-    from autogaze_cli.video_jobs import draw
+    from autogaze_cli.cli import printing as stdout
+    from autogaze_cli.jobs.video import draw
 
     stdout.finish(draw("mask", values, stdout.on_event(values)), values)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from autogaze_cli import options
+from autogaze_cli.cli import options
 from autogaze_cli.errors import ModelError
 from autogaze_cli.model import catalog
 from autogaze_cli.model.catalog import Model

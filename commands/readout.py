@@ -7,8 +7,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from autogaze_cli import options
-from autogaze_cli.option_types import Real, Sides, Whole, Words
+from autogaze_cli.cli import options
+from autogaze_cli.cli.types import Real, Sides, Whole, Words
 
 _OF_THE_TRACE = "  [default: the frames' own]"
 
@@ -77,8 +77,8 @@ def readout(**values: Any) -> None:
     traces saved by the command trace: those need neither the video nor PyTorch, and of the options
     on frames only --frames.
     """
-    from autogaze_cli import stdout
-    from autogaze_cli.readout_jobs import run_readout
+    from autogaze_cli.cli import printing as stdout
+    from autogaze_cli.jobs.readout_batch import run_readout
 
     context = click.get_current_context()
     given = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from autogaze_cli import options
+from autogaze_cli.cli import options
 
 
 @click.command(
@@ -40,7 +40,7 @@ def render_assets(**values: Any) -> None:
     Writes autogaze_STEM_input.gif, _mask.gif, _output.gif and autogaze_STEM_metrics.json. The same
     settings give the same bytes, so --check tells whether they are up to date.
     """
-    from autogaze_cli import stdout
-    from autogaze_cli.video_jobs import draw
+    from autogaze_cli.cli import printing as stdout
+    from autogaze_cli.jobs.video import draw
 
     stdout.finish(draw("render-assets", values, stdout.on_event(values)), values)

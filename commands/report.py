@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autogaze_cli import options
 from autogaze_cli.batch.report import SOME_FAILED
+from autogaze_cli.cli import options
 
 if TYPE_CHECKING:
-    from autogaze_cli.render import OnFrame
+    from autogaze_cli.jobs.render import OnFrame
 
-logger = logging.getLogger("autogaze_cli.pages")
+logger = logging.getLogger("autogaze_cli.jobs.pages")
 
 
 @click.command(
@@ -41,7 +41,7 @@ def report(**values: Any) -> None:
     what was drawn. OUT_DIR/index.html lists all pages, and what failed. A page is one file that
     loads nothing else.
     """
-    from autogaze_cli.pages import write_pages
+    from autogaze_cli.jobs.pages import write_pages
 
     pages = write_pages(
         Path(values["out_dir"]),
@@ -51,7 +51,7 @@ def report(**values: Any) -> None:
     )
     logger.info("wrote %s", pages.index)
     if values["json"]:
-        from autogaze_cli.metrics import dump_document
+        from autogaze_cli.visualize.document import dump_document
 
         click.echo(dump_document(pages.document()), nl=False)
     if values["jsonl"]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autogaze_cli import options
+from autogaze_cli.cli import options
 from autogaze_cli.errors import InputError
-from autogaze_cli.values import gaze_settings, input_names, sampling
+from autogaze_cli.jobs.values import gaze_settings, input_names, sampling
 
 if TYPE_CHECKING:
     from autogaze_cli.trace import FrameTrace
@@ -46,8 +46,8 @@ def trace(**values: Any) -> None:
     if values["live"]:
         _live(values)
         return
-    from autogaze_cli import stdout
-    from autogaze_cli.video_jobs import trace_all
+    from autogaze_cli.cli import printing as stdout
+    from autogaze_cli.jobs.video import trace_all
 
     stdout.finish(trace_all(values, stdout.on_event(values)), values)
 
@@ -67,10 +67,10 @@ def _live(values: dict[str, Any]) -> None:
     from pathlib import Path
 
     from autogaze_cli.inference import open_source
-    from autogaze_cli.live import live_stem, trace_live
+    from autogaze_cli.jobs.live import live_stem, trace_live
+    from autogaze_cli.jobs.video import announce, origin_of
     from autogaze_cli.media.video import Sampling
-    from autogaze_cli.metrics import dump_document
-    from autogaze_cli.video_jobs import announce, origin_of
+    from autogaze_cli.visualize.document import dump_document
 
     source = open_source(settings)
     announce(source, settings, origin_of(values))
@@ -84,7 +84,7 @@ def _live(values: dict[str, Any]) -> None:
         on_gaze=_print_line if values["jsonl"] else None,
     )
     said = result.document
-    logger = logging.getLogger("autogaze_cli.live")
+    logger = logging.getLogger("autogaze_cli.jobs.live")
     logger.info(
         "%d frames, %g frames/s, latency p50 %s ms, p95 %s ms",
         *(said["frames"], said["frames_per_second"], *said["latency_ms"].values()),

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from autogaze_cli.audit.rules import RULES
-from autogaze_cli.main import COMMANDS, cli
+from autogaze_cli.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parents[1]
 MADE = "<!-- Made by scripts/update_docs.py: edit the help texts instead. -->\n"

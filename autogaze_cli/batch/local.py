@@ -18,9 +18,9 @@ from threading import Lock, Thread
 from types import ModuleType
 from typing import Protocol
 
+from autogaze_cli.batch.inputs import Input
 from autogaze_cli.batch.work import Begin, Do, Outcome, Outcomes, Task, Work, WorkerLostError
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
-from autogaze_cli.inputs import Input
 from autogaze_cli.progress import Advance
 
 logger = logging.getLogger(__name__)

@@ -21,10 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from autogaze_cli.batch.inputs import Input, is_pattern
+from autogaze_cli.batch.outputs import PREFIX
+from autogaze_cli.batch.result import MANIFEST
 from autogaze_cli.errors import InputError, OutputError
-from autogaze_cli.inputs import Input, is_pattern
-from autogaze_cli.outputs import PREFIX
-from autogaze_cli.result import MANIFEST
 from autogaze_cli.version import __version__
 
 FORMAT_VERSION = 1

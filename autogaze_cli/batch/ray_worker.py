@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
+from autogaze_cli.batch.inputs import is_pattern
 from autogaze_cli.batch.local import Line, attempt, portable
+from autogaze_cli.batch.result import Result
 from autogaze_cli.batch.work import Do, Task
 from autogaze_cli.errors import AutogazeError, ConfigError, InputError, as_autogaze_error
-from autogaze_cli.inputs import is_pattern
 from autogaze_cli.progress import Advance
-from autogaze_cli.result import Result
 from autogaze_cli.version import __version__
 
 SHARED = "inputs, outputs and models belong on a file system that all machines of the cluster share"

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from autogaze_cli.batch.inputs import Input
+from autogaze_cli.batch.result import Result
 from autogaze_cli.batch.work import Outcome
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
-from autogaze_cli.inputs import Input
 from autogaze_cli.progress import TRACEBACK
-from autogaze_cli.result import Result
 
 logger = logging.getLogger(__name__)
 

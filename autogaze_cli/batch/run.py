@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autogaze_cli.batch.inputs import Input
 from autogaze_cli.batch.manifest import Manifest
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.work import Engine, Outcome, Task, Work
 from autogaze_cli.errors import InputError, OutputError
-from autogaze_cli.inputs import Input
 from autogaze_cli.progress import Advance, progress_board
 
 

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from autogaze_cli.batch.inputs import Input
+from autogaze_cli.batch.result import Result
 from autogaze_cli.errors import AutogazeError
-from autogaze_cli.inputs import Input
 from autogaze_cli.progress import Advance
-from autogaze_cli.result import Result
 
 
 @dataclass(frozen=True, slots=True)

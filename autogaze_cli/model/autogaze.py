@@ -18,13 +18,13 @@ from torch import Tensor
 from autogaze_cli.errors import ConfigError, DeviceError
 from autogaze_cli.gaze.adapt import AdaptLayout
 from autogaze_cli.gaze.budget import Budget, coverage_budget
-from autogaze_cli.gaze.preprocess import cut_square_tiles, normalise, resize_shortest, square
 from autogaze_cli.model.catalog import WEIGHTS, sha256_of
 from autogaze_cli.model.checkpoint import Preprocessing, find_checkpoint, read_network
 from autogaze_cli.model.choose import FrameGaze
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.decode import Decoder, RowState
 from autogaze_cli.model.network import AutoGazeNetwork
+from autogaze_cli.model.preprocess import cut_square_tiles, normalise, resize_shortest, square
 from autogaze_cli.model.rolling import move_back
 from autogaze_cli.model.score import GazeScores, score_gaze
 

@@ -16,10 +16,10 @@ from PIL import Image
 
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.media.video import Frame
-from autogaze_cli.metrics import metrics_document
 from autogaze_cli.player import html
 from autogaze_cli.trace import FrameTrace, TraceHeader
 from autogaze_cli.visualize.compositor import Compositor, FrameView
+from autogaze_cli.visualize.document import metrics_document
 from autogaze_cli.visualize.metrics import RenderEma, RenderMetrics
 from autogaze_cli.visualize.panels import mask_panel
 from autogaze_cli.visualize.settings import Visualization

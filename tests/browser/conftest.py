@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.jobs.pages import draw_page
+from autogaze_cli.jobs.render import Job
 from autogaze_cli.media.video import Sampling
-from autogaze_cli.pages import draw_page
-from autogaze_cli.render import Job
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from tests.browser.shown import FRAMES, HEIGHT, MEAN_NAME, RUN, WIDTH
 

@@ -12,9 +12,9 @@ import pytest
 
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
+from autogaze_cli.jobs.pages import draw_page, write_pages
+from autogaze_cli.jobs.render import Drawing, Job, OnFrame, render
 from autogaze_cli.media.video import Sampling
-from autogaze_cli.pages import draw_page, write_pages
-from autogaze_cli.render import Drawing, Job, OnFrame, render
 from autogaze_cli.trace import Trace
 from tests.browser.shown import MEAN_NAME, RUN, canvas, open_report, settle
 

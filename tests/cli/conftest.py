@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from autogaze_cli.main import cli
+from autogaze_cli.cli.main import cli
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 

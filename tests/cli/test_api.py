@@ -13,8 +13,8 @@ import pytest
 from click.testing import Result
 
 import autogaze_cli
+from autogaze_cli.batch.result import Result as Made
 from autogaze_cli.errors import ConfigError, InputError
-from autogaze_cli.result import Result as Made
 
 Run = Callable[..., Result]
 

@@ -18,7 +18,7 @@ import pytest
 from click.testing import Result
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from autogaze_cli.result import MANIFEST as NAME
+from autogaze_cli.batch.result import MANIFEST as NAME
 
 Run = Callable[..., Result]
 

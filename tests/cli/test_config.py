@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import Result
 
-from autogaze_cli.main import COMMANDS, cli
+from autogaze_cli.cli.main import COMMANDS, cli
 
 Run = Callable[..., Result]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from autogaze_cli.main import COMMANDS
+from autogaze_cli.cli.main import COMMANDS
 
 Run = Callable[..., Result]
 
@@ -137,7 +137,7 @@ def test_an_unforeseen_error_is_one_line_too(
     def fail(*_: object) -> None:
         raise RuntimeError("of two\nlines")
 
-    monkeypatch.setattr("autogaze_cli.video_jobs.announce", fail)
+    monkeypatch.setattr("autogaze_cli.jobs.video.announce", fail)
     result = run("trace", bad / "good.mp4", "-o", bad)
     assert result.exit_code == 2
     says = "Error: unexpected RuntimeError: of two lines; -vv shows the traceback\n"

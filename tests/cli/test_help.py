@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import Result
 
-from autogaze_cli.main import COMMANDS, cli
+from autogaze_cli.cli.main import COMMANDS, cli
 from autogaze_cli.version import __version__
 
 HEAVY = {"torch", "av", "numpy", "rich", "PIL", "imageio", "safetensors"}
@@ -26,7 +26,7 @@ def command(name: str) -> click.Command:
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\n"
-        "from autogaze_cli.main import cli\n"
+        "from autogaze_cli.cli.main import cli\n"
         f"cli({arguments!r}, prog_name='autogaze', standalone_mode=False)\n"
         "print(*sys.modules, file=sys.stderr)"
     )

@@ -8,8 +8,8 @@ from pathlib import Path, PurePath
 
 import pytest
 
+from autogaze_cli.batch.inputs import Input, open_inputs, refuse_collisions
 from autogaze_cli.errors import ConfigError, InputError
-from autogaze_cli.inputs import Input, open_inputs, refuse_collisions
 
 
 def tree(root: Path, *names: str) -> Path:

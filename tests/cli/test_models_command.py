@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from autogaze_cli import values as values_of
 from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.jobs import values as values_of
 from autogaze_cli.model import catalog
 
 Run = Callable[..., Result]
@@ -76,7 +76,7 @@ def autogaze(place: Path, *arguments: object, **environment: str) -> Any:
 def values(*arguments: str) -> dict[str, Any]:
     import click
 
-    from autogaze_cli.main import cli
+    from autogaze_cli.cli.main import cli
 
     found = cli.get_command(click.Context(cli), "trace")
     assert found is not None
@@ -272,7 +272,7 @@ def test_fetch_pins_a_revision_and_a_hash(hub: str, tmp_path: Path) -> None:
 
 WATCHED = """
 import json, sys
-from autogaze_cli.main import cli
+from autogaze_cli.cli.main import cli
 def watch(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
         print("NETWORK", event, arguments)

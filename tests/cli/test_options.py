@@ -11,10 +11,10 @@ import click
 import pytest
 from click.testing import Result
 
-from autogaze_cli import values as values_of
+from autogaze_cli.cli.main import COMMANDS, cli
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.main import COMMANDS, cli
+from autogaze_cli.jobs import values as values_of
 from autogaze_cli.media.video import Sampling
 
 

@@ -186,7 +186,7 @@ def test_a_clip_that_does_not_fit_is_refused_before_the_model_runs(
 def process(*arguments: object, folder: Path, **more: Any) -> subprocess.CompletedProcess[str]:
     code = (
         "import sys\n"
-        "from autogaze_cli.main import cli\n"
+        "from autogaze_cli.cli.main import cli\n"
         "cli(sys.argv[1:], prog_name='autogaze', standalone_mode=False)\n"
         "print(*sorted(sys.modules), file=sys.stdout)"
     )

@@ -11,8 +11,8 @@ from typing import Any
 import click
 import pytest
 
-from autogaze_cli.main import cli
-from autogaze_cli.player.folder import read_summary
+from autogaze_cli.cli.main import cli
+from autogaze_cli.jobs.folder import read_summary
 from tests.cli.conftest import Run
 
 FRAMES = ["--mask-source", "patch-diff", "--frames", "4"]

@@ -20,16 +20,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autogaze_cli.batch import ray_engine
+from autogaze_cli.batch.inputs import Input
+from autogaze_cli.batch.result import MANIFEST as NAME
 from autogaze_cli.batch.work import Task
+from autogaze_cli.cli.main import cli
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.inputs import Input
-from autogaze_cli.main import cli
+from autogaze_cli.jobs.render import Drawing, render
+from autogaze_cli.jobs.video import VideoWork
 from autogaze_cli.media.video import Sampling
 from autogaze_cli.progress import Advance
-from autogaze_cli.render import Drawing, render
-from autogaze_cli.result import MANIFEST as NAME
-from autogaze_cli.video_jobs import VideoWork
 from autogaze_cli.visualize.settings import Visualization
 
 ROOT = Path(__file__).parents[2]

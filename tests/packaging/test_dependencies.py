@@ -112,7 +112,7 @@ def test_commands_are_leaves(imports: dict[str, set[str]]) -> None:
 
 def test_only_the_command_line_knows_click(imports: dict[str, set[str]]) -> None:
     knowing = {m for m, names in imports.items() if any(is_below(n, "click") for n in names)}
-    assert "autogaze_cli.main" in knowing
+    assert "autogaze_cli.cli.main" in knowing
     assert {m for m in knowing if not is_below(m, "autogaze_cli.commands")} <= CLICK_MODULES
 
 
@@ -146,9 +146,9 @@ def test_rooms_do_not_know_each_other(imports: dict[str, set[str]]) -> None:
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        ("autogaze_cli, autogaze_cli.errors, autogaze_cli.main", "torch av numpy PIL imageio"),
+        ("autogaze_cli, autogaze_cli.errors, autogaze_cli.cli.main", "torch av numpy PIL imageio"),
         ("autogaze_cli.trace, autogaze_cli.visualize", "torch av click"),
-        ("autogaze_cli.readout, autogaze_cli.readout.job", "torch av click"),
+        ("autogaze_cli.readout, autogaze_cli.jobs.readout", "torch av click"),
         ("autogaze_cli.media", "torch click"),
         (
             "autogaze_cli.audit.audit, autogaze_cli.audit.sarif",

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import click
 import pytest
 
-from autogaze_cli.main import COMMANDS
+from autogaze_cli.cli.main import COMMANDS
 from autogaze_cli.version import __version__
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributions")]

@@ -12,7 +12,7 @@ import click
 import pytest
 import yaml
 
-from autogaze_cli.main import cli
+from autogaze_cli.cli.main import cli
 from tests.packaging.running import run
 
 RUN = ["tutorial.md", "recipes/assets_in_ci.md"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from autogaze_cli.main import COMMANDS, cli
+from autogaze_cli.cli.main import COMMANDS, cli
 from tests.packaging.running import run
 
 

@@ -16,16 +16,16 @@ import torch
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from autogaze_cli.bench import (
+from autogaze_cli.bench.report import Figure, read_document, slower, table_rows
+from autogaze_cli.bench.run import (
     BenchSettings,
     _tiled_figures,
     best_seconds,
     seeded_frames,
     seeded_model,
 )
-from autogaze_cli.bench_report import Figure, read_document, slower, table_rows
+from autogaze_cli.cli.main import cli
 from autogaze_cli.errors import ConfigError, FormatError, InputError
-from autogaze_cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--quick", "--frames", "1", "--batch", "1", "--batch", "2", "--repeats", "1", "--device")

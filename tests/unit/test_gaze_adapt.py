@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.adapt import AdaptLayout, JoinedGaze
-from autogaze_cli.gaze.preprocess import cut_square_tiles
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.preprocess import cut_square_tiles
 
 MODEL = ScaleLayout.from_config("32+64+112+224", 265, 16)
 PARITY = Path(__file__).parents[2] / "fixtures" / "parity"

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.inference import AutoGazeSource, open_source
+from autogaze_cli.inference import open_source
 from autogaze_cli.media.video import Frame, Sampling, read_frames
+from autogaze_cli.sources.model import AutoGazeSource
 from autogaze_cli.trace import FrameTrace
 from autogaze_cli.visualize.compositor import Compositor
 from autogaze_cli.visualize.settings import Visualization

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from autogaze_cli.gaze.fixations import Fixations
-from autogaze_cli.player.folder import find_video, is_ours, read_summary
+from autogaze_cli.jobs.folder import find_video, is_ours, read_summary
 from autogaze_cli.player.index import Row, write_index
 from autogaze_cli.player.page import PageWriter
 from autogaze_cli.trace import FrameTrace

@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from autogaze_cli.main import cli
+from autogaze_cli.cli.main import cli
 from autogaze_cli.media.video import Sampling, read_frames
 
 ROOT = Path(__file__).parents[2]

@@ -84,7 +84,9 @@ def _config(ctx: click.Context, param: click.Parameter, value: str | None) -> No
     if value is not None:
         ctx.meta[CONFIG] = value
     if not isinstance(ctx.command, click.Group):
-        from autogaze_cli.config import read_config  # tomllib is needed only where there is a file
+        from autogaze_cli.cli.config import (
+            read_config,  # tomllib is needed only where there is a file
+        )
 
         read_config(ctx)
 

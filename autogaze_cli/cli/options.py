@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import click
 
-from autogaze_cli.command import Command as Command
-from autogaze_cli.command import Decorator
-from autogaze_cli.command import always as always
-from autogaze_cli.command import group as _group
+from autogaze_cli.cli.command import Command as Command
+from autogaze_cli.cli.command import Decorator
+from autogaze_cli.cli.command import always as always
+from autogaze_cli.cli.command import group as _group
+from autogaze_cli.cli.types import ModelName, Rate, Real, TaskLoss, Time, Whole, Word
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.model.catalog import is_offline
-from autogaze_cli.option_types import ModelName, Rate, Real, TaskLoss, Time, Whole, Word
 from autogaze_cli.visualize.settings import (
     GEOMETRIES,
     MASK_VISUALIZATIONS,

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from autogaze_cli.batch.report import OnEvent, Report
-from autogaze_cli.command import CONFIG, long_name
-from autogaze_cli.config import plain, value_source
-from autogaze_cli.metrics import dump_document
-from autogaze_cli.values import Values
+from autogaze_cli.cli.command import CONFIG, long_name
+from autogaze_cli.cli.config import plain, value_source
+from autogaze_cli.jobs.values import Values
+from autogaze_cli.visualize.document import dump_document
 
 
 def on_event(values: Values) -> OnEvent | None:

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autogaze_cli.bench_report import Figure, document
+from autogaze_cli.bench.operations import gaze_operations, vision_operations
+from autogaze_cli.bench.report import Figure, document
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.gaze.preprocess import IMAGE_MEAN, IMAGE_STD, cut_tiles, square
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.gaze.tokens import ScaleLayout
@@ -30,7 +30,7 @@ from autogaze_cli.model.autogaze import AutoGaze, choose_device, load_model
 from autogaze_cli.model.checkpoint import Preprocessing
 from autogaze_cli.model.config import GazeConfig, RopeConfig
 from autogaze_cli.model.network import AutoGazeNetwork
-from autogaze_cli.operations import gaze_operations, vision_operations
+from autogaze_cli.model.preprocess import IMAGE_MEAN, IMAGE_STD, cut_tiles, square
 from autogaze_cli.visualize.compositor import Compositor
 from autogaze_cli.visualize.metrics import RenderMetrics
 from autogaze_cli.visualize.settings import Visualization

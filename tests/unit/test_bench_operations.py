@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from autogaze_cli.bench import seeded_model
+from autogaze_cli.bench.operations import decode_operations, gaze_operations, vision_operations
+from autogaze_cli.bench.run import seeded_model
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.config import GazeConfig
-from autogaze_cli.operations import decode_operations, gaze_operations, vision_operations
 
 PUBLISHED = GazeConfig(layout=ScaleLayout.from_config("32+64+112+224", 265, 16))
 SMALL = GazeConfig(

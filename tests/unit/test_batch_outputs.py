@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from autogaze_cli.batch.outputs import PREFIX, Difference, Outputs
 from autogaze_cli.errors import OutputError
-from autogaze_cli.outputs import PREFIX, Difference, Outputs
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,7 +124,7 @@ def test_places_where_no_file_can_be(tmp_path: Path) -> None:
 _UNPRIVILEGED = """
 import os
 from autogaze_cli.errors import OutputError
-from autogaze_cli.outputs import Outputs
+from autogaze_cli.batch.outputs import Outputs
 
 if os.getuid() == 0:  # to whom nothing is forbidden
     os.setuid(65534)
@@ -203,7 +203,7 @@ def test_check_compares_and_touches_nothing(tmp_path: Path) -> None:
 _JOB = """
 import signal, sys, time
 from pathlib import Path
-from autogaze_cli.outputs import Outputs
+from autogaze_cli.batch.outputs import Outputs
 
 folder = Path(sys.argv[1])
 if sys.argv[2] == "as-exception":

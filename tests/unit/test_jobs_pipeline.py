@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from autogaze_cli.pipeline import Behind, Feed, ahead
+from autogaze_cli.jobs.pipeline import Behind, Feed, ahead
 
 
 @pytest.fixture(autouse=True)

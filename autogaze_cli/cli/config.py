@@ -15,7 +15,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from autogaze_cli.command import CONFIG, Command, long_name, settled
+from autogaze_cli.cli.command import CONFIG, Command, long_name, settled
 from autogaze_cli.errors import ConfigError, did_you_mean
 
 NAME = "autogaze.toml"

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.errors import AutogazeError, InputError, OutputError
-from autogaze_cli.media.video import probe
-from autogaze_cli.outputs import Outputs
-from autogaze_cli.player.drawn import write_drawn_page
-from autogaze_cli.player.folder import (
+from autogaze_cli.jobs.folder import (
     INDEX,
     Found,
     Manifest,
@@ -22,9 +20,18 @@ from autogaze_cli.player.folder import (
     is_ours,
     read_summary,
 )
+from autogaze_cli.jobs.render import (
+    Job,
+    OnFrame,
+    frame_count,
+    gazed_frames,
+    sampling_of,
+    trace_header,
+)
+from autogaze_cli.media.video import probe
+from autogaze_cli.player.drawn import write_drawn_page
 from autogaze_cli.player.index import Row, write_index
 from autogaze_cli.player.page import PAGE_VIEW, draw_frames
-from autogaze_cli.render import Job, OnFrame, frame_count, gazed_frames, sampling_of, trace_header
 from autogaze_cli.trace import read_trace
 from autogaze_cli.visualize.settings import Visualization
 

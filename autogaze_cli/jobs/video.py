@@ -11,23 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from autogaze_cli.batch.inputs import Input, open_inputs
+from autogaze_cli.batch.outputs import name_temporaries
 from autogaze_cli.batch.report import OnEvent, Report
+from autogaze_cli.batch.result import Result
 from autogaze_cli.batch.work import Do, Task
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.gaze.tiles import TileLayout
-from autogaze_cli.inference import GazeSource, open_source
-from autogaze_cli.inputs import Input, open_inputs
-from autogaze_cli.jobs import gpus_per_worker, run_work
-from autogaze_cli.media.video import Sampling, probe
-from autogaze_cli.model import catalog
-from autogaze_cli.model.autogaze import choose_device
-from autogaze_cli.outputs import name_temporaries
-from autogaze_cli.pages import write_pages
-from autogaze_cli.progress import Advance
-from autogaze_cli.readout import ReadoutSettings
-from autogaze_cli.readout.job import about, readout_file
-from autogaze_cli.render import (
+from autogaze_cli.inference import open_source
+from autogaze_cli.jobs.pages import write_pages
+from autogaze_cli.jobs.readout import about, readout_file
+from autogaze_cli.jobs.render import (
     Drawing,
     Job,
     OnFrame,
@@ -37,9 +32,15 @@ from autogaze_cli.render import (
     sampling_of,
     trace_video,
 )
-from autogaze_cli.result import Result
+from autogaze_cli.jobs.values import Values, gaze_settings, input_names, sampling, visualization
+from autogaze_cli.jobs.work import gpus_per_worker, run_work
+from autogaze_cli.media.video import Sampling, probe
+from autogaze_cli.model import catalog
+from autogaze_cli.model.autogaze import choose_device
+from autogaze_cli.progress import Advance
+from autogaze_cli.readout import ReadoutSettings
+from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import Trace, read_trace
-from autogaze_cli.values import Values, gaze_settings, input_names, sampling, visualization
 
 logger = logging.getLogger(__name__)
 

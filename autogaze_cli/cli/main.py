@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from autogaze_cli import options
+from autogaze_cli.cli import options
+from autogaze_cli.cli.lazy import LazyGroup
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
-from autogaze_cli.lazy import LazyGroup
 from autogaze_cli.progress import TRACEBACK, printable
 from autogaze_cli.version import __version__
 
@@ -129,7 +129,7 @@ def _from(error: click.UsageError) -> str:
     """Where a value that was refused was written, if not on the command line."""
     if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
         return ""
-    from autogaze_cli.config import value_source  # tomllib is needed only where there is a file
+    from autogaze_cli.cli.config import value_source  # tomllib is needed only where there is a file
 
     source = value_source(error.ctx, error.param)
     return "" if source in ("command line", "default") else f" (from {source})"

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from autogaze_cli.gaze.patch_diff import PatchDiff
-from autogaze_cli.gaze.preprocess import IMAGE_STD, normalise
+from autogaze_cli.model.preprocess import IMAGE_STD, normalise
+from autogaze_cli.sources.patch_diff import PatchDiff
 
 
 def changed(

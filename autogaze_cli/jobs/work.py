@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autogaze_cli.batch.inputs import Input, refuse_collisions
 from autogaze_cli.batch.local import one_process, processes
 from autogaze_cli.batch.manifest import Manifest
 from autogaze_cli.batch.report import OnEvent, Report
+from autogaze_cli.batch.result import output_files
 from autogaze_cli.batch.run import Batch
 from autogaze_cli.batch.work import Engine, Work
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.inputs import Input, refuse_collisions
-from autogaze_cli.result import output_files
-from autogaze_cli.values import Values
+from autogaze_cli.jobs.values import Values
 
 _SAYS_NOTHING = frozenset(
     {

@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.gaze.preprocess import cut_tiles, normalise, resize_shortest, square
 from autogaze_cli.gaze.settings import Mode
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.preprocess import cut_tiles, normalise, resize_shortest, square
 
 RECORDED = Path(os.environ.get("AUTOGAZE_PARITY") or "no-parity-data") / "nvidia"
 

@@ -13,7 +13,7 @@ with exact integer sums: no float image is ever made. Source: inference spec 9.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.gaze.settings import GazeSettings, MaskSource
+from autogaze_cli.media.video import Frame
+from autogaze_cli.sources.source import GazeSource, OnGazed
+from autogaze_cli.trace import FrameTrace
 
 _EPSILON = float(np.finfo(np.float32).eps)
 _HALF = np.float32(0.5)
@@ -112,6 +116,45 @@ class PatchDiff:
         edges = [-(-np.arange(self.grid + 1) * length // self.grid) for length in (height, width)]
         areas = np.outer(*(np.diff(edge) for edge in edges))
         return int(areas[scores > np.float32(self.threshold)].sum())
+
+
+class PatchDiffSource(GazeSource):
+    """Gazes at the cells that differ from the frame before. Source: inference spec 9."""
+
+    mask_source: MaskSource = "patch-diff"
+
+    def __init__(self, settings: GazeSettings) -> None:
+        super().__init__(settings)
+        self.max_gaze_tokens_each_frame = settings.patch_diff_grid**2
+        self._patch_diff = PatchDiff(
+            grid=settings.patch_diff_grid, threshold=settings.patch_diff_threshold
+        )
+
+    def tile_count(self, width: int, height: int) -> int:
+        """Always 1: frames are compared whole."""
+        return 1
+
+    def trace(
+        self, frames: Iterable[Frame], on_gazed: OnGazed | None = None
+    ) -> Iterator[tuple[Frame, FrameTrace]]:
+        """See ``GazeSource.trace``; a stream's first frame has nothing to differ from."""
+        previous: NDArray[np.uint8] | None = None
+        for frame in frames:
+            if previous is None:
+                fixations = Fixations.empty()
+            else:
+                fixations = self._patch_diff.fixations(previous, frame.rgb)
+            previous = frame.rgb
+            yield (
+                frame,
+                FrameTrace(
+                    index=frame.index,
+                    time=frame.time,
+                    fixations=fixations,
+                    stop_probability=1.0,
+                    num_gazing=np.array([len(fixations)], np.int32),
+                ),
+            )
 
 
 def _absolute_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from autogaze_cli.batch.result import MANIFEST
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.player.html import GENERATOR
-from autogaze_cli.result import MANIFEST
 from autogaze_cli.visualize.settings import Visualization
 
 INDEX = "index.html"
 
-# What each command calls its files, see autogaze_cli/result.py.
+# What each command calls its files, see autogaze_cli/batch/result.py.
 _PLAIN = re.compile(
     r"(?P<stem>.+)\.(?:trace\.(?:json|npz|safetensors|csv)|report\.html"
     r"|(?:mask|interframe)\.(?:json|gif|mp4|webm))",

@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autogaze_cli.batch.outputs import Outputs
+from autogaze_cli.batch.result import Result, output_files
 from autogaze_cli.errors import InputError
-from autogaze_cli.inference import GazeSource
+from autogaze_cli.jobs.pipeline import Behind, Feed, ahead
 from autogaze_cli.media.video import Frame, Sampling, VideoInfo, probe, read_frames
 from autogaze_cli.media.writers import Format, FrameWriter, Palette, open_writer
-from autogaze_cli.metrics import dump_document, metrics_document, write_document
-from autogaze_cli.outputs import Outputs
-from autogaze_cli.pipeline import Behind, Feed, ahead
 from autogaze_cli.player.page import PAGE_VIEW, PageWriter, draw_frames, open_page
-from autogaze_cli.result import Result, output_files
+from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader, open_trace_writer
 from autogaze_cli.version import __version__
 from autogaze_cli.visualize.compositor import Compositor, FrameView
+from autogaze_cli.visualize.document import dump_document, metrics_document, write_document
 from autogaze_cli.visualize.metrics import RenderMetrics, frame_line
 from autogaze_cli.visualize.settings import Visualization
 
@@ -180,7 +180,7 @@ def render(
 
     Args:
         command: ``mask``, ``interframe`` or ``render-assets``, which says what is drawn: the input,
-            the mask, the output (see ``autogaze_cli.result.NAMES``).
+            the mask, the output (see ``autogaze_cli.batch.result.NAMES``).
         job: The video and its gaze.
         base: Folder and stem of the files, such as ``out/clip``.
         drawing: How it is drawn.

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from autogaze_cli.inference import GazeSource
+from autogaze_cli.batch.outputs import Outputs
+from autogaze_cli.batch.result import Result, output_files
+from autogaze_cli.jobs.pipeline import Behind, Feed, ahead
+from autogaze_cli.jobs.render import Job, trace_header
 from autogaze_cli.media.live import STDIN, read_live
 from autogaze_cli.media.video import Frame, Sampling
-from autogaze_cli.outputs import Outputs
-from autogaze_cli.pipeline import Behind, Feed, ahead
-from autogaze_cli.render import Job, trace_header
-from autogaze_cli.result import Result, output_files
+from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, TraceWriter, open_trace_writer
 
 OnGaze = Callable[[FrameTrace, float], None]

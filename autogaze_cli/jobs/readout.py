@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from autogaze_cli.batch.outputs import Outputs, name_temporaries
+from autogaze_cli.batch.result import Result, output_files
 from autogaze_cli.batch.work import Do, Task
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.outputs import Outputs, name_temporaries
 from autogaze_cli.progress import Advance
 from autogaze_cli.readout.files import write_readout
 from autogaze_cli.readout.make import ReadoutSettings, first_frames, readout_trace
-from autogaze_cli.result import Result, output_files
 from autogaze_cli.trace import Trace, read_trace
 
 

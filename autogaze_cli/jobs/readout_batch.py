@@ -6,20 +6,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from autogaze_cli.batch.inputs import Input, is_named_as_trace, open_inputs
 from autogaze_cli.batch.report import OnEvent, Report
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.inputs import Input, is_named_as_trace, open_inputs
-from autogaze_cli.jobs import run_work
+from autogaze_cli.jobs.readout import TraceWork
+from autogaze_cli.jobs.values import Values, input_names
+from autogaze_cli.jobs.work import run_work
 from autogaze_cli.readout import (
     ReadoutSettings,
     SparseReadoutGrid,
     SparseReadoutOptions,
     SparseVideoReadoutOptions,
 )
-from autogaze_cli.readout.job import TraceWork
 from autogaze_cli.trace import is_trace, read_trace
-from autogaze_cli.values import Values, input_names
 
 _OF_VIDEOS = (
     *GazeSettings.__dataclass_fields__,
@@ -43,7 +43,7 @@ def run_readout(values: Values, given: Collection[str], on_event: OnEvent | None
     with open_inputs([*input_names(values), *values["traces"]], traces=True) as inputs:
         if _are_traces(inputs, values["traces"]):
             return _read_traces(values, settings, inputs, given, on_event)
-        from autogaze_cli.video_jobs import readout_all  # only now is PyTorch needed
+        from autogaze_cli.jobs.video import readout_all  # only now is PyTorch needed
 
         return readout_all(values, settings, inputs, on_event)
 

@@ -1,0 +1,1 @@
+"""One input, from a request to its files."""

@@ -1,0 +1,1 @@
+"""Where the gaze comes from: one file per source."""

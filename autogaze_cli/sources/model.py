@@ -1,0 +1,194 @@
+"""The gaze source that runs a model, clip by clip or on one stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from itertools import cycle, islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autogaze_cli.gaze.budget import Budget
+from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.gaze.settings import GazeSettings, MaskSource
+from autogaze_cli.gaze.tiles import TileLayout
+from autogaze_cli.media.video import Frame
+from autogaze_cli.model.autogaze import (
+    ALL_GPUS,
+    GazeOutput,
+    GazeState,
+    choose_device,
+    load_model,
+)
+from autogaze_cli.model.preprocess import cut_tiles
+from autogaze_cli.sources.source import GazeSource, OnGazed
+from autogaze_cli.trace import FrameTrace
+
+
+class AutoGazeSource(GazeSource):
+    """Gazes with a model, clip by clip; clips share nothing. Or at one stream, frame by frame."""
+
+    mask_source: MaskSource = "autogaze"
+
+    def __init__(self, settings: GazeSettings) -> None:
+        super().__init__(settings)
+        assert settings.model is not None  # GazeSettings has seen to it
+        self.autogaze = load_model(settings.model, choose_device(settings.device), settings.dtype)
+        config = self.autogaze.config
+        self.model = settings.model
+        self.model_sha256 = self.autogaze.sha256
+        self.scales = config.scales
+        self.num_vision_tokens_each_frame = config.num_vision_tokens_each_frame
+        self.device = str(self.autogaze.device)
+        cap = settings.max_gaze_tokens_each_frame
+        if cap is None and settings.gazing_ratio is None:
+            # Unlike in ``generate``, a requirement alone does not lift the model's own cap.
+            cap = config.default_budget
+        budget = partial(
+            Budget.resolve,
+            num_tokens=config.num_vision_tokens_each_frame,
+            num_multi_token_pred=config.num_multi_token_pred,
+            model_gazing_ratio=config.gazing_ratio,
+            model_task_loss_requirement=config.task_loss_requirement,
+            max_gaze_tokens_each_frame=cap,
+            gazing_ratio=settings.gazing_ratio,
+            task_loss_requirement=settings.task_loss_requirement,
+        )
+        self._budget = budget(top_k=settings.top_k)
+        (self.max_gaze_tokens_each_frame,) = budget().each_frame(1)
+        self.task_loss_requirement = self._budget.task_loss_requirement
+        self.crew: list[AutoGazeSource] = []
+        if settings.device == ALL_GPUS:
+            others = range(1, torch.cuda.device_count())
+            self.crew = [AutoGazeSource(replace(settings, device=f"cuda:{n}")) for n in others]
+
+    def trace(
+        self, frames: Iterable[Frame], on_gazed: OnGazed | None = None
+    ) -> Iterator[tuple[Frame, FrameTrace]]:
+        """See ``GazeSource.trace``."""
+        if self.settings.horizon_frames is not None:
+            yield from self._trace_stream(frames, self.settings.horizon_frames)
+            return
+        clips, done = _clips(frames, self.settings.clip_len), 0
+        if self.crew:
+            yield from self._trace_side_by_side(clips)
+            return
+        for clip in clips:
+            yield from zip(clip, self._trace_clip(clip, done, on_gazed), strict=True)
+            done += len(clip)
+
+    def _trace_side_by_side(
+        self, clips: Iterable[list[Frame]]
+    ) -> Iterator[tuple[Frame, FrameTrace]]:
+        """Clips in turn to this source and its crew, each in a thread; as many are in flight."""
+        sources = (self, *self.crew)
+        waiting: deque[tuple[list[Frame], Future[list[FrameTrace]]]] = deque()
+        with ExitStack() as stack:
+            threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in sources]
+            try:
+                for clip, source, thread in zip(clips, cycle(sources), cycle(threads)):
+                    waiting.append((clip, thread.submit(source._whole_clip, clip)))
+                    if len(waiting) == len(sources):
+                        gazed, traces = waiting.popleft()
+                        yield from zip(gazed, traces.result(), strict=True)
+                for gazed, traces in waiting:
+                    yield from zip(gazed, traces.result(), strict=True)
+            finally:
+                for _, traces in waiting:
+                    traces.cancel()
+
+    def _whole_clip(self, clip: list[Frame]) -> list[FrameTrace]:
+        return list(self._trace_clip(clip, 0, None))
+
+    def _trace_clip(
+        self, clip: list[Frame], done: int, on_gazed: OnGazed | None
+    ) -> Iterator[FrameTrace]:
+        height, width = clip[0].rgb.shape[:2]
+        layout = self.layout(width, height)
+        outputs, gazed_tiles = [], 0
+        for tiles in self._tile_batches(clip, layout):
+            outputs.append(self.generate(tiles))
+            gazed_tiles += len(tiles)
+            if on_gazed:
+                on_gazed(done + len(clip) * gazed_tiles / len(layout))
+        for t, frame in enumerate(clip):
+            yield self._frame_trace(frame, t, outputs, layout)
+
+    def _trace_stream(
+        self, frames: Iterable[Frame], horizon_frames: int
+    ) -> Iterator[tuple[Frame, FrameTrace]]:
+        """One stream without end: each frame costs the same, and so does the memory.
+
+        Source: inference spec 7.2.
+        """
+        state = self.autogaze.new_state(horizon_frames=horizon_frames)
+        for frame in frames:
+            height, width = frame.rgb.shape[:2]
+            output = self.generate(self.autogaze.preprocess(frame.rgb[None]), state)
+            yield frame, self._frame_trace(frame, 0, [output], self.layout(width, height))
+
+    def _frame_trace(
+        self, frame: Frame, t: int, outputs: list[GazeOutput], layout: TileLayout
+    ) -> FrameTrace:
+        """The gaze at one frame, the ``t``-th of the outputs of its tiles."""
+        parts, first = [], 0
+        for output in outputs:
+            parts.append(self._fixations(output, t, first))
+            first += len(output.gazing_pos)
+        slots = np.concatenate([output.num_gazing_each_row[:, t] for output in outputs])
+        fixations = Fixations.concatenate(parts)
+        return FrameTrace(
+            index=frame.index,
+            time=frame.time,
+            fixations=layout.merge(fixations),
+            stop_probability=float(len(fixations) < slots.sum()),
+            num_gazing=slots.astype(np.int32),
+        )
+
+    def _tile_batches(self, clip: list[Frame], layout: TileLayout) -> Iterator[Tensor]:
+        """Model input ``[tiles, t, 3, h, w]``, at most ``tile_batch_size`` tiles at a time."""
+        rgb = np.stack([frame.rgb for frame in clip])
+        if layout.mode == "resize":
+            yield self.autogaze.preprocess(rgb)
+            return
+        frames = torch.from_numpy(rgb).to(self.autogaze.device)
+        p, size = self.autogaze.preprocessing, self.settings.tile_batch_size
+        for start in range(0, len(layout), size):
+            tiles = range(start, min(start + size, len(layout)))
+            yield cut_tiles(frames, layout, tiles, mean=p.mean, std=p.std)
+
+    def generate(self, tiles: Tensor, state: GazeState | None = None) -> GazeOutput:
+        """Gaze at model input under this source's budget; ``state`` is that of a stream."""
+        (tokens,) = self._budget.each_frame(1)
+        return self.autogaze.generate(
+            tiles,
+            max_gaze_tokens_each_frame=tokens,
+            task_loss_requirement=self.task_loss_requirement,
+            state=state,
+        )
+
+    def _fixations(self, output: GazeOutput, t: int, first_tile: int) -> Fixations:
+        """The fixations of all rows of ``output`` in frame ``t``, in tile coordinates."""
+        layout = self.autogaze.config.layout
+        start = int(output.num_gazing_each_frame[:t].sum())
+        at = slice(start, start + int(output.num_gazing_each_frame[t]))
+        row, slot = np.nonzero(~output.if_padded_gazing[:, at].numpy())
+        return layout.fixations(
+            output.gazing_pos[:, at].numpy()[row, slot] - layout.global_ids(0, t),
+            output.confidences[:, at].numpy()[row, slot],
+            slot=slot,
+            tile=first_tile + row,
+        )
+
+
+def _clips(frames: Iterable[Frame], clip_len: int) -> Iterator[list[Frame]]:
+    """Frames in clips; they never look ahead, so a short last one needs no repeated frames."""
+    frames = iter(frames)
+    while clip := list(islice(frames, clip_len)):
+        yield clip
