@@ -74,7 +74,7 @@ def _rows(
 
 
 def _print(ctx: click.Context, rows: list[dict[str, Any]]) -> None:
-    from autogaze_cli.cli.command import CONFIG
+    from autogaze_cli.cli.config import CONFIG
 
     click.echo(f"config file: {ctx.meta.get(CONFIG, 'none')}")
     command = None

@@ -14,7 +14,7 @@ from autogaze_cli.batch.report import SOME_FAILED
 from autogaze_cli.cli import options
 
 if TYPE_CHECKING:
-    from autogaze_cli.jobs.render import OnFrame
+    from autogaze_cli.jobs.frames import OnFrame
 
 logger = logging.getLogger("autogaze_cli.jobs.pages")
 

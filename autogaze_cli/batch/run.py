@@ -23,7 +23,7 @@ class Batch:
 
     Attributes:
         outputs: The paths that an input's outputs will have.
-        check: Raises what is wrong with an input, as far as a first look tells.
+        check: The first look at an input; raises what is wrong, as far as that tells.
         overwrite: Whether outputs that exist are replaced.
         manifest: Where it is noted what is done; None = nowhere.
         resume: Whether to skip what the manifest says is done.
@@ -71,35 +71,35 @@ class Batch:
                 return None
             there, more = self.manifest.strange(item, there), ""
             replace = replace or not there
-        self.check(item)
+        found = self.check(item)
         if there and not replace:
             raise OutputError(
                 f"{there[0]}: exists already", hint=f"give --overwrite to replace it{more}"
             )
-        return Task(item, replace)
+        return Task(item, replace, found)
 
     def _clean(self, report: Report) -> None:
         if self.manifest:
             self.manifest.clean({path.parent for i in report.inputs for path in self.outputs(i)})
 
-    def plan(self, report: Report, estimate: Callable[[Input], dict[str, Any]]) -> None:
+    def plan(self, report: Report, estimate: Callable[[Any], dict[str, Any]]) -> None:
         """Note what would be done, as ``report.plan``.
 
-        That is, of each input: its name, whether it would ``run``, is done (``skip``) or would
-        ``fail`` and why, its outputs, and what ``estimate`` says of its size.
+        For each input: its name, whether it would ``run``, is done (``skip``) or would ``fail``
+        and why, its outputs, and its size by ``estimate``, given what ``check`` found.
 
         Raises:
             AutogazeError: The only input cannot be done.
         """
-        items = {task.item for task in self.tasks(report)}
+        found = {task.item: task.found for task in self.tasks(report)}
         report.plan = []
         for item in report.inputs:
-            state = "run" if item in items else "skip" if item in report.skipped else "fail"
+            state = "run" if item in found else "skip" if item in report.skipped else "fail"
             about: dict[str, Any] = {"input": item.name, "state": state}
             if item in report.failures:
                 about["error"] = report.failures[item].line()
             about["output_files"] = [str(path) for path in self.outputs(item)]
-            report.plan.append(about | (estimate(item) if state == "run" else {}))
+            report.plan.append(about | (estimate(found[item]) if state == "run" else {}))
 
     def run(self, work: Work, tasks: list[Task], engine: Engine, report: Report) -> None:
         """Do the tasks, and note what becomes of each.

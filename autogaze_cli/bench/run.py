@@ -24,7 +24,8 @@ from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.inference import open_source
-from autogaze_cli.media.video import Frame, Sampling, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import Frame, read_frames
 from autogaze_cli.media.writers import Format, open_writer
 from autogaze_cli.model.autogaze import AutoGaze, choose_device, load_model
 from autogaze_cli.model.checkpoint import Preprocessing

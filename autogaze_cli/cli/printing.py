@@ -1,32 +1,54 @@
-"""What a command over many inputs says on stdout, and the exit code it ends with."""
+"""A command over videos, from Click's values to its request, its output and its exit code."""
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import click
+from click.core import ParameterSource
 
 from autogaze_cli.batch.report import OnEvent, Report
-from autogaze_cli.cli.command import CONFIG, long_name
-from autogaze_cli.cli.config import plain, value_source
+from autogaze_cli.cli.config import CONFIG, long_name, plain, value_source
+from autogaze_cli.jobs.request import Request, make_request
+from autogaze_cli.jobs.run import run
 from autogaze_cli.jobs.values import Values
 from autogaze_cli.visualize.document import dump_document
 
 
-def on_event(values: Values) -> OnEvent | None:
+def run_command(command: str, values: Mapping[str, Any]) -> None:
+    """Run a command over videos, print what was asked for, and end with its exit code."""
+    on_event = _on_event(values)
+    finish(run(request_of(command, values), on_event), values)
+
+
+def request_of(command: str, values: Mapping[str, Any]) -> Request:
+    """The request that a command line makes."""
+    ctx = click.get_current_context()
+    typed = [n for n in values if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+    inputs = [*values["inputs"], *values["more_inputs"]]
+    return make_request(command, inputs, cast("Values", values), typed)
+
+
+def refuse_json_twice(values: Mapping[str, Any]) -> None:
+    """Refuse ``--json`` together with ``--jsonl``."""
+    if values["json"] and values["jsonl"]:
+        raise click.UsageError("give one of --json and --jsonl")
+
+
+def _on_event(values: Mapping[str, Any]) -> OnEvent | None:
     """What prints each event as a line of JSON, with ``--jsonl``.
 
     Raises:
         UsageError: ``--json`` is given too.
     """
-    if values["json"] and values["jsonl"]:
-        raise click.UsageError("give one of --json and --jsonl")
+    refuse_json_twice(values)
     return _print_line if values["jsonl"] and not values["dry_run"] else None
 
 
-def finish(report: Report, values: Values) -> None:
+def finish(report: Report, values: Mapping[str, Any]) -> None:
     """Print what was asked for, and end the command with its exit code.
 
     With ``--json``, the document of the one input, or one about all of several.
@@ -60,7 +82,7 @@ def _print_line(event: dict[str, Any]) -> None:
     click.echo(json.dumps(event, ensure_ascii=True, allow_nan=False))
 
 
-def _print_plan(plan: list[dict[str, Any]], values: Values) -> None:
+def _print_plan(plan: list[dict[str, Any]], values: Mapping[str, Any]) -> None:
     ctx = click.get_current_context()
     settings = settings_of(ctx)
     counts = {state: sum(p["state"] == state for p in plan) for state in ("run", "skip", "fail")}
@@ -90,7 +112,7 @@ def _print_plan(plan: list[dict[str, Any]], values: Values) -> None:
         for path in item["output_files"]:
             click.echo(f"      -> {path}")
     everything = logging.getLogger("autogaze_cli").isEnabledFor(logging.DEBUG)
-    click.echo("\nsettings" + ("" if everything else " (with -v also those at their defaults)"))
+    click.echo("\nsettings" if everything else "\nnon-default settings (-v for all)")
     for row in settings:
         if everything or row["source"] != "default":
             value = json.dumps(row["value"])
@@ -98,6 +120,6 @@ def _print_plan(plan: list[dict[str, Any]], values: Values) -> None:
     unknown = totals["unknown_length"]
     click.echo(
         f"\n{counts['run']} to run, {counts['skip']} done already, {counts['fail']} would fail; "
-        f"{work['frames']} frames, {work['tile_frames']} squares to gaze at"
+        f"{work['frames']} frames, {work['tile_frames']} tile-frames to process"
         + (f", and {unknown} inputs of unknown length" if unknown else "")
     )
