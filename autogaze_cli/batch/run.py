@@ -61,6 +61,8 @@ class Batch:
         return tasks
 
     def _task(self, item: Input, report: Report) -> Task | None:
+        if item.problem is not None:
+            raise item.problem
         outputs = self.outputs(item)
         there = [path for path in outputs if os.path.lexists(path)]
         replace = self.overwrite
@@ -78,9 +80,12 @@ class Batch:
             )
         return Task(item, replace, found)
 
+    def _outputs(self, item: Input) -> Sequence[Path]:
+        return () if item.problem else self.outputs(item)
+
     def _clean(self, report: Report) -> None:
         if self.manifest:
-            self.manifest.clean({path.parent for i in report.inputs for path in self.outputs(i)})
+            self.manifest.clean({path.parent for i in report.inputs for path in self._outputs(i)})
 
     def plan(self, report: Report, estimate: Callable[[Any], dict[str, Any]]) -> None:
         """Note what would be done, as ``report.plan``.
@@ -98,7 +103,7 @@ class Batch:
             about: dict[str, Any] = {"input": item.name, "state": state}
             if item in report.failures:
                 about["error"] = report.failures[item].line()
-            about["output_files"] = [str(path) for path in self.outputs(item)]
+            about["output_files"] = [str(path) for path in self._outputs(item)]
             report.plan.append(about | (estimate(found[item]) if state == "run" else {}))
 
     def run(self, work: Work, tasks: list[Task], engine: Engine, report: Report) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from autogaze_cli.batch.inputs import Input, is_named_as_trace, open_inputs, refuse_collisions
+from autogaze_cli.batch.inputs import Input, is_named_as_trace, open_inputs
 from autogaze_cli.batch.local import one_process, processes
 from autogaze_cli.batch.manifest import Manifest
 from autogaze_cli.batch.report import OnEvent, Report
@@ -62,7 +62,6 @@ def run(request: Request, on_event: OnEvent | None = None) -> Report:
 def _carry_out(
     request: Request, inputs: Sequence[Input], plan: Plan, on_event: OnEvent | None
 ) -> Report:
-    refuse_collisions(inputs)
     batch = request.batch
     report = Report(inputs, on_event, writes=not batch.check)
     kept = (len(inputs) > 1 or batch.resume) and not batch.check
@@ -126,6 +125,8 @@ def _are_traces(inputs: Sequence[Input], named_as_traces: Sequence[str]) -> bool
     traces: list[Input] = []
     videos: list[Input] = []
     for item in inputs:
+        if item.problem is not None:
+            continue
         named = item.name in named_as_traces or is_named_as_trace(item.name)
         (traces if named or is_trace(item.path) else videos).append(item)
     if traces and videos:
