@@ -63,6 +63,7 @@ def _live(values: dict[str, Any]) -> None:
     import logging
 
     from autogaze_cli.cli.printing import refuse_json_twice, request_of
+    from autogaze_cli.cli.streams import print_document
     from autogaze_cli.inference import open_source
     from autogaze_cli.jobs.live import live_stem, trace_live
     from autogaze_cli.jobs.videos import announce
@@ -92,7 +93,7 @@ def _live(values: dict[str, Any]) -> None:
     )
     logger.info("wrote %s", result.files["trace"])
     if values["json"]:
-        click.echo(dump_document(document), nl=False)
+        print_document(dump_document(document))
     if interrupt is not None:
         raise interrupt
 
@@ -120,8 +121,9 @@ def _stream(inputs: tuple[str, ...], given: frozenset[str], offline: bool) -> st
 
 
 def _print_line(gaze: FrameTrace, latency_s: float) -> None:
+    from autogaze_cli.cli.streams import print_line
     from autogaze_cli.trace.text import frame_json
 
     start = frame_json(gaze).removeprefix("{").removesuffix("}")
     latency_ms = f"{latency_s * 1000:.3f}"
-    click.echo(f'{{"event": "frame", {start}, "latency_ms": {latency_ms}}}')  # echo flushes
+    print_line(f'{{"event": "frame", {start}, "latency_ms": {latency_ms}}}')

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from autogaze_cli.batch.inputs import Input, file_state, files_of
-from autogaze_cli.batch.outputs import PREFIX
+from autogaze_cli.batch.outputs import PREFIX, remove_entry
 from autogaze_cli.batch.result import MANIFEST
 from autogaze_cli.errors import InputError, OutputError
 from autogaze_cli.version import __version__
@@ -130,7 +130,7 @@ class Manifest:
             with suppress(FileNotFoundError):
                 for entry in list(folder.iterdir()):
                     if entry.name.startswith(prefixes):
-                        _remove(entry)
+                        remove_entry(entry)
 
     def start(self, item: Input, outputs: Iterable[Path]) -> None:
         """Note that an input is begun."""
@@ -277,12 +277,3 @@ def _digest(files: list[Path]) -> tuple[int, str]:
             return size, digest.hexdigest()
         names.update(file.name.encode(errors="surrogateescape") + b"\0" + digest.digest())
     return size, names.hexdigest()
-
-
-def _remove(entry: Path) -> None:
-    if not entry.is_dir() or entry.is_symlink():
-        entry.unlink(missing_ok=True)
-        return
-    for inner in entry.iterdir():
-        inner.unlink(missing_ok=True)
-    entry.rmdir()

@@ -11,6 +11,7 @@ from typing import Any
 
 from autogaze_cli.batch.inputs import Input
 from autogaze_cli.batch.manifest import Manifest
+from autogaze_cli.batch.outputs import check_name, remove_stale
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.work import Engine, Outcome, Task, Work
 from autogaze_cli.errors import InputError, OutputError
@@ -28,6 +29,7 @@ class Batch:
         manifest: Where it is noted what is done; None = nowhere.
         resume: Whether to skip what the manifest says is done.
         fail_fast: Whether to stop at the first failure.
+        writes: Whether this is a run, and not a plan or a check.
     """
 
     outputs: Callable[[Input], Sequence[Path]]
@@ -36,6 +38,7 @@ class Batch:
     manifest: Manifest | None = None
     resume: bool = False
     fail_fast: bool = False
+    writes: bool = True
 
     def tasks(self, report: Report) -> list[Task]:
         """The inputs that are left to do; the others are noted in ``report``.
@@ -43,7 +46,7 @@ class Batch:
         Raises:
             AutogazeError: The only input cannot be done.
         """
-        if self.manifest and self.resume:
+        if self.writes:
             self._clean(report)
         tasks = []
         for item in report.inputs:
@@ -64,6 +67,8 @@ class Batch:
         if item.problem is not None:
             raise item.problem
         outputs = self.outputs(item)
+        for path in outputs:
+            check_name(path)
         there = [path for path in outputs if os.path.lexists(path)]
         replace = self.overwrite
         more = ", or --resume to go on with an earlier run" if self.manifest else ""
@@ -84,8 +89,11 @@ class Batch:
         return () if item.problem else self.outputs(item)
 
     def _clean(self, report: Report) -> None:
+        """Remove what killed runs left in the output folders."""
+        folders = {path.parent for i in report.inputs for path in self._outputs(i)}
+        remove_stale(folders)
         if self.manifest:
-            self.manifest.clean({path.parent for i in report.inputs for path in self._outputs(i)})
+            self.manifest.clean(folders)
 
     def plan(self, report: Report, estimate: Callable[[Any], dict[str, Any]]) -> None:
         """Note what would be done, as ``report.plan``.

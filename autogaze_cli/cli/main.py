@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,7 @@ import click
 
 from autogaze_cli.cli import options
 from autogaze_cli.cli.config import value_source
+from autogaze_cli.cli.streams import prepare_streams
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
 from autogaze_cli.progress import TRACEBACK, printable
 from autogaze_cli.version import __version__
@@ -109,6 +111,7 @@ class Autogaze(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """As ``click.Group``, for the errors of the group's own options."""
+        prepare_streams()
         with one_line():
             return super().make_context(*args, **kwargs)
 
@@ -194,8 +197,9 @@ def cli(ctx: click.Context) -> None:
     """The command ``autogaze``."""
     _tune_threads()
     with suppress(ValueError):  # only the main thread may handle signals
-        previous = signal.signal(signal.SIGTERM, _terminate)
-        ctx.call_on_close(lambda: signal.signal(signal.SIGTERM, previous))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            previous = signal.signal(number, _terminate)
+            ctx.call_on_close(partial(signal.signal, number, previous))
 
 
 def _tune_threads() -> None:
@@ -207,6 +211,6 @@ def _tune_threads() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def _terminate(*_: object) -> None:
+def _terminate(number: int, frame: object) -> None:
     """End as an exception, so that what is half written is removed."""
-    sys.exit(128 + signal.SIGTERM)
+    sys.exit(128 + number)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from autogaze_cli.batch.inputs import file_state
 from autogaze_cli.errors import InputError
 from autogaze_cli.jobs.pipeline import ahead
 from autogaze_cli.media.sampling import Sampling
@@ -108,8 +109,18 @@ def gazed_frames(job: Job, on_frame: OnFrame | None = None) -> Iterator[tuple[Fr
         on_frame: Progress callback.
 
     Raises:
-        InputError: The video cannot be read, has too few frames, or is not the trace's.
+        InputError: The video cannot be read, has too few frames, is not the trace's, or was
+            changed while it was read.
     """
+    state = file_state(str(job.video))
+    yield from _gazed_frames(job, on_frame)
+    if file_state(str(job.video)) != state:
+        raise InputError(
+            f"{job.name}: was changed or moved while it was read", hint="run again when it is whole"
+        )
+
+
+def _gazed_frames(job: Job, on_frame: OnFrame | None) -> Iterator[tuple[Frame, FrameTrace]]:
     total = job.total
     frames = ahead(read_frames(job.video, job.sampling, require=True), job.waiting)
     if on_frame:

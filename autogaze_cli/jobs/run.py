@@ -16,7 +16,7 @@ from autogaze_cli.batch.report import OnEvent, Report
 from autogaze_cli.batch.result import output_files
 from autogaze_cli.batch.run import Batch
 from autogaze_cli.batch.work import Engine
-from autogaze_cli.errors import ConfigError
+from autogaze_cli.errors import AutogazeError, ConfigError
 from autogaze_cli.jobs.plan import Plan, gpus_per_worker
 from autogaze_cli.jobs.request import Request
 from autogaze_cli.jobs.traces import plan_of_traces
@@ -52,10 +52,7 @@ def run(request: Request, on_event: OnEvent | None = None) -> Report:
         report = _carry_out(request, inputs, plan, on_event)
     writes = report.results and not (request.batch.check or request.batch.dry_run)
     if request.report and len(inputs) > 1 and writes:
-        from autogaze_cli.jobs.pages import write_pages
-
-        pages = write_pages(request.batch.out_dir, lambda page: nullcontext(_silent))
-        logger.info("wrote %s", pages.index)
+        _write_index(request, report)
     return report
 
 
@@ -85,6 +82,7 @@ def _carry_out(
             manifest=manifest,
             resume=batch.resume,
             fail_fast=batch.fail_fast,
+            writes=not (batch.dry_run or batch.check),
         )
         if batch.dry_run:
             tasks.plan(report, plan.estimate)
@@ -141,6 +139,18 @@ def _without_trace_suffix(inputs: Sequence[Input]) -> list[Input]:
     """``clip`` and not ``clip.trace`` as the stem of outputs."""
     stems = [i.stem.with_suffix("") if i.stem.suffix == ".trace" else i.stem for i in inputs]
     return [replace(item, stem=stem) for item, stem in zip(inputs, stems, strict=True)]
+
+
+def _write_index(request: Request, report: Report) -> None:
+    """Write the index of the pages; if that fails, the outputs are there all the same."""
+    from autogaze_cli.jobs.pages import write_pages
+
+    try:
+        pages = write_pages(request.batch.out_dir, lambda page: nullcontext(_silent))
+    except AutogazeError as error:
+        report.lose(error)
+    else:
+        logger.info("wrote %s", pages.index)
 
 
 def _silent(done: float, total: int | None, line: str | None) -> None:
