@@ -20,7 +20,7 @@ from autogaze_cli.player import html
 from autogaze_cli.trace import FrameTrace, TraceHeader
 from autogaze_cli.visualize.compositor import Compositor, FrameView
 from autogaze_cli.visualize.document import metrics_document
-from autogaze_cli.visualize.metrics import RenderEma, RenderMetrics
+from autogaze_cli.visualize.metrics import MovingAverage, RenderMetrics
 from autogaze_cli.visualize.panels import mask_panel
 from autogaze_cli.visualize.settings import Visualization
 
@@ -82,7 +82,7 @@ class PageWriter:
         self._draws = "visualization" in about
         self._frames = 0
         self._cells: dict[bytes, int] = {}
-        self._update_ema, self._psnr_ema = RenderEma(), RenderEma()
+        self._update_ema, self._psnr_ema = MovingAverage(), MovingAverage()
         self._thumbnail: str | None = None
         self._script = html.joined(SCRIPTS)
         self._file = path.open("w", encoding="utf-8")
@@ -104,17 +104,17 @@ class PageWriter:
 
     def add(self, view: FrameView, gaze: FrameTrace) -> None:
         """Write the next frame: its picture, its cells, and the numbers of the run."""
-        self._update_ema.record(view.update_ratio)
-        self._psnr_ema.record(view.psnr_db)
+        self._update_ema.add(view.update_ratio)
+        self._psnr_ema.add(view.psnr_db)
         numbers = {
             "index": gaze.index,
             "time": float(gaze.time),
             "keyframe": view.keyframe,
             "mask_ratio": view.mask_ratio,
             "update_ratio": view.update_ratio,
-            "update_ratio_ema": self._update_ema.ema,
+            "update_ratio_ema": self._update_ema.value,
             "psnr_db": _finite(view.psnr_db),
-            "psnr_ema_db": _finite(self._psnr_ema.ema),
+            "psnr_ema_db": _finite(self._psnr_ema.value),
             "slots": int(gaze.num_gazing.sum()),
             "stop_probability": gaze.stop_probability,
         }

@@ -10,8 +10,8 @@ import numpy as np
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.visualize.geometry import mask_rects
-from autogaze_cli.visualize.metrics import psnr
 from autogaze_cli.visualize.panels import mask_panel, mix, to_rgba
+from autogaze_cli.visualize.psnr import psnr
 from autogaze_cli.visualize.rects import Image, Union, union
 from autogaze_cli.visualize.settings import Visualization
 
@@ -87,20 +87,6 @@ class Compositor:
         self.settings = settings
         self._index = 0
         self._previous: Image | None = None
-
-    def reset(self) -> None:
-        """Forget all frames: the next one is a keyframe."""
-        self._index = 0
-        self._previous = None
-
-    def configure(self, settings: Visualization) -> None:
-        """Use other settings from the next frame on; only another mode forgets the frames.
-
-        Source: visualization spec 4.4.
-        """
-        if settings.visualization_mode != self.settings.visualization_mode:
-            self.reset()
-        self.settings = settings
 
     def step(self, frame: Image, fixations: Fixations) -> FrameView:
         """Compose the next frame.

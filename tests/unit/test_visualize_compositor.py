@@ -36,10 +36,9 @@ def test_interframe_sequence(sequence: dict[str, Any], channels: int) -> None:
     for frame in sequence["frames"]:
         if "set_kd" in frame:
             duration = frame["set_kd"]
-            compositor.configure(interframe(duration))
+            compositor.settings = interframe(duration)
         if "toggle" in frame:
-            compositor.configure(Visualization(keyframe_duration=duration))
-            compositor.configure(interframe(duration))
+            compositor = Compositor(interframe(duration))
         width, height = frame["wh"]
         source = np.zeros((height, width, channels), np.uint8)
         source[..., 3:] = 255
@@ -139,14 +138,6 @@ def test_keyframes_at_duration_12() -> None:
     frame = np.zeros((8, 8, 3), np.uint8)
     keys = [compositor.step(frame, fixations([])).keyframe for _ in range(16)]
     assert [i for i, key in enumerate(keys) if key] == [0, 12]
-
-
-def test_reset_makes_the_next_frame_a_keyframe() -> None:
-    compositor = Compositor(interframe(0))
-    frame = np.zeros((2, 2, 3), np.uint8)
-    assert [compositor.step(frame, fixations([])).keyframe for _ in range(2)] == [True, False]
-    compositor.reset()
-    assert compositor.step(frame, fixations([])).keyframe
 
 
 @pytest.mark.parametrize(
