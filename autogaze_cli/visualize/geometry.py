@@ -72,16 +72,13 @@ def deduplicate(
     first = np.full((n_rows, n_columns), len(ordered), np.uint32)
     spans = np.stack([x0, x1, y0, y1], axis=1)[::-1]
     numbers = np.arange(len(ordered), dtype=np.uint32)
-    shows = np.zeros(len(ordered) + 1, bool)
-    if code := compiled.library():
-        compiled.draw_cells(code, first, spans, numbers[::-1], numbers, numbers)
-        compiled.mark(code, first, shows)
+    if compiled.library():
+        compiled.draw_cells(first, spans, numbers[::-1], numbers, numbers)
     else:
-        for index, (left, right, top, bottom) in zip(
-            numbers[::-1].tolist(), spans.tolist(), strict=True
-        ):
+        for index, (left, right, top, bottom) in zip(numbers[::-1], spans.tolist(), strict=True):
             first[top:bottom, left:right] = index
-        shows[first] = True
+    shows = np.zeros(len(ordered) + 1, bool)
+    shows[first] = True
     return ordered.select(shows[:-1])
 
 
