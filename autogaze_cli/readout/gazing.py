@@ -13,13 +13,6 @@ from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.readout.ragged import offsets_of
 from autogaze_cli.trace import Trace
 
-GAZING_INFO: dict[str, type[np.int64 | np.bool_]] = {
-    "gazing_pos": np.int64,
-    "if_padded_gazing": np.bool_,
-    "num_gazing_each_frame": np.int64,
-}
-"""The arrays and their dtypes."""
-
 
 def gazing_info(trace: Trace) -> dict[str, NDArray[np.int64 | np.bool_]]:
     """The gaze of a trace as the model that made it returned it, padding included.
