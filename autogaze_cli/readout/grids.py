@@ -58,7 +58,7 @@ class SparseReadoutRect(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SparseReadoutGrid:
-    """The tokens of a picture, ``height`` rows of ``width``; ids run row by row.
+    """The token grid of a frame, ``height`` rows of ``width``; ids run row by row.
 
     Source: readout spec 3.4.
 
@@ -136,7 +136,7 @@ class SparseReadoutGrid:
 
 @dataclass(frozen=True, slots=True)
 class SparseVideoReadoutGrid:
-    """The tokens of a clip: ``temporal_bins`` grids; ids run bin by bin, row by row.
+    """The token grid of a clip: ``temporal_bins`` grids; ids run bin by bin, row by row.
 
     Source: readout spec 3.4.
 
@@ -194,8 +194,8 @@ class SparseVideoPatchGeometry:
 
     Attributes:
         frames: Frames of the clip.
-        height: Of a frame, in pixels.
-        width: Of a frame, in pixels.
+        height: Frame height in pixels.
+        width: Frame width in pixels.
         tubelet_size: Frames of a patch.
         patch_h: Height of a patch, in pixels.
         patch_w: Width of a patch, in pixels.

@@ -139,5 +139,5 @@ def apply_image_mask(image: Tensor, mask: Tensor, fill_value: float = 0.0) -> Te
     """
     check_image(image)
     batch, _, height, width = image.shape
-    share = normalised_mask(mask, batch, height, width)
-    return image * share + fill_value * (1 - share)
+    weight = normalised_mask(mask, batch, height, width)
+    return image * weight + fill_value * (1 - weight)

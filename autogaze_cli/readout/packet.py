@@ -59,7 +59,7 @@ class SparseReadoutPacket:
         clip: ``float32 [b, t, c, h, w]``.
         config: How ids are decoded; needed for ``generated`` only.
         traces: A trace a row; may be none.
-        readout_points: For each row the points of each frame, or None.
+        readout_points: For each sequence the points of each frame, or None.
         generated: What the model returned, or None; see ``autogaze_cli.readout.decode``.
         mode: Inference mode. In tiled modes ids are local to a tile, so give traces or points.
         top_k: Lower bound of the token budget.

@@ -82,7 +82,7 @@ def points_of_frame(trace: TraceLike, frame: int) -> Fixations:
 def scaled_bounds(points: Fixations, scale: float = 1.0) -> NDArray[np.float32]:
     """The rectangle of each point, its sides multiplied by ``scale``, cut at the picture's edge.
 
-    Half a side is never more than 0.5, however large the scale. Points that were made elsewhere are
+    Half the extent is at most 0.5, however large the scale. Points that were made elsewhere are
     clamped as their constructor would have done it.
 
     Args:

@@ -19,10 +19,10 @@ class SparseReadoutOptions:
 
     Attributes:
         confidence_threshold: Fixations count whose confidence is above this, clamped to 0..1.
-        max_fixations_per_frame: At most this many rectangles a frame; None = all, 0 = none.
-        fixation_scale: Factor on the sides of a cell, at least 1e-6.
+        max_fixations_per_frame: Maximum number of rectangles per frame; None = all, 0 = none.
+        fixation_scale: Factor on the width and height of a cell, at least 1e-6.
         dilation: Whole tokens added on all four sides.
-        max_tokens_per_frame: At most this many tokens a frame; None = all, 0 = none.
+        max_tokens_per_frame: Maximum number of tokens per frame; None = all, 0 = none.
 
     Raises:
         ConfigError: A count is not a whole number of at least 0.
@@ -72,8 +72,8 @@ class SparseVideoReadoutOptions:
     Attributes:
         tubelet_size: Frames of a temporal bin; 0 is refused where it is used.
         dilation: Whole tokens of the clip's grid added on all four sides, within the bin.
-        min_tokens: At least this many tokens; what is missing is filler that carries no gaze.
-        max_tokens: At most this many tokens of the whole clip; None = all, 0 = none.
+        min_tokens: Minimum number of tokens of the clip; missing ones are filler without gaze.
+        max_tokens: Maximum number of tokens of the clip; None = all, 0 = none.
 
     Raises:
         ConfigError: A count is not a whole number of at least 0.

@@ -18,13 +18,13 @@ from autogaze_cli.visualize.settings import Visualization
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrameView:
-    """What was made of one frame. The panel and the PSNR are computed when first asked for.
+    """One composed frame. The panel and the PSNR are computed on first access.
 
     Attributes:
         frame: The source, uint8 ``[height, width, 3 or 4]``; not to be overwritten while the view
             is in use.
         fixations: The active fixations of the frame.
-        settings: The settings it was made with.
+        settings: The settings it was composed with.
         union: The pixels that the fixations cover, in the geometry of the settings.
         output: The composed frame, of the shape of ``frame``; read-only.
         keyframe: Whether it is an interframe keyframe.
@@ -39,22 +39,22 @@ class FrameView:
 
     @property
     def mask_pixel_count(self) -> int:
-        """Pixels that the fixations cover; they count once however many cells cover them."""
+        """Number of pixels that at least one fixation covers."""
         return self.union.pixel_count
 
     @property
     def updated_pixel_count(self) -> int:
-        """Pixels chosen for update: all of a keyframe, the mask of any other frame."""
+        """Number of updated pixels: all of a keyframe, the mask of any other frame."""
         return self._pixels if self.keyframe else self.mask_pixel_count
 
     @property
     def mask_ratio(self) -> float:
-        """``mask_pixel_count`` as a share of the frame."""
+        """``mask_pixel_count`` as a fraction of the frame."""
         return self.mask_pixel_count / self._pixels
 
     @property
     def update_ratio(self) -> float:
-        """``updated_pixel_count`` as a share of the frame."""
+        """``updated_pixel_count`` as a fraction of the frame."""
         return self.updated_pixel_count / self._pixels
 
     @cached_property
@@ -78,7 +78,10 @@ class FrameView:
 
 
 class Compositor:
-    """Composes the frames of one video in order; it remembers the last interframe output.
+    """Composes the frames of one video in order, starting with a keyframe in ``interframe``.
+
+    Another mode or another video needs another compositor; ``settings`` of the same mode may be
+    replaced between frames.
 
     Source: visualization spec 4.
     """
@@ -96,7 +99,7 @@ class Compositor:
             fixations: Its gazed cells.
 
         Raises:
-            ConfigError: The frame is empty or not of that form; nothing has changed then.
+            ConfigError: The frame is empty or not of that form; the state is unchanged then.
         """
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4):
             raise ConfigError(
@@ -114,7 +117,7 @@ class Compositor:
             output = frame.copy()
         else:
             output = covered.select(frame, self._previous)
-        # It is both the caller's and the ground of the next frame.
+        # The caller gets it, and the next frame is composed from it.
         output.setflags(write=False)
         if settings.visualization_mode == "interframe":
             self._previous = output
@@ -140,7 +143,7 @@ def _union(fixations: Fixations, frame: Image, settings: Visualization) -> Union
     height, width = frame.shape[:2]
     geometry = settings.mask_geometry
     if geometry == "deduplicated":
-        # Its union is that of the native cells, always, and those need no search.
+        # Its union always equals that of the native cells, which is cheaper.
         geometry = "native"
     rects = mask_rects(fixations, width, height, geometry, settings.mask_cell_scale)
     return union(rects, width, height)

@@ -1,4 +1,4 @@
-"""Mask geometry: which cells of a frame count, and the pixels they stand on."""
+"""Mask geometry: which cells of a frame count, and the pixels they cover."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def nearest_native_grid(cells: NDArray[np.float32]) -> Ints:
 
 
 def display_grid(fixations: Fixations) -> Ints:
-    """The grid whose colour each fixation has: its own, or else the nearest by its extent.
+    """The grid whose colour each fixation gets: its own, or the nearest to its extent.
 
     Returns:
         int32 ``[n]``, at least 1.
@@ -49,7 +49,7 @@ def coarse_first(fixations: Fixations) -> NDArray[np.intp]:
 def deduplicate(
     fixations: Fixations, width: int, height: int, cell_scale: float = 1.0
 ) -> Fixations:
-    """The active fixations less those whose pixels larger ones cover already, largest first.
+    """The active fixations without those whose pixels larger ones cover already, largest first.
 
     Args:
         fixations: Cells as fractions of the frame.

@@ -1,4 +1,4 @@
-"""Mask panels: the coloured pictures of which cells were gazed."""
+"""Mask panels: coloured pictures of the gazed cells."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fill_colour(border: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _pixel(colour: tuple[int, ...]) -> Pixels:
-    """Four bytes as one number that is laid out in memory as they are."""
+    """Four bytes as one number with the same layout in memory."""
     return np.array(colour, np.uint8).view(np.uint32).reshape(())
 
 
@@ -134,7 +134,7 @@ def _effective_cells(
 
 
 def _draw_bands(canvas: Pixels, cells: Fixations, cell_scale: float) -> None:
-    """A band with the whole frame, reduced, for each grid. Source: visualization spec 3.5."""
+    """One band per grid, with the whole frame reduced to fit. Source: visualization spec 3.5."""
     height, width = canvas.shape
     grids = display_grid(cells)
     present = np.unique(grids)
@@ -143,7 +143,7 @@ def _draw_bands(canvas: Pixels, cells: Fixations, cell_scale: float) -> None:
         rows = -(-(band + 1) * height // len(present)) - top
         columns = min(max(int(np.floor(rows * width / height + 0.5)), 1), width)
         left = (width - columns) // 2
-        # Bands overlap by a row where they do not divide the height: the later one has it.
+        # Bands overlap by one row where they do not divide the height: the later band wins.
         canvas[top : top + rows] = _BLACK
         view = canvas[top : top + rows, left : left + columns]
         _draw_cells(view, *_native_cells(cells.select(grids == grid), columns, rows, cell_scale))

@@ -35,8 +35,8 @@ def fixation_rects(
 ) -> NDArray[np.int32]:
     """The pixel rectangles of the active fixations, in their order, duplicates kept.
 
-    Every step is one float32 operation: cell edges that are whole pixels on paper land beside
-    them, and outputs that must match byte for byte need the same ones.
+    Every step is one float32 operation: cell edges that are whole pixels in exact arithmetic
+    may miss them, and outputs that must match byte for byte need the same rounding.
 
     Args:
         fixations: Cells as fractions of the frame.
@@ -79,7 +79,7 @@ def pixel_span(low: NDArray[Any], high: NDArray[Any], size: int) -> tuple[Ints, 
 class Union:
     """The pixels covered by at least one rectangle, stored as the distinct rows of the mask.
 
-    Cells stand on few different rows, so this is much smaller than the mask of a frame.
+    Cells have few distinct edges, so this is much smaller than the mask of a frame.
 
     Attributes:
         rows: bool ``[k, width]``; the distinct rows.
