@@ -1,4 +1,4 @@
-"""The grids a consumer cuts pictures and clips into, rectangles, and what a clip is cut by."""
+"""The token grids of a consumer's frames and clips, rectangles, and the patch geometry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_whole(**numbers: object) -> None:
 
 
 class SparseReadoutRect(NamedTuple):
-    """A rectangle of a picture: fractions of its width (x) and height (y), from the top left."""
+    """A rectangle of a frame: fractions of its width (x) and height (y), from the top left."""
 
     x0: float
     y0: float
@@ -38,7 +38,7 @@ class SparseReadoutRect(NamedTuple):
 
     @classmethod
     def new(cls, x0: float, y0: float, x1: float, y1: float) -> Self:
-        """A rectangle from two opposite corners, clamped to the picture, in float32.
+        """A rectangle from two opposite corners, clamped to the frame, in float32.
 
         Source: readout spec 3.5.
 
@@ -63,7 +63,7 @@ class SparseReadoutGrid:
     Source: readout spec 3.4.
 
     Raises:
-        ConfigError: A side is not a whole number of at least 0.
+        ConfigError: A size is not a whole number of at least 0.
     """
 
     height: int
