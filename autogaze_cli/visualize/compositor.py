@@ -10,7 +10,7 @@ import numpy as np
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.visualize.geometry import mask_rects
-from autogaze_cli.visualize.panels import mask_panel, mix, to_rgba
+from autogaze_cli.visualize.panels import mask_panel, mix
 from autogaze_cli.visualize.psnr import psnr
 from autogaze_cli.visualize.rects import Image, Union, union
 from autogaze_cli.visualize.settings import Visualization
@@ -66,10 +66,6 @@ class FrameView:
     def psnr_db(self) -> float:
         """PSNR of the output against the source, in dB; infinite when they are equal."""
         return psnr(self.frame, self.output)
-
-    def side_by_side(self) -> Image:
-        """Source, mask panel and output from left to right: RGBA ``[height, 3 * width, 4]``."""
-        return np.concatenate([to_rgba(self.frame), self.mask_panel, to_rgba(self.output)], axis=1)
 
     @property
     def _pixels(self) -> int:

@@ -61,22 +61,6 @@ def test_full_blend_goes_towards_white(alpha: float, expected: list[int]) -> Non
     assert (view.updated_pixel_count, view.keyframe) == (1, False)
 
 
-def test_side_by_side() -> None:
-    """Visualization spec 8.4."""
-    settings = Visualization(blend_alpha=0.5, mask_visualization="overlay")
-    view = Compositor(settings).step(SOURCE, LEFT_HALF)
-    assert view.side_by_side().tolist() == [
-        [
-            [10, 20, 30, 200],
-            [100, 110, 120, 255],
-            [255, 180, 0, 255],
-            [0, 0, 0, 255],
-            [133, 138, 143, 200],
-            [100, 110, 120, 255],
-        ]
-    ]
-
-
 @given(st.data())
 def test_interframe_keeps_the_equivalence_rule(data: st.DataObject) -> None:
     """Visualization spec 4.5, and no geometry or panel style changes it."""

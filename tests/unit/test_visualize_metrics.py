@@ -73,8 +73,9 @@ def test_psnr_needs_two_images_of_one_shape(shapes: tuple[tuple[int, ...], ...])
     "vector", [v for kind in ("psnr_ema", "ratio_ema") for v in VECTORS[kind] if "render" in v]
 )
 def test_moving_average(vector: dict[str, Any]) -> None:
-    average, found = MovingAverage(), []
+    average = MovingAverage()
     assert average.value is None
+    found: list[float | None] = []
     for value in vector["values"]:
         average.add(float(value))
         found.append(average.value)
