@@ -54,11 +54,11 @@ COMMANDS = {
     ),
     "bench": (
         "autogaze_cli.commands.bench:bench",
-        "Measure how fast this machine gazes, beside its ceilings.",
+        "Measure how fast this machine gazes, against its peak rates.",
     ),
     "config": (
         "autogaze_cli.commands.config:config",
-        "Show which options hold, and where each comes from.",
+        "Show effective option values and their sources.",
     ),
     "audit-readout": (
         "autogaze_cli.commands.audit_readout:audit_readout",

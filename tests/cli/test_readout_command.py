@@ -137,7 +137,7 @@ def test_many_traces_and_one_that_fails(run: Run, tmp_path: Path) -> None:
         (("--tubelet-size", 2), "v1.trace.json: frames (3) must be divisible by tubelet size (2)"),
         (("--tubelet-size", 2), "and 1 would be left over; 2 and 4 are"),
         (("--patch-size", 30), "height (224) must be divisible by patch height (30), and 14 would"),
-        (("--frames", 9), "v1.trace.json: 9 frames are asked for, and the trace has 3"),
+        (("--frames", 9), "v1.trace.json: 9 frames were requested, and the trace has 3"),
         (("--emit", "gazing-info"), "frame 3 has token -1 in slot 7, of 265 tokens and 8 slots"),
         (("--fps", 4), "--fps cannot be used with the saved trace "),
         (("--model", "m"), "--model cannot be used with the saved trace "),

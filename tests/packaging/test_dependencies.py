@@ -89,11 +89,11 @@ def test_everything_declared_is_pinned_within_its_bounds(
         match = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][0-9a-z.]*)", line)
         assert match, f"not a plain pin: {line}"
         pins[canonicalize_name(match[1])] = match[2]
+    extras = project["project"]["optional-dependencies"]
     declared = [
         *project["build-system"]["requires"],
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["dev"],
-        *project["project"]["optional-dependencies"]["docs"],
+        *(line for extra in extras.values() for line in extra),
     ]
     for requirement in map(Requirement, declared):
         pin = pins.get(canonicalize_name(requirement.name))

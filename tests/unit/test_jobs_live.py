@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from autogaze_cli.bench.run import seeded_model
+from autogaze_cli.bench.synthetic import seeded_model
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
