@@ -112,7 +112,7 @@ def test_render_assets_has_the_reference_settings() -> None:
         start=Fraction(0), frames=16, fps=Fraction(8), width=1920, height=1080
     )
     how = values_of.visualization(given)
-    assert (how.mask_visualization, how.mask_geometry) == ("scale-rows", "native")
+    assert (how.mask_visualization, how.mask_geometry) == ("overlay", "native")
     assert (how.visualization_mode, how.keyframe_duration) == ("interframe", 12)
     assert (how.mask_cell_scale, how.blend_alpha) == (1.0, 0.55)
     assert (given["gif_width"], given["gif_height"], given["out_dir"]) == (384, 216, ".")

@@ -60,6 +60,22 @@ def test_four_files_of_the_reference(run: Run, clip: Path, tmp_path: Path) -> No
             assert {tuple(pixel) for pixel in pixels.tolist()} <= colours
 
 
+def test_cells_are_drawn_where_they_lie(run: Run, clip: Path, tmp_path: Path) -> None:
+    """The default mask; ``scale-rows`` would show them in the band of their scale."""
+    assert run("render-assets", clip, "-o", tmp_path, *PATCH_DIFF, *SMALL).exit_code == 0
+    seen = 0
+    with Image.open(tmp_path / NAMES[1]) as gif:
+        for n, frame in enumerate(ImageSequence.Iterator(gif)):
+            rows, columns = np.nonzero(np.asarray(frame.convert("RGB")).any(axis=2))
+            if n == 0 or not len(rows):
+                continue
+            seen += 1
+            # The square and where it was before, in the GIF's half size, and a cell around them.
+            assert 20 / 2 - 3 <= rows.min() <= rows.max() <= 36 / 2 + 3
+            assert 3 * (n - 1) / 2 - 4 <= columns.min() <= columns.max() <= (3 * n + 16) / 2 + 4
+    assert seen == 15
+
+
 def test_the_metrics_document(run: Run, clip: Path, tmp_path: Path) -> None:
     assert run("render-assets", clip, "-o", tmp_path, *PATCH_DIFF, *SMALL).exit_code == 0
     document = metrics(tmp_path)
@@ -74,6 +90,7 @@ def test_the_metrics_document(run: Run, clip: Path, tmp_path: Path) -> None:
         "keyframe_duration": 12,
         "blend_alpha": 0.55,
         "mask_cell_scale": 1.0,
+        "mask_visualization": "overlay",
         "max_update_ratio": 1.0,
         "mask_source": "patch-diff",
         "output_files": {
