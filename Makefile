@@ -47,7 +47,7 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/update_docs.py
 	$(BIN)/python scripts/update_manifest.py
 	$(BIN)/python -m scripts.draw_overview
-	$(BIN)/autogaze render-assets --input fixtures/dog.mp4 --gif-width 288 --gif-height 162 \
+	$(BIN)/autogaze render-assets --input fixtures/dog.mp4 --gif-width 176 --gif-height 99 \
 	  --out-dir docs/images --overwrite
 	$(BIN)/autogaze mask fixtures/dog.mp4 --frames 16 --mask-visualization image-overlay \
 	  --gif-width 320 --out-dir docs/images --overwrite

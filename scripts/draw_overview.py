@@ -28,7 +28,7 @@ from autogaze_cli.visualize.settings import Visualization
 
 FPS, FRAMES = 8, 16
 PATCHES = 14 * 14  # what a vision transformer with 16 x 16 patches takes per 224 x 224 frame
-WIDTH, HEIGHT, GAP, TITLE, CAPTION = 320, 180, 8, 28, 28
+WIDTH, HEIGHT, GAP, TITLE, CAPTION = 288, 162, 8, 28, 28
 SIZE = (3 * WIDTH + 2 * GAP, TITLE + HEIGHT + CAPTION)
 BACKGROUND, BRIGHT, DIM = "#15171c", "#f2f2f2", "#b4b8c0"
 DRAWING = Visualization(
@@ -91,22 +91,22 @@ def page(frame: Frame, view: FrameView, share: str, quality: str) -> Image.Image
     for i, (panel, title, caption) in enumerate(panels):
         left = i * (WIDTH + GAP)
         image.paste(panel, (left, TITLE))
-        pen.text((left + 6, TITLE / 2), title, fill=BRIGHT, font=font(15), anchor="lm")
+        pen.text((left + 6, TITLE / 2), title, fill=BRIGHT, font=font(14), anchor="lm")
         below = TITLE + HEIGHT + CAPTION / 2
-        pen.text((left + 6, below), caption, fill=DIM, font=font(13), anchor="lm")
+        pen.text((left + 6, below), caption, fill=DIM, font=font(12), anchor="lm")
     draw_legend(pen, right=2 * WIDTH + GAP - 6)
     return image
 
 
 def draw_legend(pen: ImageDraw.ImageDraw, right: int) -> None:
     """The colours of the scales, over the middle panel: a square per scale, sized by its cells."""
-    pen.text((right, TITLE / 2), "fine", fill=DIM, font=font(12), anchor="rm")
-    x = right - 30
+    pen.text((right, TITLE / 2), "fine", fill=DIM, font=font(11), anchor="rm")
+    x = right - 26
     for colour, side in zip(reversed(COLOURS.values()), (6, 8, 11, 14), strict=True):
         box = (x - side, (TITLE - side) / 2, x, (TITLE + side) / 2)
         pen.rectangle(box, fill=fill_colour(colour), outline=colour)
         x -= side + 5
-    pen.text((x - 2, TITLE / 2), "coarse", fill=DIM, font=font(12), anchor="rm")
+    pen.text((x - 2, TITLE / 2), "coarse", fill=DIM, font=font(11), anchor="rm")
 
 
 def reduced(rgb: NDArray[np.uint8]) -> Image.Image:
