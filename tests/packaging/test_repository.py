@@ -23,7 +23,7 @@ FORBIDDEN = {
     "a conflict marker": re.compile(r"^(<{7} |>{7} )", re.MULTILINE),
 }
 BUNDLED_WEIGHTS = r"autogaze_cli/models/[^/]+/model\.safetensors"
-# The animation that opens the README; and reference data that cannot be smaller: a checkpoint of the
+# The animation of the README; and reference data that cannot be smaller: a checkpoint of the
 # published shapes with the narrowest layers, recordings of it that need four tiles or four clips.
 LARGE = {
     "docs/images/overview.gif": 400_000,
