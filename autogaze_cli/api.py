@@ -279,7 +279,7 @@ def render_assets(
     dtype: Dtype = "float32",
     threads: int | None = None,
     mask_geometry: str = "native",
-    mask_visualization: str = "scale-rows",
+    mask_visualization: str = "overlay",
     mask_cell_scale: float = 1.0,
     blend_alpha: float = 0.55,
     visualization_mode: str = "interframe",

@@ -19,7 +19,7 @@ from autogaze_cli.cli import options
 @options.gaze_options(mode="tiled", top_k=10)
 @options.compute
 @options.drawing_options(
-    mask_visualization="scale-rows",
+    mask_visualization="overlay",
     blend_alpha=0.55,
     keyframe_duration=12,
     min_keyframe_duration=1,

@@ -114,7 +114,7 @@ def test_render_assets_has_the_reference_settings() -> None:
     )
     assert request.drawing is not None
     how = request.drawing.visualization
-    assert (how.mask_visualization, how.mask_geometry) == ("scale-rows", "native")
+    assert (how.mask_visualization, how.mask_geometry) == ("overlay", "native")
     assert (how.visualization_mode, how.keyframe_duration) == ("interframe", 12)
     assert (how.mask_cell_scale, how.blend_alpha) == (1.0, 0.55)
     assert (request.drawing.width, request.drawing.height) == (384, 216)
