@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 import autogaze_cli
-from autogaze_cli.media.video import Frame, Sampling, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import Frame, read_frames
 from autogaze_cli.media.writers import open_writer
 from autogaze_cli.trace import FrameTrace, read_trace
 from autogaze_cli.visualize.compositor import Compositor, FrameView

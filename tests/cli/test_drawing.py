@@ -210,12 +210,13 @@ def test_outputs_mirror_the_inputs_and_one_failure_stops_no_other(
     assert errors[2:] == [f"Error: 2 of 4 inputs failed: {bad}, {missing}"]
 
 
-def test_two_inputs_with_one_output_are_refused_before_any_work(
+def test_two_inputs_with_one_output_fail_and_the_rest_is_done(
     run: Run, clip: Path, tmp_path: Path
 ) -> None:
-    shutil.copy(clip, tmp_path / "square.mov")
-    result = run("trace", clip, tmp_path / "square.mov", "-o", tmp_path / "out")
-    assert result.exit_code == 2
-    assert str(clip) in result.stderr
-    assert str(tmp_path / "square.mov") in result.stderr
-    assert not (tmp_path / "out").exists()
+    for name in ("square.mov", "other.mp4"):
+        shutil.copy(clip, tmp_path / name)
+    videos = (clip, tmp_path / "square.mov", tmp_path / "other.mp4")
+    result = run("trace", *videos, *PLAIN, "--frames", 2, "-o", tmp_path / "out")
+    assert result.exit_code == 3
+    assert f"{clip} and {tmp_path / 'square.mov'} would both write square.*" in result.stderr
+    assert [path.name for path in (tmp_path / "out").glob("*.json")] == ["other.trace.json"]
