@@ -6,8 +6,10 @@ with a table ``[tool.autogaze]``, in the current folder or above, not above a re
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import click
 from click.core import ParameterSource
 
 from autogaze_cli.errors import ConfigError, did_you_mean
+
+logger = logging.getLogger(__name__)
 
 CONFIG = "autogaze.config"
 """Where a context's ``meta`` holds the path of the configuration file, if there is one."""
@@ -67,7 +71,7 @@ def find_config(folder: Path | None = None) -> Path | None:
     for place in (start, *start.parents):
         if (place / NAME).is_file():
             return place / NAME
-        if (place / PYPROJECT).is_file() and _of_pyproject(place / PYPROJECT) is not None:
+        if (place / PYPROJECT).is_file() and _has_our_table(place / PYPROJECT):
             return place / PYPROJECT
         if (place / ".git").exists():
             return None
@@ -241,6 +245,23 @@ def _unknown(
     return ConfigError(f"{path}: unknown key {key!r}", hint=hint)
 
 
+def _has_our_table(path: Path) -> bool:
+    """Whether a ``pyproject.toml`` configures this program.
+
+    Raises:
+        ConfigError: It names this program, and is not TOML.
+    """
+    try:
+        _read(path)
+    except ConfigError as error:  # somebody's template may not be TOML
+        with suppress(OSError):
+            if b"tool.autogaze" in path.read_bytes():
+                raise
+        logger.warning("%s; the file is ignored", error)
+        return False
+    return _of_pyproject(path) is not None
+
+
 def _of_pyproject(path: Path) -> dict[str, Any] | None:
     """The table ``[tool.autogaze]``, without what is the audit's; None where there is none.
 
@@ -260,7 +281,7 @@ def _read(path: Path) -> dict[str, Any]:
     import tomllib  # needed only where there is a file
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

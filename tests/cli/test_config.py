@@ -154,3 +154,25 @@ def test_values_are_completed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     assert completed("mask", "--format", "m") == ["mp4"]
     assert completed("mask", "--mask-geometry", "e") == ["effective"]
     assert completed("trace", "--mask-source", "p") == ["patch-diff"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("autogaze.toml").write_bytes(b"\xef\xbb\xbfframes = 3\n")
+    rows = json.loads(run("config", "show", "trace", "--json").stdout)
+    assert {row["option"]: row["value"] for row in rows}["frames"] == 3
+
+
+def test_somebody_s_broken_pyproject_is_no_error(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pyproject.toml").write_text("[project]\nname = {{ cookiecutter.name }}\n")
+    result = run("config", "show", "trace")
+    assert result.exit_code == 0
+    assert "Warning: " in result.stderr
+    Path("pyproject.toml").write_text("[tool.autogaze]\nframes = {{ n }}\n")
+    result = run("config", "show", "trace")
+    assert (result.exit_code, "not TOML" in result.stderr) == (2, True)
