@@ -12,9 +12,6 @@ from autogaze_cli.version import __version__
 
 if TYPE_CHECKING:
     from autogaze_cli.api import (
-        audit as audit,
-    )
-    from autogaze_cli.api import (
         project_readout,
         render_assets,
         render_interframe,
@@ -22,11 +19,12 @@ if TYPE_CHECKING:
         run_batch,
         trace_video,
     )
+    from autogaze_cli.audit.call import audit_readout
     from autogaze_cli.model.autogaze import load_model
 
 __all__ = [
     "__version__",
-    "audit",
+    "audit_readout",
     "load_model",
     "project_readout",
     "render_assets",
@@ -48,6 +46,10 @@ def __getattr__(name: str) -> Any:
         from autogaze_cli.model.autogaze import load_model
 
         return load_model
+    if name == "audit_readout":
+        from autogaze_cli.audit.call import audit_readout
+
+        return audit_readout
     if name in __all__:  # the commands as functions
         from autogaze_cli import api
 

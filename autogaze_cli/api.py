@@ -22,7 +22,6 @@ from autogaze_cli.jobs.run import run
 from autogaze_cli.jobs.values import Dtype, Rate, Source, TaskLoss, Values
 
 if TYPE_CHECKING:
-    from autogaze_cli.audit.audit import Audit
     from autogaze_cli.media.writers import Format
 
 TraceFormat = Literal["json", "npz", "safetensors", "csv"]
@@ -340,30 +339,6 @@ def run_batch(
     """
     names = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     return _run(command, names, settings)
-
-
-def audit(*paths: Source, **settings: Any) -> Audit:
-    """Find local arithmetic on AutoGaze ids in source trees: ``autogaze audit-readout``.
-
-    Args:
-        *paths: Files and folders.
-        **settings: Fields of ``autogaze_cli.audit.settings.AuditSettings``.
-
-    Raises:
-        AutogazeError: A path or a setting is not what it should be.
-
-    Examples:
-        >>> found = audit("fixtures/audit/pos/d.go")
-        >>> found.findings[0].rule, found.exit_code("warning")
-        ('AGR107', 1)
-    """
-    from autogaze_cli.audit.audit import run_audit
-    from autogaze_cli.audit.settings import AuditSettings
-
-    places = [Path(path) for path in paths]
-    if not places:
-        raise InputError("no path given", hint="name a folder or a file to audit")
-    return run_audit(places, AuditSettings(**settings).with_config(places[0], settings))
 
 
 _CALLS: dict[str, Callable[..., Result]] = {
