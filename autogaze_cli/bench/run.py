@@ -26,9 +26,10 @@ from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.inference import open_source
 from autogaze_cli.media.video import Frame, Sampling, read_frames
 from autogaze_cli.media.writers import Format, open_writer
-from autogaze_cli.model.autogaze import AutoGaze, choose_device, load_model
+from autogaze_cli.model.autogaze import AutoGaze, load_model
 from autogaze_cli.model.checkpoint import Preprocessing
 from autogaze_cli.model.config import GazeConfig, RopeConfig
+from autogaze_cli.model.devices import choose_device
 from autogaze_cli.model.network import AutoGazeNetwork
 from autogaze_cli.model.preprocess import IMAGE_MEAN, IMAGE_STD, cut_tiles, square
 from autogaze_cli.visualize.compositor import Compositor

@@ -36,7 +36,7 @@ from autogaze_cli.jobs.values import Values, gaze_settings, input_names, samplin
 from autogaze_cli.jobs.work import gpus_per_worker, run_work
 from autogaze_cli.media.video import Sampling, probe
 from autogaze_cli.model import catalog
-from autogaze_cli.model.autogaze import choose_device
+from autogaze_cli.model.devices import choose_device
 from autogaze_cli.progress import Advance
 from autogaze_cli.readout import ReadoutSettings
 from autogaze_cli.sources.source import GazeSource

@@ -117,7 +117,7 @@ def test_clips_side_by_side_are_the_same(frames: list[Frame]) -> None:
     settings = GazeSettings(mask_source="autogaze", model=tiny, clip_len=1, threads=1)
     source, alone = open_source(settings), open_source(settings)
     assert isinstance(source, AutoGazeSource)
-    source.crew = [AutoGazeSource(settings), AutoGazeSource(settings)]
+    source.replicas = [AutoGazeSource(settings), AutoGazeSource(settings)]
     found, wanted = list(source.trace(frames)), list(alone.trace(frames))
     assert [frame.index for frame, _ in found] == [frame.index for frame, _ in wanted]
     for (_, one), (_, other) in zip(found, wanted, strict=True):
@@ -130,6 +130,6 @@ def test_side_by_side_may_be_left_early(frames: list[Frame]) -> None:
     tiny = str(FIXTURES / "parity-tiny")
     source = open_source(GazeSettings(mask_source="autogaze", model=tiny, clip_len=1))
     assert isinstance(source, AutoGazeSource)
-    source.crew = [AutoGazeSource(source.settings)]
+    source.replicas = [AutoGazeSource(source.settings)]
     first = next(iter(source.trace(frames)))
     assert first[0].index == frames[0].index

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.cache import KVCache
 from autogaze_cli.model.choose import Chooser
 from autogaze_cli.model.config import GazeConfig, RopeConfig
-from autogaze_cli.model.decode import Decoder, RowState
+from autogaze_cli.model.decode import Decoder
 from autogaze_cli.model.network import GazeDecoder, GazeModel, rotary_frequencies
-from autogaze_cli.model.score import forward
 
 
 def small_config(ids_side: int, k: int, vision_side: int = 2) -> GazeConfig:
@@ -114,7 +114,7 @@ def test_rows_are_judged_apart() -> None:
 
 
 @pytest.mark.parametrize(("kv_heads", "bias"), [(4, False), (2, True)])
-def test_fused_layers_equal_the_plain_ones(kv_heads: int, bias: bool) -> None:
+def test_packed_layers_equal_the_plain_forward(kv_heads: int, bias: bool) -> None:
     config = replace(
         small_config(4, 2),
         num_attention_heads=4,
@@ -128,16 +128,15 @@ def test_fused_layers_equal_the_plain_ones(kv_heads: int, bias: bool) -> None:
         parameter.normal_()
     decoder = Decoder(model.gaze_decoder, config)
     x = torch.randn(1, 30, 8)
-    (row,) = decoder.new_rows(1, 0)
+    (row,) = decoder.new_caches(1, 0)
     row.reserve(30)
     for at in (slice(0, 18), slice(18, 30)):  # in two parts: the second reads the cache
         hidden = decoder.run(x[0, at], np.arange(30)[at], [row], [len(x[0, at])])
     logits, losses = decoder.heads(hidden)
-    plain = forward(model, config, x, torch.ones(1, 30, dtype=torch.bool))[:, -1]
-    wanted = model.gaze_decoder.lm_head(plain).view(1, 2, -1)
-    torch.testing.assert_close(torch.from_numpy(logits), wanted, atol=1e-4, rtol=1e-4)
-    wanted = model.gaze_decoder.task_loss_prediction_head(plain)
-    torch.testing.assert_close(torch.from_numpy(losses), wanted, atol=1e-4, rtol=1e-4)
+    real = torch.ones(1, 30, dtype=torch.bool)
+    plain_logits, plain_losses = model.gaze_decoder(x, torch.arange(30)[None], real)
+    np.testing.assert_allclose(logits, plain_logits[:, -1], atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(losses, plain_losses[:, -1], atol=1e-4, rtol=1e-4)
 
 
 class Scripted(Decoder):
@@ -166,10 +165,10 @@ class Scripted(Decoder):
         return logits, losses
 
 
-def play(script: list[str], horizon: int | None) -> tuple[Scripted, RowState]:
+def play(script: list[str], horizon: int | None) -> tuple[Scripted, KVCache]:
     config = small_config(4, 2)
     decoder = Scripted(" ".join(script), config)
-    (row,) = decoder.new_rows(1, 0)
+    (row,) = decoder.new_caches(1, 0)
     for frame in script:
         tokens = 2 * len(frame.split())
         decoder.frame([row], torch.randn(1, 4, 8), tokens, 0.5, horizon=horizon)

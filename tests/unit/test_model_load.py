@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 import autogaze_cli
 from autogaze_cli.errors import ConfigError, DeviceError, ModelError
-from autogaze_cli.model.autogaze import AutoGaze, choose_device
+from autogaze_cli.model.autogaze import AutoGaze
 from autogaze_cli.model.catalog import sha256_of
+from autogaze_cli.model.devices import choose_device
 
 TINY = Path(__file__).parents[2] / "fixtures" / "parity-tiny"
 
@@ -209,8 +210,8 @@ def test_cache_length_of_the_specification_example(tiny: AutoGaze) -> None:
     video = tiny.preprocess(frames())
     for t, cached in enumerate((216, 438)):
         tiny.generate(video[:, t : t + 1], gazing_ratio=0.1, state=state)
-        assert state.rows[0].end == cached
-        assert len(state.rows[0].pending) == 6
+        assert state.caches[0].end == cached
+        assert len(state.caches[0].pending) == 6
 
 
 def test_coverage_ends_a_frame(tiny: AutoGaze) -> None:
