@@ -262,10 +262,10 @@ def frame_tokens(num_gazing_each_frame: Sequence[int], frame: int) -> slice:
 
 
 def _parse_scales(scales: str | int | Sequence[int]) -> list[int]:
-    parts = str(scales).split("+") if isinstance(scales, str | int) else list(scales)
     try:
+        parts = str(scales).split("+") if isinstance(scales, str | int) else list(scales)
         sides = sorted(int(part) for part in parts)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"scales {scales!r} is not whole numbers joined by '+'") from error
     if not sides or sides[0] < 1:
         raise ConfigError(f"scales {scales!r} must be numbers above 0")

@@ -117,13 +117,19 @@ class VisionModel(nn.Module):
 def _patches(video: Tensor, conv: nn.Conv3d) -> Tensor:
     """The patch embedding as one matrix product (its kernel equals its stride).
 
+    Pixels and frames that fill no patch are left out.
+
     Returns:
         ``[b, t', gh, gw, c]``.
     """
     q, p, _ = conv.kernel_size
     b, t, c, h, w = video.shape
     t, gh, gw = t // q, h // p, w // p
-    x = video[:, : t * q].reshape(b, t, q, c, gh, p, gw, p).permute(0, 1, 4, 6, 3, 2, 5, 7)
+    x = (
+        video[:, : t * q, :, : gh * p, : gw * p]
+        .reshape(b, t, q, c, gh, p, gw, p)
+        .permute(0, 1, 4, 6, 3, 2, 5, 7)
+    )
     return F.linear(x.reshape(b, t, gh, gw, -1), conv.weight.flatten(1), conv.bias)
 
 
