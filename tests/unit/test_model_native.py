@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -112,3 +114,36 @@ def test_large_scores_stay_finite() -> None:
     out = [d.run(x, np.arange(40), [row], [40]) for d, row in ((native, a), (packed, b))]
     assert torch.isfinite(out[0]).all()
     torch.testing.assert_close(out[0], out[1], atol=1e-2, rtol=1e-3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a process's memory is Linux's")
+def test_memory_that_cannot_be_had_is_an_error() -> None:
+    program = """if True:
+        import resource, sys
+        import numpy as np, torch
+        from pathlib import Path
+        from autogaze_cli.model.config import GazeConfig
+        from autogaze_cli.model.decode import Decoder
+        from autogaze_cli.model.network import GazeDecoder
+        from autogaze_cli.gaze.tokens import ScaleLayout
+
+        torch.set_num_threads(1)
+        layout = ScaleLayout.from_config("32+64+112+224", 265, 16)
+        config = GazeConfig(layout=layout, num_hidden_layers=1)
+        decoder = Decoder(GazeDecoder(config).requires_grad_(False), config)
+        (cache,) = decoder.new_caches(1, 0)
+        n = 100_000
+        cache.reserve(n)
+        x, positions = torch.zeros(n, 192), np.arange(n)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        now = pages * resource.getpagesize()
+        # Room for the copies that the call makes (100 MB), not for its working memory (0.9 GB).
+        resource.setrlimit(resource.RLIMIT_AS, (now + 400_000_000,) * 2)
+        try:
+            decoder.run(x, positions, [cache], [n])
+        except MemoryError as error:
+            print(error)
+    """
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    message = "cannot allocate the decoder's working memory for 100000 tokens\n"
+    assert (found.returncode, found.stdout) == (0, message), found.stderr
