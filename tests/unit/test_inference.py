@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +102,18 @@ def test_threads_change_nothing(frames: list[Frame]) -> None:
     one, two = (gaze(frames[:1], mode="tiled", threads=threads)[0].fixations for threads in (1, 2))
     for name, column in one.columns().items():
         np.testing.assert_array_equal(column, two.columns()[name], name)
+
+
+def test_processes_with_other_threads_write_the_same_bytes(tmp_path: Path) -> None:
+    written = []
+    for threads in ("1", "2"):
+        out = tmp_path / threads
+        command = [sys.executable, "-m", "autogaze_cli", "trace", str(FIXTURES / "dog.mp4")]
+        command += ["--frames", "2", "--device", "cpu", "--out-dir", str(out)]
+        env = os.environ | {"OMP_NUM_THREADS": threads, "OMP_DYNAMIC": "false"}
+        subprocess.run(command, env=env, check=True, capture_output=True)
+        written.append((out / "dog.trace.json").read_bytes())
+    assert written[0] == written[1]
 
 
 @pytest.mark.parametrize("settings", MODES[:2], ids=["resize", "tiled"])

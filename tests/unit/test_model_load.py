@@ -19,6 +19,7 @@ from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.model.autogaze import AutoGaze
 from autogaze_cli.model.catalog import default_model, sha256_of
 from autogaze_cli.model.devices import available_devices, choose_device
+from autogaze_cli.model.packed import PackedLayers
 
 TINY = Path(__file__).parents[2] / "fixtures" / "parity-tiny"
 
@@ -357,3 +358,26 @@ def test_threads_never_change_a_result(tiny: AutoGaze) -> None:
     for other in outputs[1:]:
         assert torch.equal(outputs[0].gazing_pos, other.gazing_pos)
         assert torch.equal(outputs[0].confidences, other.confidences)
+
+
+def test_threads_never_change_a_bit_at_the_published_sizes() -> None:
+    """The convolution sums 1728 terms per step in time, which a library may split by threads."""
+    model = autogaze_cli.load_model()
+    video = torch.randn(1, 2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    layers = [model._decoder.layers, PackedLayers(model._decoder.weights)]
+    before = torch.get_num_threads()
+    outputs = []
+    try:
+        for threads in (1, 2, 8):
+            torch.set_num_threads(threads)
+            with torch.inference_mode():
+                embedded, _ = model.network.gazing_model.embed_video(video, None)
+            found = [embedded]
+            for model._decoder.layers in layers:
+                gaze = model.generate(video, max_gaze_tokens_each_frame=25)
+                found += [gaze.gazing_pos, gaze.confidences]
+            outputs.append(found)
+    finally:
+        torch.set_num_threads(before)
+    for other in outputs[1:]:
+        assert all(map(torch.equal, outputs[0], other))
