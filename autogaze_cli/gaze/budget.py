@@ -169,7 +169,8 @@ def coverage_budget(
 
     Args:
         max_tokens: The budget without it.
-        coverage: Share of the frame to cover; None, or at most 0, or not finite = no coverage stop.
+        coverage: Fraction of the frame to cover; None, at most 0, or not finite = no coverage
+            stop.
         layout: The model's scales; the finest grid counts.
         num_multi_token_pred: Tokens of one decoder step.
 
@@ -183,7 +184,7 @@ def coverage_budget(
 
 
 class CoverageTracker:
-    """How much of one frame the gaze of one row has covered.
+    """How much of one frame the gaze of one sequence has covered.
 
     The frame is a square grid in which every scale's cells are whole, 28 x 28 for the published
     model. A ratio that is not finite or not above 0 never stops.
@@ -207,7 +208,7 @@ class CoverageTracker:
 
     @property
     def done(self) -> bool:
-        """Whether the row ends with the present chunk."""
+        """Whether the sequence ends with the present chunk."""
         return self.covered >= self.stop_cells
 
     def mark(self, token: int) -> None:

@@ -123,8 +123,8 @@ def read_network(folder: Path) -> tuple[AutoGazeNetwork, GazeConfig, Preprocessi
     for name in FILES:
         if not (folder / name).is_file():
             raise ModelError(
-                f"{folder}: holds no {name}",
-                hint="a checkpoint is config, weights and preprocessor",
+                f"{folder}: {name} is missing",
+                hint=f"a checkpoint folder contains {', '.join(FILES)}",
             )
     config = GazeConfig.from_file(folder / CONFIG)
     preprocessing = Preprocessing.from_file(folder / PREPROCESSOR)
@@ -143,7 +143,7 @@ def _read_weights(path: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torc
             present = set(file.keys())
             missing = [name for name in wanted if name not in present]
             if missing:
-                raise ModelError(f"{path}: lacks {len(missing)} tensors: {_some(missing)}")
+                raise ModelError(f"{path}: {len(missing)} tensors are missing: {_some(missing)}")
             for name, like in wanted.items():
                 tensor = file.get_tensor(name)
                 if tensor.shape != like.shape or tensor.dtype not in _DTYPES:

@@ -37,8 +37,8 @@ class Attention(nn.Module):
         Args:
             x: Normalised tokens, ``[b, n, c]``.
             cos: Of each token's angles, ``[b, 1, n, d]``.
-            sin: Likewise, ``[b, 1, n, d]``.
-            visible: Whether a query (row) sees a key (column), bool ``[b, 1, n, n]``.
+            sin: Of each token's angles, ``[b, 1, n, d]``.
+            visible: Whether a query (first) sees a key (second), bool ``[b, 1, n, n]``.
 
         Returns:
             ``[b, n, c]``.

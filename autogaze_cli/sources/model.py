@@ -27,7 +27,12 @@ from autogaze_cli.trace import FrameTrace
 
 
 class AutoGazeSource(GazeSource):
-    """Gazes with a model, clip by clip; clips share nothing. Or at one stream, frame by frame."""
+    """Gazes with a model: at independent clips, or at one stream, frame by frame.
+
+    Attributes:
+        autogaze: The model.
+        replicas: Sources on the other GPUs, with ``--device cuda:all``.
+    """
 
     mask_source: MaskSource = "autogaze"
 
@@ -132,14 +137,14 @@ class AutoGazeSource(GazeSource):
         for output in outputs:
             parts.append(self._fixations(output, t, first))
             first += len(output.gazing_pos)
-        slots = np.concatenate([output.num_gazing_each_row[:, t] for output in outputs])
+        counts = np.concatenate([output.num_gazing_each_row[:, t] for output in outputs])
         fixations = Fixations.concatenate(parts)
         return FrameTrace(
             index=frame.index,
             time=frame.time,
             fixations=layout.merge(fixations),
-            stop_probability=float(len(fixations) < slots.sum()),
-            num_gazing=slots.astype(np.int32),
+            stop_probability=float(len(fixations) < counts.sum()),
+            num_gazing=counts.astype(np.int32),
         )
 
     def _tile_batches(self, clip: list[Frame], layout: TileLayout) -> Iterator[Tensor]:
@@ -165,16 +170,16 @@ class AutoGazeSource(GazeSource):
         )
 
     def _fixations(self, output: GazeOutput, t: int, first_tile: int) -> Fixations:
-        """The fixations of all rows of ``output`` in frame ``t``, in tile coordinates."""
+        """The fixations of all tiles of ``output`` in frame ``t``, in tile coordinates."""
         layout = self.autogaze.config.layout
         counts = output.num_gazing_each_frame.tolist()
         at = frame_tokens(counts, t)
-        row, slot = np.nonzero(~output.if_padded_gazing[:, at].numpy())
+        tile, slot = np.nonzero(~output.if_padded_gazing[:, at].numpy())
         return layout.fixations(
-            layout.frame_ids(output.gazing_pos, counts, t)[row, slot],
-            output.confidences[:, at].numpy()[row, slot],
+            layout.frame_ids(output.gazing_pos, counts, t)[tile, slot],
+            output.confidences[:, at].numpy()[tile, slot],
             slot=slot,
-            tile=first_tile + row,
+            tile=first_tile + tile,
         )
 
 

@@ -100,7 +100,7 @@ def test_surplus_tensors_are_ignored(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("tensor", "message"),
     [
-        (None, "lacks 1 tensors: .*lm_head.weight"),
+        (None, "1 tensors are missing: .*lm_head.weight"),
         (torch.zeros(3, 4), r"lm_head.weight is torch.float32 \[3, 4\], not float \[2660, 32\]"),
         (torch.zeros(2660, 32, dtype=torch.int64), "lm_head.weight is torch.int64"),
     ],
@@ -119,7 +119,7 @@ def test_missing_and_damaged_files_are_named(copy: Path, name: str) -> None:
     with pytest.raises(ModelError, match=name):
         autogaze_cli.load_model(copy)
     (copy / name).unlink()
-    with pytest.raises(ModelError, match=f"holds no {name}"):
+    with pytest.raises(ModelError, match=f"{name} is missing"):
         autogaze_cli.load_model(copy)
 
 
