@@ -198,7 +198,11 @@ class AutoGaze:
     def _gpu_decoder(self, clips: int, tokens: tuple[int, ...]) -> CudaDecoder | None:
         """The decode loop of ``cuda.py``, where there is a CUDA GPU and it serves this model."""
         c = self.config
-        if self.device.type != "cuda" or c.num_key_value_heads != c.num_attention_heads:
+        if (
+            self.device.type != "cuda"
+            or c.num_key_value_heads != c.num_attention_heads
+            or c.head_dim not in (16, 32, 64, 128)  # what the kernels' blocks can hold
+        ):
             return None
         try:
             from autogaze_cli.model.cuda import CudaDecoder

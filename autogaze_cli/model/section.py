@@ -69,7 +69,11 @@ class Section:
         value = self._value(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"{self._path(key)} must be a number, not {_shown(value)}")
-        if not math.isfinite(value) or (value <= 0 if minimum is None else value < minimum):
+        try:
+            usable = math.isfinite(value)
+        except OverflowError:  # a whole number beyond any float
+            usable = False
+        if not usable or (value <= 0 if minimum is None else value < minimum):
             limit = "above 0" if minimum is None else f"of at least {minimum:g}"
             raise ConfigError(f"{self._path(key)} must be a number {limit}, not {_shown(value)}")
         return float(value)

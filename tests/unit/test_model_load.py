@@ -160,6 +160,7 @@ VISION = "gaze_model_config__vision_model_config__"
         ({DECODER + "num_multi_token_pred": 0}, "num_multi_token_pred"),
         ({DECODER + "rms_norm_eps": math.nan}, "rms_norm_eps must be a number above 0, not nan"),
         ({DECODER + "rope_theta": -1}, "rope_theta must be a number above 0"),
+        ({DECODER + "rope_theta": 10**400}, "rope_theta must be a number above 0, not a huge"),
         ({DECODER + "rope_scaling": {"rope_type": "yarn"}}, "rope_scaling type 'yarn'"),
         ({DECODER + "rope_scaling": {"rope_type": "llama3"}}, "low_freq_factor is missing"),
         ({"gazing_ratio_config": {"fixed": {"gazing_ratio": math.nan}}}, "gazing_ratio must be"),
