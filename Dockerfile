@@ -3,20 +3,20 @@
 #   docker build -t autogaze .
 #   docker run --rm -v "$PWD:/data" --user "$(id -u):$(id -g)" autogaze mask clip.mp4 -o out
 #
-# On x86-64 the usual package index serves PyTorch with its GPU libraries, some gigabytes that this
-# image never uses. PyTorch's own index has builds for the CPU alone, whose versions end in "+cpu".
-# pip takes those for newer than the same version without it, and so prefers them where it sees both:
+# On x86-64 the default package index serves PyTorch with its GPU libraries, some gigabytes that this
+# image never uses. PyTorch's own index has CPU builds, whose versions end in "+cpu". pip considers
+# them newer than the same version without it, and therefore prefers them if it sees both:
 #
 #   docker build -t autogaze --build-arg TORCH_INDEX=ADDRESS .
 #
-# Empty, as it is, nothing but pip's own index is asked.
+# By default it is empty, and only pip's configured index is used.
 
 # Any Debian with Python 3.11 or later and its venv module.
 ARG BASE=python:3.12-slim-bookworm
 
 # hadolint ignore=DL3006
 FROM ${BASE} AS build
-# The compiler is for the decoder's layers in C. Debian serves only the newest build of a package.
+# The compiler builds the decoder's layers in C. Debian serves only the newest build of a package.
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev \
@@ -24,7 +24,7 @@ RUN apt-get update \
 RUN python3 -m venv /venv
 ENV PATH=/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-# PyTorch before the sources, so that a change of those does not fetch it again.
+# PyTorch is installed before the sources are copied, so that changing them does not download it again.
 COPY constraints.txt ./
 ARG TORCH_INDEX=""
 # hadolint ignore=DL3013
@@ -37,7 +37,7 @@ RUN pip install -c constraints.txt --no-build-isolation . \
 
 # hadolint ignore=DL3006
 FROM ${BASE}
-# The compiled layers run their threads with libgomp.
+# The compiled layers need libgomp for their threads.
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libgomp1 \

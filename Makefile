@@ -1,5 +1,5 @@
-# `make demo` and `make test` do all of their own set-up; nothing need be installed first but
-# Python 3.11 or later with its venv module.
+# `make demo` and `make test` do all of their own set-up; only Python 3.11 or later with its venv
+# module must be installed.
 #
 #   make demo PYTHON=python3.12     choose the interpreter
 #   make demo CLIP=my.mp4           another video
@@ -19,8 +19,8 @@ help:
 	@echo "make demo    render GIFs and metrics of a sample clip into demo/"
 	@echo "make test    lint, type-check and test"
 	@echo "make check   lint and type-check only"
-	@echo "make format  rewrite the code as the linter wants it"
-	@echo "make docs    renew the command reference, all pictures, fixture hashes"
+	@echo "make format  format the code and apply the linter's fixes"
+	@echo "make docs    regenerate the command reference, pictures and fixture hashes"
 	@echo "make site    build the documentation into site/"
 	@echo "make clean   remove the environment, caches and demo/"
 
@@ -46,7 +46,8 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/update_docs.py
 	$(BIN)/python scripts/update_manifest.py
-	$(BIN)/autogaze render-assets --input fixtures/dog.mp4 --gif-width 288 --gif-height 162 \
+	$(BIN)/python -m scripts.draw_overview
+	$(BIN)/autogaze render-assets --input fixtures/dog.mp4 --gif-width 176 --gif-height 99 \
 	  --out-dir docs/images --overwrite
 	$(BIN)/autogaze mask fixtures/dog.mp4 --frames 16 --mask-visualization image-overlay \
 	  --gif-width 320 --out-dir docs/images --overwrite

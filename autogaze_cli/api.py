@@ -1,43 +1,74 @@
 """Each command as one call.
 
-The settings are the command's options by their long names, ``--mask-source`` as ``mask_source``,
-with the same defaults. Neither the environment nor a configuration file is read. ``None`` leaves an
-option out; only ``task_loss_requirement=None`` means never to stop.
+Arguments are the options of the command by their long names, ``--mask-source`` as ``mask_source``,
+with the same meaning and defaults; ``autogaze_cli.jobs.values.Values`` describes each. Neither the
+environment nor a configuration file is read.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.result import Result
-from autogaze_cli.cli.command import settled
-from autogaze_cli.errors import AutogazeError, ConfigError, InputError, did_you_mean
+from autogaze_cli.errors import ConfigError, InputError, did_you_mean
+from autogaze_cli.gaze.settings import MaskSource, Mode
+from autogaze_cli.jobs.request import make_request
+from autogaze_cli.jobs.run import run
+from autogaze_cli.jobs.values import Dtype, Rate, Source, TaskLoss, Values
 
 if TYPE_CHECKING:
     from autogaze_cli.audit.audit import Audit
+    from autogaze_cli.media.writers import Format
 
-Source = str | os.PathLike[str]
+TraceFormat = Literal["json", "npz", "safetensors", "csv"]
+ReadoutFormat = Literal["npz", "safetensors", "json", "csv"]
 
 
-def trace_video(video: Source, **settings: Any) -> Result:
+def trace_video(
+    video: Source,
+    *,
+    start: Rate = 0,
+    frames: int | None = None,
+    fps: Rate | None = None,
+    inference_width: int | None = None,
+    inference_height: int | None = None,
+    mask_source: MaskSource | None = None,
+    model: Source | None = None,
+    mode: Mode = "resize",
+    tile_size: int = 224,
+    stride: int | None = None,
+    tile_batch_size: int = 8,
+    clip_len: int = 16,
+    horizon_frames: int | None = None,
+    top_k: int = 1,
+    max_gaze_tokens_each_frame: int | None = None,
+    gazing_ratio: float | None = None,
+    task_loss_requirement: TaskLoss = "model",
+    task_loss_requirement_db: float | None = None,
+    patch_diff_grid: int = 14,
+    patch_diff_threshold: float = 0.45,
+    device: str = "auto",
+    dtype: Dtype = "float32",
+    threads: int | None = None,
+    out_dir: Source = ".",
+    format: TraceFormat = "json",
+    overwrite: bool = False,
+    report: bool = False,
+) -> Result:
     """Save where the model looks in each frame: ``autogaze trace``.
 
-    Args:
-        video: A video file, or an image pattern.
-        **settings: The command's options.
+    ``video`` is a file, or an image pattern; ``Values`` describes the other arguments.
 
     Returns:
         The file, as ``files["trace"]``, and a summary, as ``document``.
 
     Raises:
-        AutogazeError: Its class says whom to blame; nothing has been written then.
+        AutogazeError: Its class says what to fix; nothing has been written then.
 
     Examples:
         >>> import tempfile
@@ -48,10 +79,49 @@ def trace_video(video: Source, **settings: Any) -> Result:
         >>> made.files["trace"].name, made.document["frames"]
         ('dog.trace.json', 2)
     """
-    return _one("trace", video, settings)
+    return _one("trace", **locals())
 
 
-def render_mask(video: Source, **settings: Any) -> Result:
+def render_mask(
+    video: Source,
+    *,
+    trace: Source | None = None,
+    start: Rate = 0,
+    frames: int | None = None,
+    fps: Rate | None = None,
+    inference_width: int | None = None,
+    inference_height: int | None = None,
+    mask_source: MaskSource | None = None,
+    model: Source | None = None,
+    mode: Mode = "resize",
+    tile_size: int = 224,
+    stride: int | None = None,
+    tile_batch_size: int = 8,
+    clip_len: int = 16,
+    horizon_frames: int | None = None,
+    top_k: int = 1,
+    max_gaze_tokens_each_frame: int | None = None,
+    gazing_ratio: float | None = None,
+    task_loss_requirement: TaskLoss = "model",
+    task_loss_requirement_db: float | None = None,
+    patch_diff_grid: int = 14,
+    patch_diff_threshold: float = 0.45,
+    device: str = "auto",
+    dtype: Dtype = "float32",
+    threads: int | None = None,
+    mask_geometry: str = "native",
+    mask_visualization: str = "overlay",
+    mask_cell_scale: float = 1.0,
+    blend_alpha: float = 0.38,
+    visualization_mode: str = "interframe",
+    keyframe_duration: int = 30,
+    gif_width: int | None = None,
+    gif_height: int | None = None,
+    out_dir: Source = ".",
+    format: Format = "gif",
+    overwrite: bool = False,
+    report: bool = False,
+) -> Result:
     """Draw the gazed cells of a video as a mask: ``autogaze mask``; see ``trace_video``.
 
     Examples:
@@ -63,10 +133,49 @@ def render_mask(video: Source, **settings: Any) -> Result:
         >>> sorted(made.files), made.document["frames"]
         (['mask', 'metrics'], 3)
     """
-    return _one("mask", video, settings)
+    return _one("mask", **locals())
 
 
-def render_interframe(video: Source, **settings: Any) -> Result:
+def render_interframe(
+    video: Source,
+    *,
+    trace: Source | None = None,
+    start: Rate = 0,
+    frames: int | None = None,
+    fps: Rate | None = None,
+    inference_width: int | None = None,
+    inference_height: int | None = None,
+    mask_source: MaskSource | None = None,
+    model: Source | None = None,
+    mode: Mode = "resize",
+    tile_size: int = 224,
+    stride: int | None = None,
+    tile_batch_size: int = 8,
+    clip_len: int = 16,
+    horizon_frames: int | None = None,
+    top_k: int = 1,
+    max_gaze_tokens_each_frame: int | None = None,
+    gazing_ratio: float | None = None,
+    task_loss_requirement: TaskLoss = "model",
+    task_loss_requirement_db: float | None = None,
+    patch_diff_grid: int = 14,
+    patch_diff_threshold: float = 0.45,
+    device: str = "auto",
+    dtype: Dtype = "float32",
+    threads: int | None = None,
+    mask_geometry: str = "native",
+    mask_visualization: str = "overlay",
+    mask_cell_scale: float = 1.0,
+    blend_alpha: float = 0.38,
+    visualization_mode: str = "interframe",
+    keyframe_duration: int = 30,
+    gif_width: int | None = None,
+    gif_height: int | None = None,
+    out_dir: Source = ".",
+    format: Format = "gif",
+    overwrite: bool = False,
+    report: bool = False,
+) -> Result:
     """Rebuild a video from its gazed cells and keyframes: ``autogaze interframe``.
 
     See ``trace_video``.
@@ -80,35 +189,111 @@ def render_interframe(video: Source, **settings: Any) -> Result:
         >>> made.files["output"].name, made.document["keyframe_duration"]
         ('dog.interframe.gif', 30)
     """
-    return _one("interframe", video, settings)
+    return _one("interframe", **locals())
 
 
-def project_readout(source: Source, **settings: Any) -> Result:
+def project_readout(
+    video: Source,
+    *,
+    emit: Sequence[str] = ("rects", "tokens", "coords"),
+    patch_size: int | tuple[int, int] = 16,
+    tubelet_size: int = 1,
+    clip_height: int | None = None,
+    clip_width: int | None = None,
+    image_grid: int | tuple[int, int] | None = None,
+    min_confidence: float = 0,
+    max_fixations_per_frame: int | None = None,
+    dilation: int = 0,
+    max_tokens_per_frame: int | None = None,
+    min_tokens: int = 0,
+    max_tokens: int | None = None,
+    start: Rate = 0,
+    frames: int | None = None,
+    fps: Rate | None = None,
+    inference_width: int | None = None,
+    inference_height: int | None = None,
+    mask_source: MaskSource | None = None,
+    model: Source | None = None,
+    mode: Mode = "resize",
+    tile_size: int = 224,
+    stride: int | None = None,
+    tile_batch_size: int = 8,
+    clip_len: int = 16,
+    horizon_frames: int | None = None,
+    top_k: int = 1,
+    max_gaze_tokens_each_frame: int | None = None,
+    gazing_ratio: float | None = None,
+    task_loss_requirement: TaskLoss = "model",
+    task_loss_requirement_db: float | None = None,
+    patch_diff_grid: int = 14,
+    patch_diff_threshold: float = 0.45,
+    device: str = "auto",
+    dtype: Dtype = "float32",
+    threads: int | None = None,
+    out_dir: Source = ".",
+    format: ReadoutFormat = "npz",
+    overwrite: bool = False,
+) -> Result:
     """Turn gaze into rectangles, tokens and coordinates: ``autogaze readout``.
 
-    See ``trace_video``.
-
-    Args:
-        source: A video, or a saved trace, which needs neither the video nor PyTorch.
-        **settings: The command's options.
+    ``video`` is a video, or a saved trace, which needs neither the video nor PyTorch. See
+    ``trace_video``.
 
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     made = project_readout(
-        ...         "fixtures/dog.mp4", frames=2, mask_source="patch-diff", patch_size="20x20",
+        ...         "fixtures/dog.mp4", frames=2, mask_source="patch-diff", patch_size=20,
         ...         out_dir=folder,
         ...     )
         >>> made.files["readout"].name
         'dog.readout.npz'
     """
-    return _one("readout", source, settings)
+    return _one("readout", **locals())
 
 
-def render_assets(video: Source, **settings: Any) -> Result:
+def render_assets(
+    video: Source,
+    *,
+    start: Rate = 0,
+    frames: int | None = 16,
+    fps: Rate | None = 8,
+    inference_width: int | None = 1920,
+    inference_height: int | None = 1080,
+    mask_source: MaskSource | None = None,
+    model: Source | None = None,
+    mode: Mode = "tiled",
+    tile_size: int = 224,
+    stride: int | None = None,
+    tile_batch_size: int = 8,
+    clip_len: int = 16,
+    horizon_frames: int | None = None,
+    top_k: int = 10,
+    max_gaze_tokens_each_frame: int | None = None,
+    gazing_ratio: float | None = None,
+    task_loss_requirement: TaskLoss = "model",
+    task_loss_requirement_db: float | None = None,
+    patch_diff_grid: int = 14,
+    patch_diff_threshold: float = 0.45,
+    device: str = "auto",
+    dtype: Dtype = "float32",
+    threads: int | None = None,
+    mask_geometry: str = "native",
+    mask_visualization: str = "overlay",
+    mask_cell_scale: float = 1.0,
+    blend_alpha: float = 0.55,
+    visualization_mode: str = "interframe",
+    keyframe_duration: int = 12,
+    gif_width: int | None = 384,
+    gif_height: int | None = 216,
+    out_dir: Source = ".",
+    overwrite: bool = False,
+    check: bool = False,
+    report: bool = False,
+) -> Result:
     """Write input, mask and output GIFs and their metrics: ``autogaze render-assets``.
 
-    With ``check=True`` nothing is written, and ``differences`` says what is not as it would be. See
+    With ``check=True`` nothing is written, and ``differences`` lists what is not up to date. See
     ``trace_video``.
 
     Examples:
@@ -121,16 +306,20 @@ def render_assets(video: Source, **settings: Any) -> Result:
         >>> made.files["output"].name
         'autogaze_dog_output.gif'
     """
-    return _one("render-assets", video, settings)
+    return _one("render-assets", **locals())
 
 
-def run_batch(command: str, inputs: Source | Iterable[Source], **settings: Any) -> Report:
-    """Do a command's work for many inputs: what the command does for all it is given.
+def run_batch(
+    command: str, inputs: Source | Iterable[Source], **settings: Unpack[Values]
+) -> Report:
+    """Run a command over many inputs.
 
     Args:
         command: ``trace``, ``mask``, ``interframe``, ``readout`` or ``render-assets``.
         inputs: Files, folders, globs, image patterns, ``@list.txt``; or one of these.
-        **settings: The command's options; those of batches (``workers``, ``resume``, …) too.
+        **settings: The arguments of the command's own call, with its defaults, and those of
+            batches: ``dry_run``, ``resume``, ``fail_fast``, ``workers``, ``engine``, ``address``,
+            ``gpus_per_worker``.
 
     Returns:
         What became of each input; ``exit_code()`` is the command's. One that fails does not stop
@@ -149,8 +338,8 @@ def run_batch(command: str, inputs: Source | Iterable[Source], **settings: Any) 
         >>> len(report.results), [str(error) for error in report.failures.values()]
         (1, ['no.mp4: no such file'])
     """
-    names = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    return _run(command, [os.fspath(name) for name in names], settings)
+    names = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    return _run(command, names, settings)
 
 
 def audit(*paths: Source, **settings: Any) -> Audit:
@@ -171,85 +360,46 @@ def audit(*paths: Source, **settings: Any) -> Audit:
     from autogaze_cli.audit.audit import run_audit
     from autogaze_cli.audit.settings import AuditSettings
 
-    _refuse_unknown("audit", settings, [field.name for field in fields(AuditSettings)])
     places = [Path(path) for path in paths]
     if not places:
         raise InputError("no path given", hint="name a folder or a file to audit")
     return run_audit(places, AuditSettings(**settings).with_config(places[0], settings))
 
 
-def _one(command: str, video: Source, settings: dict[str, Any]) -> Result:
-    for name in ("resume", "dry_run"):
-        if settings.get(name):
-            raise ConfigError(f"{name} is of many inputs", hint="call run_batch")
-    if os.path.isdir(video):  # noqa: PTH112  # os.PathLike is not Path
+_CALLS: dict[str, Callable[..., Result]] = {
+    "trace": trace_video,
+    "mask": render_mask,
+    "interframe": render_interframe,
+    "readout": project_readout,
+    "render-assets": render_assets,
+}
+
+_OF_BATCHES = frozenset(
+    {"traces", "dry_run", "resume", "fail_fast", "workers", "engine", "address", "gpus_per_worker"}
+)
+
+
+def _one(command: str, *, video: Source, **settings: Any) -> Result:
+    if Path(video).is_dir():
         raise InputError(f"{os.fspath(video)}: is a folder", hint="call run_batch")
-    report = _run(command, [os.fspath(video)], settings)
+    report = _run(command, [video], cast("Values", settings))
     if len(report.inputs) > 1:
         raise InputError(f"{os.fspath(video)}: {len(report.inputs)} videos", hint="call run_batch")
     (result,) = report.results.values()
     return result
 
 
-def _run(command: str, inputs: list[str], settings: dict[str, Any]) -> Report:
-    from autogaze_cli.cli.main import cli
-
-    found = cli.get_command(click.Context(cli), command)
-    if found is None or not any(param.name == "resume" for param in found.params):
-        raise ConfigError(f"no command over videos is called {command!r}")
-    values = _values(found, {"inputs": inputs, **settings})
-    if command == "readout":
-        from autogaze_cli.jobs.readout_batch import run_readout
-
-        return run_readout(values, settings)
-    from autogaze_cli.jobs.video import draw, trace_all
-
-    return trace_all(values) if command == "trace" else draw(command, values)
-
-
-def _values(command: click.Command, settings: dict[str, Any]) -> dict[str, Any]:
-    """All of a command's values: those given, checked as on the command line, and its defaults."""
-    ctx = click.Context(command, info_name=command.name)
-    params = {str(param.name): param for param in command.params if param.expose_value}
-    _refuse_unknown(str(command.name), settings, list(params))
-    values: dict[str, Any] = {}
-    for name, param in params.items():
-        value = settings.get(name)
-        try:
-            if name in settings and name == "task_loss_requirement" and value is None:
-                values[name] = None
-            elif value is None:
-                values[name] = settled(ctx, param, param.get_default(ctx))
-            else:
-                values[name] = settled(ctx, param, _spelled(param, value))
-        except click.UsageError as error:
-            raise ConfigError(error.format_message()) from error
-    return values
-
-
-def _spelled(param: click.Parameter, value: Any) -> Any:
-    """A value as the command line would have it: paths as text, some words joined by commas."""
-    if isinstance(value, list | tuple) and not (param.multiple or param.nargs != 1):
-        return ",".join(map(str, value))
-    if isinstance(value, list | tuple):
-        return [_spelled(param, item) for item in value] if param.multiple else value
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-def _refuse_unknown(command: str, settings: dict[str, Any], known: list[str]) -> None:
+def _run(command: str, inputs: Sequence[Source], settings: Values) -> Report:
+    call = _CALLS.get(command)
+    if call is None:
+        hint = did_you_mean(command, _CALLS, f"they are {', '.join(_CALLS)}")
+        raise ConfigError(f"no command over videos is called {command!r}", hint=hint)
+    parameters = inspect.signature(call).parameters
+    defaults = {name: p.default for name, p in parameters.items() if name != "video"}
     for name in settings:
-        if name not in known:
-            hint = did_you_mean(name, known, f"they are {', '.join(sorted(known))}")
+        if name not in defaults and name not in _OF_BATCHES:
+            hint = did_you_mean(name, defaults, f"they are {', '.join(sorted(defaults))}")
             raise ConfigError(f"{command} has no setting {name!r}", hint=hint)
-
-
-__all__ = [
-    "AutogazeError",
-    "audit",
-    "project_readout",
-    "render_assets",
-    "render_interframe",
-    "render_mask",
-    "run_batch",
-    "trace_video",
-]
+    given = [name for name, value in settings.items() if value != defaults.get(name)]
+    values = cast("Values", {**defaults, **settings})
+    return run(make_request(command, inputs, values, given))

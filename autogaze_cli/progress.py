@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -52,8 +52,20 @@ class StderrHandler(logging.Handler):
         text = self.format(record)
         if record.levelno > TRACEBACK:
             text = printable(text)
-        sys.stderr.write(f"{prefix}{text}\n")
-        sys.stderr.flush()
+        with suppress(OSError, ValueError, AttributeError):  # closed or full: a message is lost
+            sys.stderr.write(f"{prefix}{text}\n")
+            sys.stderr.flush()
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that says once when it cannot be written, and never stops the work."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's own name
+        """Say so once, on stderr."""
+        if self.level <= logging.CRITICAL:
+            self.setLevel(logging.CRITICAL + 1)
+            with suppress(OSError, ValueError, AttributeError):
+                sys.stderr.write(f"Warning: {self.baseFilename}: cannot be written any more\n")
 
 
 def configure_logging(verbosity: int, log_file: str | None = None) -> None:
@@ -75,7 +87,7 @@ def configure_logging(verbosity: int, log_file: str | None = None) -> None:
     root.setLevel(console.level)
     if log_file is not None:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+        file = _LogFile(log_file, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
         root.addHandler(file)
         root.setLevel(TRACEBACK)
@@ -90,7 +102,11 @@ def progress_board() -> Iterator[Open]:
     """
     root = logging.getLogger("autogaze_cli")
     consoles = [handler.level for handler in root.handlers if isinstance(handler, StderrHandler)]
-    if max(consoles, default=root.getEffectiveLevel()) > logging.INFO:
+    if (
+        max(consoles, default=root.getEffectiveLevel()) > logging.INFO
+        or sys.stderr is None
+        or sys.stderr.closed
+    ):
         yield lambda label: nullcontext(lambda done, total: None)
     elif sys.stderr.isatty():
         with _bars() as opened:
@@ -152,7 +168,8 @@ def _lines(label: str, stream: TextIO) -> Advance:
         last = now
         rate = done / max(now - begin, 1e-9)
         left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
-        stream.write(f"{label}: {int(done)}/{total or '?'} frames, {rate:.3g} frames/s{left}\n")
-        stream.flush()
+        with suppress(OSError, ValueError):
+            stream.write(f"{label}: {int(done)}/{total or '?'} frames, {rate:.3g} frames/s{left}\n")
+            stream.flush()
 
     return advance

@@ -13,71 +13,83 @@ from autogaze_cli.cli.types import ModelName, Real, Whole
 @click.command(
     "bench",
     cls=options.Command,
-    short_help="Measure how fast this machine gazes, beside its ceilings.",
+    short_help="Measure how fast this machine gazes, against its peak rates.",
 )
-@click.option("-i", "--input", "clip", type=click.Path(), help="A video.  [default: a made one]")
+@click.option(
+    "-i", "--input", "clip", type=click.Path(), help="A video.  [default: a synthetic clip]"
+)
 @click.option(
     "--model",
     "--model-dir",
     "model",
     type=ModelName(),
-    help="A model folder or name.  [default: the published sizes, seeded weights]",
+    help="A model's name or folder.  [default: the published sizes with random weights]",
 )
-@click.option("--frames", type=Whole(), default=16, help="Frames in a clip.")
+@click.option("--frames", type=Whole(), default=16, help="Frames per clip.")
 @click.option(
-    "--batch", type=Whole(), multiple=True, default=(1, 8), help="Clips together; may repeat."
+    "--batch", type=Whole(), multiple=True, default=(1, 8), help="Clips per batch; repeatable."
 )
-@click.option("--gazing-ratio", type=Real(0, 1), default=0.75, help="Share of a frame's tokens.")
+@click.option(
+    "--gazing-ratio",
+    type=Real(0, 1),
+    default=0.75,
+    help="Token budget as a fraction of a frame's tokens.",
+)
 @click.option(
     "--task-loss-requirement",
     "--task-loss",
     "task_loss_requirement",
     type=Real(0),
     default=0.7,
-    help="Where frames stop; measured beside not stopping.",
+    help="Early stopping at this predicted loss; measured in addition to no stopping.",
 )
 @click.option(
     "--device",
     default="auto",
     metavar="auto|cpu|cuda[:N]",
-    help="Where to run; auto is the CPU, and a GPU where there is one.",
+    help="Device to measure; auto is the CPU, and a GPU if there is one.",
 )
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16"]),
     multiple=True,
     default=("float32",),
-    help="Number type of the model; may repeat.",
+    help="Model precision; repeatable.",
 )
 @click.option("--threads", type=Whole(), help="CPU threads.  [default: PyTorch's choice]")
-@click.option("--repeats", type=Whole(), default=3, help="Measure so often, and keep the best.")
-@click.option("--quick", is_flag=True, help="Small pictures: seconds instead of minutes.")
+@click.option("--repeats", type=Whole(), default=3, help="Number of timed runs (the best counts).")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Small pictures, fewer runs: about half a minute instead of minutes.",
+)
 @click.option("--growth", is_flag=True, help="Also measure twice the frames and twice the batch.")
 @click.option(
     "--compare",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Exit 1 where something is slower than in this earlier --json.",
+    help="Exit with 1 if a stage is slower than in this earlier --json output.",
 )
 @click.option(
     "--tolerance",
     type=Real(0),
     default=0.2,
-    help="Share by which a time may be longer in --compare.",
+    help="Slowdown that --compare accepts, as a fraction of the earlier time.",
 )
 @options.as_json
 @options.always
 def bench(**values: Any) -> None:
-    """Measure how fast this machine gazes, beside its ceilings.
+    """Measure how fast this machine gazes, against its peak rates.
 
-    Times decoding, preprocessing, the model's stages, composing and encoding, each the best of a
-    few, and counts the arithmetic of the model's. The ceilings are a large matrix product and a
-    large copy, timed in the same run. Run it while the machine does nothing else.
+    Times decoding, preprocessing, the stages of the model, composing and encoding (each the best of
+    several runs), and counts the model's arithmetic. The peak rates are those of a large matrix
+    product and of a large copy, timed in the same run. Run it while the machine is idle.
 
-    Exit codes: 0 done; 1 --compare found something slower; 2 usage, model or device.
+    Exit codes: 0 done; 1 --compare found a slower stage; 2 usage, model or device.
     """
     from autogaze_cli.bench.report import read_document, slower
-    from autogaze_cli.bench.run import BenchSettings, run_bench
+    from autogaze_cli.bench.run import run_bench
+    from autogaze_cli.bench.settings import BenchSettings
 
     earlier = None if values["compare"] is None else read_document(values["compare"])
     fields = BenchSettings.__dataclass_fields__
@@ -108,7 +120,7 @@ def _print_tables(found: dict[str, Any]) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 120  # of a file nobody knows the width
+        console.width = 120  # a file has no width
     machine = found["machine"]
     console.print(
         f"{machine['processor']}, {machine['threads']} threads"
@@ -117,11 +129,11 @@ def _print_tables(found: dict[str, Any]) -> None:
         markup=False,
     )
     for device, ceilings in found["ceilings"].items():
-        said = ", ".join(f"{name} {value:,.1f}" for name, value in ceilings.items())
-        console.print(f"{device} ceilings: {said}", markup=False)
+        rates = ", ".join(f"{name} {value:,.1f}" for name, value in ceilings.items())
+        console.print(f"{device} peak rates: {rates}", markup=False)
     table = Table()
     table.add_column("stage", no_wrap=True)
-    for column in ("frames/s", "ms/frame", "seconds", "GFLOP", "GFLOP/s", "of ceiling"):
+    for column in ("frames/s", "ms/frame", "seconds", "GFLOP", "GFLOP/s", "of peak"):
         table.add_column(column, justify="right")
     for row in table_rows(found):
         table.add_row(*row)

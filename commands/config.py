@@ -13,29 +13,31 @@ from autogaze_cli.errors import ConfigError
 
 @click.group(
     "config",
-    short_help="Show which options hold, and where each comes from.",
+    short_help="Show effective option values and their sources.",
     no_args_is_help=True,
 )
 @options.always
 def config() -> None:
-    """Show which options hold, and where each comes from.
+    """Show effective option values and their sources.
 
-    An option comes from the command line, else from the environment (AUTOGAZE_RENDER_ASSETS_FPS,
-    or AUTOGAZE_FPS for all commands), else from a TOML file, else from the command.
+    The first source that sets an option wins: the command line, the environment
+    (AUTOGAZE_RENDER_ASSETS_FPS, or AUTOGAZE_FPS for all commands), a TOML file, the default.
     """
 
 
-@config.command("show", cls=options.Command, short_help="Print each option's value and its source.")
+@config.command(
+    "show", cls=options.Command, short_help="Print the value of each option and its source."
+)
 @click.argument("command", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Also those that are at their defaults.")
+@click.option("--all", "everything", is_flag=True, help="Include options at their defaults.")
 @options.as_json
 @options.always
 @click.pass_context
 def show(ctx: click.Context, /, **values: Any) -> None:
-    """Print each option's value and its source.
+    """Print the value of each option and its source.
 
-    COMMAND is one command, such as render-assets or models list; without it, all of them. What is
-    at its default is left out, unless --all or a COMMAND is given.
+    COMMAND is one command, such as render-assets or models list; without it, all commands. Options
+    at their defaults are left out unless --all or a COMMAND is given.
     """
     from autogaze_cli.cli.config import commands
 
@@ -74,7 +76,7 @@ def _rows(
 
 
 def _print(ctx: click.Context, rows: list[dict[str, Any]]) -> None:
-    from autogaze_cli.cli.command import CONFIG
+    from autogaze_cli.cli.config import CONFIG
 
     click.echo(f"config file: {ctx.meta.get(CONFIG, 'none')}")
     command = None

@@ -30,7 +30,6 @@ def interframe(**values: Any) -> None:
     Writes STEM.interframe.gif (or .mp4, .webm, or PNG images in the folder STEM.interframe) and
     the metrics, STEM.interframe.json, for each input.
     """
-    from autogaze_cli.cli import printing as stdout
-    from autogaze_cli.jobs.video import draw
+    from autogaze_cli.cli.printing import run_command
 
-    stdout.finish(draw("interframe", values, stdout.on_event(values)), values)
+    run_command("interframe", values)

@@ -26,7 +26,6 @@ def mask(**values: Any) -> None:
     Writes STEM.mask.gif (or .mp4, .webm, or PNG images in the folder STEM.mask) and the metrics,
     STEM.mask.json, for each input.
     """
-    from autogaze_cli.cli import printing as stdout
-    from autogaze_cli.jobs.video import draw
+    from autogaze_cli.cli.printing import run_command
 
-    stdout.finish(draw("mask", values, stdout.on_event(values)), values)
+    run_command("mask", values)

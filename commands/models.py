@@ -39,8 +39,8 @@ class Sha256(click.ParamType[str]):
 def models() -> None:
     """List, locate, fetch and verify the models that --model can name.
 
-    A model is bundled with this program, in the local Hub cache, or a folder. Only fetch touches
-    the network, and not with --offline or AUTOGAZE_OFFLINE=1.
+    A model is bundled with this program, in the local Hub cache, or in a folder. Only fetch uses
+    the network, unless --offline or AUTOGAZE_OFFLINE=1 forbids it.
     """
 
 
@@ -52,8 +52,8 @@ def models() -> None:
 def list_models(**values: Any) -> None:
     """Show the bundled, cached and known models.
 
-    The SHA-256 is the recorded one; verify compares the weights with it. A * marks the model that
-    runs when none is named.
+    The SHA-256 is the recorded one; verify compares the weights with it. A * marks the default
+    model.
     """
     default = catalog.default_model()
     found = {**catalog.bundled(), **catalog.cached()}
@@ -104,9 +104,9 @@ def _document(model: Model) -> dict[str, object]:
 @options.as_json
 @options.always
 def path(name: str, **values: Any) -> None:
-    """Print the folder of a model: bundled, cached, or a folder already."""
+    """Print the folder of a model. NAME is a bundled or cached model, or a folder."""
     model = catalog.find(name)
-    _say(values, _document(model), str(model.folder))
+    _print(values, _document(model), str(model.folder))
 
 
 @models.command(
@@ -118,8 +118,9 @@ def path(name: str, **values: Any) -> None:
 def verify(name: str | None, **values: Any) -> None:
     """Compare weights with their recorded SHA-256.
 
-    Without NAME, all bundled and cached models. Bundled ones are recorded in this program, cached
-    ones in the Hub cache; of a folder nothing is recorded, and its SHA-256 is printed.
+    Without NAME, verifies all bundled and cached models. The SHA-256 of a bundled model is recorded
+    in this program, that of a cached one in the Hub cache. For a folder nothing is recorded: its
+    SHA-256 is printed.
 
     Exit code 1: a file is missing or differs.
     """
@@ -142,7 +143,7 @@ def verify(name: str | None, **values: Any) -> None:
             note = "as recorded" if model.sha256 else "nothing recorded to compare it with"
             line = f"{model.name}: sha256 {found}, {note}"
         if not values["json"]:
-            _say(values, verdicts[-1], line)
+            _print(values, verdicts[-1], line)
     if values["json"]:
         click.echo(json.dumps(verdicts, indent=2))
     if any(verdict["error"] for verdict in verdicts):
@@ -154,9 +155,9 @@ def verify(name: str | None, **values: Any) -> None:
 )
 @click.argument("hub_id")
 @click.option(
-    "--revision", metavar="REVISION", help="A commit, tag or branch.  [default: the Hub's main]"
+    "--revision", metavar="REVISION", help="Commit, tag or branch.  [default: the Hub's main]"
 )
-@click.option("--sha256", type=Sha256(), help="Refuse weights that have another SHA-256.")
+@click.option("--sha256", type=Sha256(), help="Fail if the weights have another SHA-256.")
 @options.offline
 @options.as_json
 @options.always
@@ -165,8 +166,8 @@ def fetch(
 ) -> None:
     """Download a model of the Hub into the local cache.
 
-    Needs the hub extra: pip install 'autogaze-cli[hub]'. Prints the name that --model takes. With a
-    commit as --revision and the --sha256 of its weights, it is the same model every time.
+    Needs the hub extra: pip install 'autogaze-cli[hub]'. Prints the name to give to --model. Pin
+    the model with a commit as --revision and the --sha256 of its weights.
     """
     known = catalog.KNOWN.get(hub_id)
     if known and not offline:
@@ -179,11 +180,11 @@ def fetch(
         progress=logger.isEnabledFor(logging.INFO),
     )
     logger.info("fetched %s (sha256 %s)", model.folder, model.sha256)
-    _say(values, _document(model), model.name)
+    _print(values, _document(model), model.name)
 
 
-def _say(values: dict[str, Any], document: dict[str, object], line: str) -> None:
-    """Print what was asked for: a document, a line of JSON, or plain text."""
+def _print(values: dict[str, Any], document: dict[str, object], line: str) -> None:
+    """Print a document, one line of JSON, or plain text, as requested."""
     if values["json"] or values["jsonl"]:
         line = json.dumps(document, indent=2 if values["json"] else None)
     click.echo(line)

@@ -5,65 +5,83 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from autogaze_cli.cli import options
+from autogaze_cli.cli.options import option
 from autogaze_cli.cli.types import Real, Sides, Whole, Words
 
-_OF_THE_TRACE = "  [default: the frames' own]"
+_FRAMES_OWN = "  [default: the frames' own]"
+
+_readout_options = options.section(
+    "Readout",
+    option(
+        "--emit",
+        type=Words(["rects", "tokens", "coords", "gazing-info"]),
+        default="rects,tokens,coords",
+        help="What to write: rectangles per frame, token ids per frame and per clip, coordinates "
+        "(batch, temporal, row, col), and the model's own ids in the published layout.",
+    ),
+    option("--patch-size", type=Sides(), default="16", help="The consumer's patch size in pixels."),
+    option(
+        "--tubelet-size", type=Whole(), default=1, help="Frames per temporal token of the consumer."
+    ),
+    option(
+        "--clip-height",
+        type=Whole(),
+        help="Height of the consumer's clip, in pixels." + _FRAMES_OWN,
+    ),
+    option(
+        "--clip-width",
+        type=Whole(),
+        help="Width of the consumer's clip, in pixels." + _FRAMES_OWN,
+    ),
+    option(
+        "--image-grid",
+        type=Sides(),
+        help="Token grid of a frame.  [default: the patches of a frame]",
+    ),
+    option(
+        "--min-confidence",
+        type=Real(0, 1),
+        default=0,
+        help="Drop fixations whose confidence is not above this.",
+    ),
+    option(
+        "--max-fixations-per-frame",
+        type=Whole(0),
+        help="Maximum rectangles per frame.  [default: all]",
+    ),
+    option(
+        "--dilation", type=Whole(0), default=0, help="Tokens added on all four sides of a cell."
+    ),
+    option(
+        "--max-tokens-per-frame", type=Whole(0), help="Maximum tokens per frame.  [default: all]"
+    ),
+    option(
+        "--min-tokens", type=Whole(0), default=0, help="Pad the clip to at least this many tokens."
+    ),
+    option("--max-tokens", type=Whole(0), help="Maximum tokens per clip.  [default: all]"),
+)
 
 
 @click.command(
     "readout",
     cls=options.Command,
+    common=("more_inputs", "out_dir", "format", "emit", "patch_size"),
     short_help="Turn gaze into the rectangles, tokens and coordinates that a model consumes.",
 )
 @options.inputs
-@click.option(
-    "--trace",
-    "traces",
-    type=click.Path(),
-    multiple=True,
-    help="A saved trace; may repeat. The same as naming it among INPUTS.",
+@options.section(
+    "Input",
+    option(
+        "--trace",
+        "traces",
+        type=click.Path(),
+        multiple=True,
+        help="Saved trace; repeatable. Same as naming it among INPUTS.",
+    ),
 )
-@click.option(
-    "--emit",
-    type=Words(["rects", "tokens", "coords", "gazing-info"]),
-    default="rects,tokens,coords",
-    help="What to write: rectangles of each frame, token ids of each frame and of the clip, "
-    "coordinates (batch, temporal, row, col), and the model's own ids as upstream has them.",
-)
-@click.option("--patch-size", type=Sides(), default="16", help="The consumer's patches, in pixels.")
-@click.option(
-    "--tubelet-size", type=Whole(), default=1, help="Frames that the consumer takes together."
-)
-@click.option(
-    "--clip-height",
-    type=Whole(),
-    help="Height of the consumer's clip, in pixels." + _OF_THE_TRACE,
-)
-@click.option(
-    "--clip-width",
-    type=Whole(),
-    help="Width of the consumer's clip, in pixels." + _OF_THE_TRACE,
-)
-@click.option(
-    "--image-grid", type=Sides(), help="Tokens of a frame.  [default: the patches of a frame]"
-)
-@click.option(
-    "--min-confidence", type=Real(0, 1), default=0, help="Drop fixations that are not above this."
-)
-@click.option(
-    "--max-fixations-per-frame", type=Whole(0), help="Most rectangles of a frame.  [default: all]"
-)
-@click.option("--dilation", type=Whole(0), default=0, help="Tokens added on all sides of a cell.")
-@click.option(
-    "--max-tokens-per-frame", type=Whole(0), help="Most tokens of a frame.  [default: all]"
-)
-@click.option(
-    "--min-tokens", type=Whole(0), default=0, help="Fill the clip up to this many tokens."
-)
-@click.option("--max-tokens", type=Whole(0), help="Most tokens of the clip.  [default: all]")
+@_readout_options
 @options.sampling_options()
 @options.gaze_options()
 @options.compute
@@ -74,14 +92,9 @@ def readout(**values: Any) -> None:
     """Turn gaze into the rectangles, tokens and coordinates that a model consumes.
 
     Writes STEM.readout.npz (or .safetensors, .json, .csv) for each input. INPUTS are videos, or
-    traces saved by the command trace: those need neither the video nor PyTorch, and of the options
-    on frames only --frames.
+    traces saved by the command trace. A trace needs neither the video nor PyTorch; of the options
+    that choose frames and gaze, only --frames applies to it (its first frames).
     """
-    from autogaze_cli.cli import printing as stdout
-    from autogaze_cli.jobs.readout_batch import run_readout
+    from autogaze_cli.cli.printing import run_command
 
-    context = click.get_current_context()
-    given = {
-        name for name in values if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
-    stdout.finish(run_readout(values, given, stdout.on_event(values)), values)
+    run_command("readout", values)

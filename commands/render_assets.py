@@ -19,10 +19,10 @@ from autogaze_cli.cli import options
 @options.gaze_options(mode="tiled", top_k=10)
 @options.compute
 @options.drawing_options(
-    mask_visualization="scale-rows",
+    mask_visualization="overlay",
     blend_alpha=0.55,
     keyframe_duration=12,
-    least_keyframe_duration=1,
+    min_keyframe_duration=1,
     gif_size=(384, 216),
 )
 @options.output_options()
@@ -40,7 +40,6 @@ def render_assets(**values: Any) -> None:
     Writes autogaze_STEM_input.gif, _mask.gif, _output.gif and autogaze_STEM_metrics.json. The same
     settings give the same bytes, so --check tells whether they are up to date.
     """
-    from autogaze_cli.cli import printing as stdout
-    from autogaze_cli.jobs.video import draw
+    from autogaze_cli.cli.printing import run_command
 
-    stdout.finish(draw("render-assets", values, stdout.on_event(values)), values)
+    run_command("render-assets", values)

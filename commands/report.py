@@ -12,9 +12,10 @@ import click
 
 from autogaze_cli.batch.report import SOME_FAILED
 from autogaze_cli.cli import options
+from autogaze_cli.cli.streams import print_document, print_line
 
 if TYPE_CHECKING:
-    from autogaze_cli.jobs.render import OnFrame
+    from autogaze_cli.jobs.frames import OnFrame
 
 logger = logging.getLogger("autogaze_cli.jobs.pages")
 
@@ -53,12 +54,12 @@ def report(**values: Any) -> None:
     if values["json"]:
         from autogaze_cli.visualize.document import dump_document
 
-        click.echo(dump_document(pages.document()), nl=False)
+        print_document(dump_document(pages.document()))
     if values["jsonl"]:
         import json
 
         for line in pages.lines():
-            click.echo(json.dumps(line))
+            print_line(json.dumps(line))
     if pages.failed:
         count = len(pages.failed) + len(pages.written) + len(pages.kept)
         logger.error("%d of %d pages failed", len(pages.failed), count)

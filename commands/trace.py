@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autogaze_cli.cli import options
-from autogaze_cli.errors import InputError
-from autogaze_cli.jobs.values import gaze_settings, input_names, sampling
+from autogaze_cli.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from autogaze_cli.trace import FrameTrace
 
 _HORIZON_FRAMES = 16
 """Of a live stream, unless another is asked for: as many as the model was trained on."""
+
+_OF_FILES = (
+    *("report", "dry_run", "resume", "fail_fast", "workers", "engine", "address"),
+    "gpus_per_worker",
+)
+"""Options without a meaning for a live stream."""
 
 
 @click.command(
@@ -26,12 +31,15 @@ _HORIZON_FRAMES = 16
 @options.sampling_options()
 @options.gaze_options()
 @options.compute
-@click.option(
-    "--live",
-    is_flag=True,
-    help="Gaze at one stream as it comes (a file, - , a device or a URL) and report the latency a "
-    f"frame; sets --horizon-frames to {_HORIZON_FRAMES}. With --jsonl, prints each frame's gaze at "
-    "once. Ctrl-C ends it.",
+@options.section(
+    "Gaze",
+    options.option(
+        "--live",
+        is_flag=True,
+        help="Gaze at one stream as it arrives (file, -, device or URL) and report the latency "
+        f"per frame; in mode resize, --horizon-frames defaults to {_HORIZON_FRAMES}. With "
+        "--jsonl, print each frame's gaze at once. Ctrl-C ends it.",
+    ),
 )
 @options.output_options("json", "npz", "safetensors", "csv")
 @options.report
@@ -46,59 +54,76 @@ def trace(**values: Any) -> None:
     if values["live"]:
         _live(values)
         return
-    from autogaze_cli.cli import printing as stdout
-    from autogaze_cli.jobs.video import trace_all
+    from autogaze_cli.cli.printing import run_command
 
-    stdout.finish(trace_all(values, stdout.on_event(values)), values)
+    run_command("trace", values)
 
 
 def _live(values: dict[str, Any]) -> None:
-    if values["json"] and values["jsonl"]:
-        raise click.UsageError("give one of --json and --jsonl")
-    names = input_names(values)
-    if len(names) != 1:
-        raise click.UsageError(f"--live takes one input, not {len(names)}")
-    if "://" in names[0] and values["offline"]:
-        raise InputError(f"{names[0]}: is not opened while offline", hint="leave out --offline")
-    if values["horizon_frames"] is None and values["mode"] == "resize":
-        values["horizon_frames"] = _HORIZON_FRAMES
-    settings = gaze_settings(values)
     import logging
-    from pathlib import Path
 
+    from autogaze_cli.cli.printing import refuse_json_twice, request_of
+    from autogaze_cli.cli.streams import print_document
     from autogaze_cli.inference import open_source
     from autogaze_cli.jobs.live import live_stem, trace_live
-    from autogaze_cli.jobs.video import announce, origin_of
-    from autogaze_cli.media.video import Sampling
+    from autogaze_cli.jobs.videos import announce
     from autogaze_cli.visualize.document import dump_document
 
-    source = open_source(settings)
-    announce(source, settings, origin_of(values))
+    refuse_json_twice(values)
+    if values["horizon_frames"] is None and values["mode"] == "resize":
+        values["horizon_frames"] = _HORIZON_FRAMES
+    request = request_of("trace", values)
+    name = _stream(request.inputs, request.given, values["offline"])
+    source = open_source(request.gaze)
+    announce(source, request)
     result, interrupt = trace_live(
-        names[0],
+        name,
         source,
-        Path(values["out_dir"], live_stem(names[0])),
-        sampling=sampling(values, Sampling()),
-        format=values["format"],
-        overwrite=values["overwrite"],
+        request.batch.out_dir / live_stem(name),
+        sampling=request.sampling,
+        format=request.format,
+        overwrite=request.batch.overwrite,
         on_gaze=_print_line if values["jsonl"] else None,
     )
-    said = result.document
+    document = result.document
     logger = logging.getLogger("autogaze_cli.jobs.live")
     logger.info(
         "%d frames, %g frames/s, latency p50 %s ms, p95 %s ms",
-        *(said["frames"], said["frames_per_second"], *said["latency_ms"].values()),
+        *(document["frames"], document["frames_per_second"], *document["latency_ms"].values()),
     )
     logger.info("wrote %s", result.files["trace"])
     if values["json"]:
-        click.echo(dump_document(said), nl=False)
+        print_document(dump_document(document))
     if interrupt is not None:
         raise interrupt
 
 
+def _stream(inputs: tuple[str, ...], given: frozenset[str], offline: bool) -> str:
+    """The one stream to gaze at.
+
+    Raises:
+        ConfigError: An option was given that means nothing for a stream.
+        InputError: It is at an address, and the network is not to be used.
+    """
+    if len(inputs) != 1:
+        raise click.UsageError(f"--live takes a single input, got {len(inputs)}")
+    for name in _OF_FILES:
+        if name in given:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} cannot be used with --live", hint="leave it out"
+            )
+    if "://" in inputs[0] and offline:
+        raise InputError(
+            f"{inputs[0]}: not opened while offline",
+            hint="leave out --offline, and unset AUTOGAZE_OFFLINE",
+        )
+    return inputs[0]
+
+
 def _print_line(gaze: FrameTrace, latency_s: float) -> None:
+    from autogaze_cli.cli.streams import print_line
     from autogaze_cli.trace.text import frame_json
 
     start = frame_json(gaze).removeprefix("{").removesuffix("}")
     latency_ms = f"{latency_s * 1000:.3f}"
-    click.echo(f'{{"event": "frame", {start}, "latency_ms": {latency_ms}}}')  # echo flushes
+    print_line(f'{{"event": "frame", {start}, "latency_ms": {latency_ms}}}')

@@ -1,9 +1,10 @@
-"""Plot loss against tokens a frame: the exact teacher, a model, patch-diff and random gazing.
+"""Plot loss against tokens per frame: the exact teacher, a model, patch-diff and random gazing.
 
 Usage: python -m scripts.plot_gaze VIDEO... --model FOLDER [--out docs/images/gaze_loss.png]
 
 Clips and loss are those of ``scripts.evaluate_gaze``. ``patch-diff`` gazes at the finest cells that
 changed most since the frame before; in the first frame, at those that differ most from the mean.
+Needs the extra ``plots``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from autogaze_cli.model.autogaze import load_model
@@ -25,7 +26,6 @@ from scripts.train.play import Player
 from scripts.train.simulate import Canvas, Geometry
 
 COLOURS = {"random": "#888888", "patch-diff": "#d07020", "model": "#1060c0", "teacher": "#208040"}
-SIZE, LEFT, TOP, RIGHT, BOTTOM = (880, 520), 70, 50, 120, 60
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
             n, "  ".join(f"{name} {values[-1]:.3f}" for name, values in lines.items()), flush=True
         )
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    draw(args.tokens, lines).save(args.out, optimize=True)
+    draw(args.tokens, lines).savefig(args.out)
 
 
 def patch_diff_loss(geometry: Geometry, video: Tensor, each: Sequence[int]) -> Tensor:
@@ -78,42 +78,35 @@ def patch_diff_loss(geometry: Geometry, video: Tensor, each: Sequence[int]) -> T
     return torch.stack(ends[1:], dim=1).mean(1)
 
 
-def draw(tokens: Sequence[int], lines: dict[str, list[float]]) -> Image.Image:
+def draw(tokens: Sequence[int], lines: dict[str, list[float]]) -> Figure:
     """The lines over their axes, each with its name at its end."""
-    image = Image.new("RGB", SIZE, "white")
-    pen, font, small = ImageDraw.Draw(image), _font(16), _font(14)
-    right, bottom = SIZE[0] - RIGHT, SIZE[1] - BOTTOM
-    top = max(max(values) for values in lines.values()) * 1.05
-
-    def place(n: float, loss: float) -> tuple[float, float]:
-        x = LEFT + (right - LEFT) * n / max(tokens)
-        return x, bottom - (bottom - TOP) * loss / top
-
-    for i in range(int(top * 10) + 1):
-        y = place(0, i / 10)[1]
-        pen.line([(LEFT, y), (right, y)], fill="#dddddd")
-        pen.text((LEFT - 8, y), f"{i / 10:.1f}", fill="#333333", font=small, anchor="rm")
-    for n in tokens:
-        pen.text((place(n, 0)[0], bottom + 8), str(n), fill="#333333", font=small, anchor="mt")
-    for name, values in lines.items():
-        points = [place(n, loss) for n, loss in zip(tokens, values, strict=True)]
-        pen.line(points, fill=COLOURS[name], width=3, joint="curve")
-        for x, y in points:
-            pen.ellipse([x - 4, y - 4, x + 4, y + 4], fill=COLOURS[name])
-    # Names stand in the order of the lines' ends, kept a line apart.
-    below = 0.0
-    for name, values in sorted(lines.items(), key=lambda line: -line[1][-1]):
-        x, y = place(tokens[-1], values[-1])
-        below = max(y, below + 20)
-        pen.text((x + 10, below), name, fill=COLOURS[name], font=font, anchor="lm")
-    pen.text((LEFT, 14), "Loss left after gazing, mean of frames 1 to 15", fill="black", font=font)
-    middle = ((LEFT + right) / 2, SIZE[1] - 12)
-    pen.text(middle, "tokens a frame (100 in frame 0)", fill="black", font=font, anchor="mb")
-    return image
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    figure = Figure(figsize=(8.8, 5.2), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    for name, losses in lines.items():
+        axes.plot(tokens, losses, "o-", color=COLOURS[name], linewidth=2, clip_on=False)
+    axes.set_xlim(0, max(tokens))
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(tokens)
+    axes.grid(axis="y", color="#dddddd")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("tokens per frame (100 in frame 0)")
+    axes.set_ylabel("reconstruction loss")
+    axes.set_title("Loss left after gazing, mean of frames 1 to 15", loc="left")
+    # Names stand at the ends of their lines, kept a line of text apart.
+    spacing, below = axes.get_ylim()[1] / 22, float("inf")
+    for name, losses in sorted(lines.items(), key=lambda line: -line[1][-1]):
+        below = min(losses[-1], below - spacing)
+        axes.annotate(
+            name,
+            (tokens[-1], below),
+            xytext=(10, 0),
+            textcoords="offset points",
+            verticalalignment="center",
+            color=COLOURS[name],
+            fontsize="large",
+        )
+    return figure
 
 
 if __name__ == "__main__":

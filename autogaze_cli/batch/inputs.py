@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
+from typing import BinaryIO
 
-from autogaze_cli.errors import ConfigError, InputError
+from autogaze_cli.batch.lists import read_list
+from autogaze_cli.errors import AutogazeError, ConfigError, InputError
+
+logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
-        *("3gp", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts"),
-        *("ogv", "ts", "webm", "webp", "wmv"),
+        *("3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "gif", "ivf", "m2ts", "m2v", "m4v"),
+        *("mj2", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "nut", "ogm", "ogv", "qt"),
+        *("ts", "vob", "webm", "webp", "wmv", "y4m"),
     )
 )
 """What a folder is searched for. A file named on its own may have any suffix."""
@@ -31,7 +37,7 @@ _OURS = re.compile(r"\.(mask|interframe)\.\w+$|^autogaze_.*_(input|mask|output)\
 
 _TRACE = re.compile(r"\.trace\.(json|npz|safetensors|csv)$")
 
-_PATTERN = re.compile(r"%0?\d*d")
+_PATTERN = re.compile(r"%0?(\d*)d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +49,13 @@ class Input:
         path: What the decoder opens: a file, or an FFmpeg image pattern.
         stem: Where its outputs go, below the output folder and without a suffix; a path of several
             parts when the video was found in a tree.
+        problem: Why it cannot be processed, if that is known already.
     """
 
     name: str
     path: str
     stem: PurePath
+    problem: AutogazeError | None = None
 
 
 def is_named_as_trace(path: str) -> bool:
@@ -64,14 +72,41 @@ def is_pattern(path: str) -> bool:
     return _PATTERN.search(PurePath(path).name) is not None and not Path(path).exists()
 
 
+def files_of(path: str) -> list[Path]:
+    """The file of an input; of an image pattern, all its images.
+
+    Raises:
+        OSError: There is none.
+    """
+    if not is_pattern(path):
+        return [Path(path)]
+    pattern = Path(path)
+    before, digits, after = re.split(_PATTERN, pattern.name, maxsplit=1)
+    number = re.compile(f"{re.escape(before)}\\d{{{digits or 1},}}{re.escape(after)}")
+    found = sorted(file for file in pattern.parent.iterdir() if number.fullmatch(file.name))
+    if not found:
+        raise FileNotFoundError(f"{path}: no image matches")
+    return found
+
+
+def file_state(path: str) -> object:
+    """What changes when the files of an input do; None where there is none."""
+    try:
+        stats = [file.stat() for file in files_of(path)]
+    except OSError:
+        return None
+    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
+
+
 @contextmanager
 def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[Input]]:
     """The videos that ``names`` stand for, in the order named; a folder's and a glob's are sorted.
 
     A name is a file, a folder (searched for videos, recursively; hidden files are left out), a
-    glob, an image pattern (``frame_%04d.png``), ``@list.txt`` (a name a line; blank lines and ``#``
-    comments are skipped), or ``-`` (a video on stdin, kept in a temporary file while the context is
-    open). A plain file need not exist yet: it fails when its turn comes, and the others do not.
+    glob, an image pattern (``frame_%04d.png``), ``@list.txt`` (whose lines are names, never globs;
+    see ``read_list``), or ``-`` (a video on stdin, kept in a temporary file while the context is
+    open). What exists by a name is meant by it, whatever characters it has. A name that yields no
+    video becomes an input with a problem, so that it fails and the others do not.
 
     Args:
         names: What the user gave.
@@ -81,17 +116,22 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
         The inputs; each video once.
 
     Raises:
-        InputError: Nothing was named, or a list, a folder or a glob yields no video.
+        InputError: Nothing was named, or a list cannot be read.
     """
     if not names:
         raise InputError("no input given", hint="name a video: autogaze COMMAND clip.mp4")
-    flat = [line for name in names for line in _lines(name)]
-    with tempfile.TemporaryDirectory(prefix="autogaze-") as spool:
+    flat = [pair for name in names for pair in _listed(name)]
+    with ExitStack() as stack:
+        spool = _Spool(stack)
         found: dict[str, Input] = {}
-        for name in dict.fromkeys(flat):
-            for item in _expand(name, traces, Path(spool)):
+        for name, literal in dict.fromkeys(flat):
+            try:
+                items = _expand(name, literal, traces, spool)
+            except AutogazeError as error:
+                items = [Input(name=name, path=name, stem=PurePath("_"), problem=error)]
+            for item in items:
                 found.setdefault(item.path, item)
-        yield list(found.values())
+        yield _without_collisions(list(found.values()))
 
 
 def named_paths(names: Sequence[str]) -> list[Path]:
@@ -101,53 +141,109 @@ def named_paths(names: Sequence[str]) -> list[Path]:
         InputError: A list cannot be read, or a glob matches nothing.
     """
     paths: list[Path] = []
-    for name in (line for given in names for line in _lines(given)):
-        if not glob.has_magic(name) or Path(name).exists():
+    for name, literal in (pair for given in names for pair in _listed(given)):
+        pattern = _glob(name)
+        if literal or pattern is None:
             paths.append(Path(name))
-        elif found := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207  # a whole pattern
+        elif found := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  # a whole pattern
             paths += map(Path, found)
         else:
             raise InputError(f"{name}: matches nothing", hint="name a file or a folder")
     return paths
 
 
-def refuse_collisions(inputs: Sequence[Input]) -> None:
-    """Refuse two inputs whose outputs would be the same files.
-
-    Raises:
-        ConfigError: Naming both.
-    """
-    seen: dict[PurePath, Input] = {}
+def _without_collisions(inputs: list[Input]) -> list[Input]:
+    """Two inputs whose outputs would be the same files get a problem each, naming the other."""
+    by_stem: dict[PurePath, list[Input]] = {}
     for item in inputs:
-        other = seen.setdefault(item.stem, item)
-        if other is not item:
-            raise ConfigError(
-                f"{other.name} and {item.name} would both write {item.stem}.*",
-                hint="run them apart, into two folders (--out-dir)",
+        if item.problem is None:
+            by_stem.setdefault(item.stem, []).append(item)
+    checked = []
+    for item in inputs:
+        same = by_stem.get(item.stem, [])
+        if len(same) > 1 and item.problem is None:
+            other = next(one for one in same if one is not item)
+            problem = ConfigError(
+                f"{item.name} and {other.name} would both write {item.stem}.*",
+                hint="run them separately, into two folders (--out-dir)",
             )
+            item = replace(item, problem=problem)
+        checked.append(item)
+    return checked
 
 
-def _expand(name: str, traces: bool, spool: Path) -> list[Input]:
+class _Spool:
+    """Copies of what can be read only once, in a temporary folder that is made when needed.
+
+    On disk where that can be: a temporary folder may be memory, and a video is large.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack, self._folder, self._count = stack, "", 0
+
+    def keep(self, source: BinaryIO) -> Path:
+        """Copy all of ``source`` into a file that a decoder can seek in."""
+        if not self._folder:
+            disk = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None
+            place = None if os.environ.get("TMPDIR") else disk
+            made = tempfile.TemporaryDirectory(prefix="autogaze-", dir=place)
+            self._folder = self._stack.enter_context(made)
+        self._count += 1
+        path = Path(self._folder, str(self._count))
+        with path.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        return path
+
+
+def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input]:
     if not name:  # a path of no parts would be the current folder
         raise InputError("an input has an empty name", hint="is a variable of the shell unset?")
-    if name == STDIN:
+    if name == STDIN and not literal:
         return [_stdin(spool)]
     path = Path(name)
     if path.is_dir():
-        files, closed = _walk(path)
-        found = [file for file in files if _is_video(file)]
-        if traces and not found:
-            found = [file for file in files if is_named_as_trace(file.name)]
-        return _below(name, path, found + closed)
-    if glob.has_magic(name) and not path.exists():
-        found = [file for file in _matches(name) if file.is_file()]
-        return _below(name, _fixed_part(path), found)
+        return _of_folder(name, path, traces)
+    pattern = None if literal else _glob(name)
+    if pattern is not None:
+        found = [file for file in _matches(pattern) if file.is_file()]
+        return _below(name, _fixed_part(pattern), found)
     if path.is_fifo():  # <(a command of the shell): it can be read once, and a decoder seeks
-        kept = spool / str(len(list(spool.iterdir())))
-        with path.open("rb") as pipe, kept.open("wb") as file:
-            shutil.copyfileobj(pipe, file)
+        with path.open("rb") as pipe:
+            kept = spool.keep(pipe)
         return [Input(name=name, path=str(kept), stem=PurePath(_stem(path)))]
     return [Input(name=name, path=name, stem=PurePath(_stem(path)))]
+
+
+def _of_folder(name: str, folder: Path, traces: bool) -> list[Input]:
+    files, closed = _walk(folder)
+    found = []
+    for file in files:
+        why = _why_left_out(file)
+        if why is None:
+            found.append(file)
+        elif why:
+            logger.debug("%s: left out: %s", file, why)
+    if traces and not found:
+        found = [file for file in files if is_named_as_trace(file.name)]
+    return _below(name, folder, found + closed)
+
+
+def _glob(name: str) -> str | None:
+    """``name`` as a glob, or None where it has no wildcard.
+
+    A bracket in what exists by that name is itself: ``[2024] trip/*.mp4``.
+    """
+    if not glob.has_magic(name):
+        return None
+    path = Path(name)
+    fixed, parts = Path(path.anchor), list(path.relative_to(path.anchor).parts)
+    escaped: list[str] = []
+    while parts and (not glob.has_magic(parts[0]) or os.path.lexists(fixed / parts[0])):
+        fixed /= parts[0]
+        escaped.append(glob.escape(parts.pop(0)))
+    if not any(map(glob.has_magic, parts)):
+        return None
+    return str(Path(path.anchor, *escaped, *parts))
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -172,64 +268,108 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
     return files, [place / "*" for place in closed]
 
 
-def _is_video(file: Path) -> bool:
-    if file.suffix.lower() not in VIDEO_SUFFIXES or _OURS.search(file.name):
-        return False
+def _why_left_out(file: Path) -> str | None:
+    """Why a file of a folder is no video; empty where nobody would think so, None where it is."""
+    suffix = file.suffix.lower()
+    if suffix not in VIDEO_SUFFIXES or _OURS.search(file.name):
+        return ""
+    look: Callable[[bytes], str | None] | None = _LOOKS.get(suffix)
     try:
-        return file.is_file()
-    except PermissionError:  # which whoever opens it will say
-        return True
+        if not file.is_file():
+            return ""
+        if look is None or file.stat().st_size == 0:
+            return None
+        with file.open("rb") as opened:
+            return look(opened.read(2048))
+    except OSError:  # which whoever opens it will report
+        return None
 
 
-def _below(name: str, base: Path, files: list[Path]) -> list[Input]:
+def _look_at_webp(head: bytes) -> str | None:
+    """WebP: a picture, or an animation by the flag in its extended header."""
+    animated = head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 0x02
+    return None if animated or head[:4] != b"RIFF" else "a still picture"
+
+
+def _look_at_transport_stream(head: bytes) -> str | None:
+    """An MPEG transport stream, known by its packets' first bytes, and not TypeScript."""
+    sizes = ((188, 0), (192, 4), (204, 0))
+    if any(set(head[at::size][:4]) == {0x47} for size, at in sizes):
+        return None
+    try:
+        head[: head.rfind(b"\n") + 1].decode()
+    except UnicodeDecodeError:
+        return None  # not text either: a damaged stream, which the decoder will report
+    return "text, not a transport stream"
+
+
+_LOOKS: dict[str, Callable[[bytes], str | None]] = {
+    ".webp": _look_at_webp,
+    **dict.fromkeys((".ts", ".mts", ".m2ts"), _look_at_transport_stream),
+}
+"""Suffixes that others use too, and what tells from the first bytes of a file."""
+
+
+def _below(name: str, base: Path, files: Iterable[Path]) -> list[Input]:
     """The files of a tree, their stems relative to its base."""
-    if not files:
-        raise InputError(f"{name}: holds no video", hint="name a folder or pattern that does")
-    return [
-        Input(name=str(file), path=str(file), stem=file.relative_to(base).with_suffix(""))
+    found = [
+        Input(name=str(file), path=str(file), stem=_relative_stem(file, base))
         for file in sorted(files)
     ]
+    if not found:
+        raise InputError(
+            f"{name}: contains no video files", hint="name a folder or pattern that does"
+        )
+    return found
 
 
-def _fixed_part(pattern: Path) -> Path:
+def _relative_stem(file: Path, base: Path) -> PurePath:
+    relative = file.relative_to(base)
+    return relative.with_name(_plain_stem(relative))
+
+
+def _fixed_part(pattern: str) -> Path:
     """The folders of a glob before the first wildcard."""
-    fixed = Path(pattern.anchor)
-    for part in pattern.relative_to(pattern.anchor).parts[:-1]:
-        if glob.has_magic(part):
+    path = Path(pattern)
+    fixed = Path(path.anchor)
+    for part in path.relative_to(path.anchor).parts[:-1]:
+        plain = _unescaped(part)
+        if plain is None:
             break
-        fixed /= part
+        fixed /= plain
     return fixed
+
+
+def _unescaped(part: str) -> str | None:
+    """A part of a glob without wildcards, as the name that it stands for."""
+    plain = re.sub(r"\[([*?[])\]", r"\1", part)
+    return plain if glob.escape(plain) == part else None
 
 
 def _stem(path: Path) -> str:
     """The name outputs get: ``clip`` for ``clip.mp4``, ``frame`` for ``frame_%04d.png``."""
     if not is_pattern(str(path)):
-        return path.stem or path.resolve().name
+        return _plain_stem(path)
     return _PATTERN.sub("", path.stem).strip("_-. ") or path.resolve().parent.name or "frames"
 
 
-def _lines(name: str) -> list[str]:
-    """The names in ``@list.txt``; any other name is itself."""
+def _plain_stem(path: PurePath) -> str:
+    """A name without its suffix; of one like ``..mp4`` the rest, so that it never is a folder's."""
+    return path.stem if path.stem.strip(".") else path.name.strip(".") or "video"
+
+
+def _listed(name: str) -> list[tuple[str, bool]]:
+    """The names in ``@list.txt``, which are literal; any other name is itself."""
     if not name.startswith("@") or Path(name).exists():
-        return [name]
-    try:
-        text = Path(name[1:]).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{name}: cannot read the list: {error}", hint="give a text file with a path a line"
-        ) from error
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    if not lines:
-        raise InputError(f"{name}: the list is empty", hint="write a path on each line")
-    return lines
+        return [(name, False)]
+    return [(line, True) for line in read_list(Path(name[1:]))]
 
 
-def _stdin(spool: Path) -> Input:
+def _stdin(spool: _Spool) -> Input:
     """The video on stdin, as a file that a decoder can seek in."""
-    path = spool / "stdin"
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+    if sys.stdin is None:
+        raise InputError("-: stdin is closed", hint="pipe a video file in")
+    path = spool.keep(sys.stdin.buffer)
     if path.stat().st_size == 0:
         raise InputError("-: nothing came on stdin", hint="pipe a video file in")
     return Input(name=STDIN, path=str(path), stem=PurePath("stdin"))

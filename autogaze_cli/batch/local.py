@@ -278,7 +278,8 @@ class Line(logging.Handler):
 def _serve(work: Work, number: int, count: int, pipe: Connection, level: int) -> None:
     """A worker's life: open the work, then do tasks until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     Thread(target=_follow, daemon=True).start()
     line = Line(pipe.send)
     line.listen(level)

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from autogaze_cli.batch.inputs import Input, is_pattern
-from autogaze_cli.batch.outputs import PREFIX
+from autogaze_cli.batch.inputs import Input, file_state, files_of
+from autogaze_cli.batch.outputs import PREFIX, remove_entry
 from autogaze_cli.batch.result import MANIFEST
 from autogaze_cli.errors import InputError, OutputError
 from autogaze_cli.version import __version__
@@ -130,11 +130,11 @@ class Manifest:
             with suppress(FileNotFoundError):
                 for entry in list(folder.iterdir()):
                     if entry.name.startswith(prefixes):
-                        _remove(entry)
+                        remove_entry(entry)
 
     def start(self, item: Input, outputs: Iterable[Path]) -> None:
         """Note that an input is begun."""
-        self._begun[item] = _state(item.path)
+        self._begun[item] = file_state(item.path)
         paths = [self._relative(path) for path in outputs]
         self._append({"event": "started", **self._about(item), "outputs": paths})
 
@@ -149,7 +149,7 @@ class Manifest:
             found = {**_identity(item.path), "modified": _modified(item.path), **self._same}
         except OSError:
             begun = None
-        if begun is None or _state(item.path) != begun:
+        if begun is None or file_state(item.path) != begun:
             raise InputError(
                 f"{item.name}: was changed or moved while it was read",
                 hint="when it is whole, give --resume to do it again",
@@ -256,30 +256,14 @@ def _identity(path: str) -> dict[str, Any]:
     Raises:
         OSError: It is not there.
     """
-    size, digest = _digest(_files(path))
+    size, digest = _digest(files_of(path))
     return {"bytes": size, "sha256": digest}
 
 
 def _modified(path: str) -> str:
     """When the newest file of an input was written, for the reader: nothing depends on it."""
-    newest = max(file.stat().st_mtime for file in _files(path))
+    newest = max(file.stat().st_mtime for file in files_of(path))
     return datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
-
-
-def _state(path: str) -> object:
-    """What changes with an input; None where it is not there."""
-    try:
-        stats = [file.stat() for file in _files(path)]
-    except OSError:
-        return None
-    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
-
-
-def _files(path: str) -> list[Path]:
-    if not is_pattern(path):
-        return [Path(path)]
-    pattern = Path(path)
-    return sorted(pattern.parent.glob(re.sub(r"%\d*d", "*", pattern.name)))
 
 
 def _digest(files: list[Path]) -> tuple[int, str]:
@@ -293,12 +277,3 @@ def _digest(files: list[Path]) -> tuple[int, str]:
             return size, digest.hexdigest()
         names.update(file.name.encode(errors="surrogateescape") + b"\0" + digest.digest())
     return size, names.hexdigest()
-
-
-def _remove(entry: Path) -> None:
-    if not entry.is_dir() or entry.is_symlink():
-        entry.unlink(missing_ok=True)
-        return
-    for inner in entry.iterdir():
-        inner.unlink(missing_ok=True)
-    entry.rmdir()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
+import hashlib
 import os
+import re
 import secrets
 import shutil
+import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +18,9 @@ from types import TracebackType
 from typing import Literal, Self
 
 from autogaze_cli.errors import AutogazeError, OutputError
+
+MAX_NAME_BYTES = 255
+"""The longest name of a file, on every file system in use."""
 
 PREFIX = ".autogaze-"
 """How the names of temporaries start; a killed process may leave some, which can be deleted."""
@@ -27,7 +35,57 @@ def name_temporaries(run: str) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    return path.parent / f"{PREFIX}{_run + '-' if _run else ''}{secrets.token_hex(8)}{path.suffix}"
+    """A hidden name beside ``path`` that tells the run, the machine and the process."""
+    run = _run or "0" * 8
+    suffix = path.suffix if len(path.suffix) < 16 else ""
+    name = f"{PREFIX}{run}-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}{suffix}"
+    return path.parent / name
+
+
+def _machine() -> str:
+    """The machine and the namespace in which this process has its number."""
+    name = socket.gethostname()
+    with suppress(OSError):
+        name += os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # no path, but an identifier
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+_NAME = re.compile(re.escape(PREFIX) + r"[0-9a-f]{8}-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}(\..*)?")
+
+
+def remove_stale(folders: Iterable[Path]) -> None:
+    """Remove the temporaries of processes of this machine that have ended."""
+    for folder in folders:
+        with suppress(OSError):
+            for entry in list(folder.iterdir()):
+                match = _NAME.fullmatch(entry.name)
+                if match and match[1] == _machine() and not _is_running(int(match[2])):
+                    remove_entry(entry)
+
+
+def remove_entry(entry: Path) -> None:
+    """Remove a temporary: a file, or a folder of files."""
+    with suppress(FileNotFoundError):
+        if not entry.is_dir() or entry.is_symlink():
+            entry.unlink()
+            return
+        for inner in entry.iterdir():
+            inner.unlink(missing_ok=True)
+        entry.rmdir()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a system says when data cannot be written, without a name of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +151,11 @@ class Outputs:
                 self._publish()
             elif isinstance(error, AutogazeError):
                 self._name_finals(error)
+            elif isinstance(error, OSError) and error.errno in NO_ROOM and not error.filename:
+                names = ", ".join(map(str, self._temporaries))
+                raise OutputError(
+                    f"{names}: cannot be written: {error.strerror}", hint="free some space"
+                ) from error
         finally:
             self._discard()
 
@@ -139,9 +202,7 @@ class Outputs:
                 temporary.rmdir()
         except OSError as error:
             self._temporaries.pop(path, None)
-            raise OutputError(
-                f"{path}: cannot be written: {error.strerror}", hint="choose another --out-dir"
-            ) from error
+            raise _not_writable(path, error) from error
         return temporary
 
     def _refuse_existing(self, path: Path, *, folder: bool) -> None:
@@ -201,6 +262,23 @@ class Outputs:
                 folder.rmdir()
         self._temporaries.clear()
         self._made_folders.clear()
+
+
+def _not_writable(path: Path, error: OSError) -> OutputError:
+    hint = "choose another --out-dir"
+    if error.errno == errno.ENAMETOOLONG:
+        hint = "rename the input: its outputs are named after it"
+    return OutputError(f"{path}: cannot be written: {error.strerror}", hint=hint)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path whose name is longer than file systems allow.
+
+    Raises:
+        OutputError: It is.
+    """
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+        raise _not_writable(path, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
 
 
 def _rename(temporary: Path, path: Path) -> None:

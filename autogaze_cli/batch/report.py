@@ -29,6 +29,7 @@ class Report:
         results: What was made, by input.
         skipped: Inputs that were done already, with their files.
         failures: What went wrong, by input.
+        lost: What could not be written about the whole batch, such as its index.
         plan: What would be done, by input, where that was all that was asked; see ``Batch.plan``.
     """
 
@@ -47,6 +48,7 @@ class Report:
         self.results: dict[Input, Result] = {}
         self.skipped: dict[Input, list[str]] = {}
         self.failures: dict[Input, AutogazeError] = {}
+        self.lost: list[AutogazeError] = []
         self._say = on_event or (lambda event: None)
 
     def begun(self, item: Input) -> None:
@@ -92,15 +94,22 @@ class Report:
         else:
             logger.log(TRACEBACK, "what led to the error:", exc_info=error)
 
+    def lose(self, error: AutogazeError) -> None:
+        """Note that something about the whole batch, not an input's output, is not written."""
+        self.lost.append(error)
+        logger.error("%s", error.line())
+
     def exit_code(self) -> int:
         """0; 1 where a check found a difference; 3 where an input failed or was not done.
+
+        Also 3 where what is about the whole batch could not be written.
 
         Of a plan: 3 where an input would fail.
         """
         if self.plan is not None:
             return SOME_FAILED if self.failures else 0
         done = {**self.results, **self.skipped, **self.failures}
-        if self.failures or len(done) < len(self.inputs):
+        if self.failures or self.lost or len(done) < len(self.inputs):
             return SOME_FAILED
         return int(any(result.differences for result in self.results.values()))
 

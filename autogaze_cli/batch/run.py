@@ -11,6 +11,7 @@ from typing import Any
 
 from autogaze_cli.batch.inputs import Input
 from autogaze_cli.batch.manifest import Manifest
+from autogaze_cli.batch.outputs import check_name, remove_stale
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.work import Engine, Outcome, Task, Work
 from autogaze_cli.errors import InputError, OutputError
@@ -23,11 +24,12 @@ class Batch:
 
     Attributes:
         outputs: The paths that an input's outputs will have.
-        check: Raises what is wrong with an input, as far as a first look tells.
+        check: The first look at an input; raises what is wrong, as far as that tells.
         overwrite: Whether outputs that exist are replaced.
         manifest: Where it is noted what is done; None = nowhere.
         resume: Whether to skip what the manifest says is done.
         fail_fast: Whether to stop at the first failure.
+        writes: Whether this is a run, and not a plan or a check.
     """
 
     outputs: Callable[[Input], Sequence[Path]]
@@ -36,6 +38,7 @@ class Batch:
     manifest: Manifest | None = None
     resume: bool = False
     fail_fast: bool = False
+    writes: bool = True
 
     def tasks(self, report: Report) -> list[Task]:
         """The inputs that are left to do; the others are noted in ``report``.
@@ -43,7 +46,7 @@ class Batch:
         Raises:
             AutogazeError: The only input cannot be done.
         """
-        if self.manifest and self.resume:
+        if self.writes:
             self._clean(report)
         tasks = []
         for item in report.inputs:
@@ -61,7 +64,11 @@ class Batch:
         return tasks
 
     def _task(self, item: Input, report: Report) -> Task | None:
+        if item.problem is not None:
+            raise item.problem
         outputs = self.outputs(item)
+        for path in outputs:
+            check_name(path)
         there = [path for path in outputs if os.path.lexists(path)]
         replace = self.overwrite
         more = ", or --resume to go on with an earlier run" if self.manifest else ""
@@ -71,35 +78,41 @@ class Batch:
                 return None
             there, more = self.manifest.strange(item, there), ""
             replace = replace or not there
-        self.check(item)
+        found = self.check(item)
         if there and not replace:
             raise OutputError(
                 f"{there[0]}: exists already", hint=f"give --overwrite to replace it{more}"
             )
-        return Task(item, replace)
+        return Task(item, replace, found)
+
+    def _outputs(self, item: Input) -> Sequence[Path]:
+        return () if item.problem else self.outputs(item)
 
     def _clean(self, report: Report) -> None:
+        """Remove what killed runs left in the output folders."""
+        folders = {path.parent for i in report.inputs for path in self._outputs(i)}
+        remove_stale(folders)
         if self.manifest:
-            self.manifest.clean({path.parent for i in report.inputs for path in self.outputs(i)})
+            self.manifest.clean(folders)
 
-    def plan(self, report: Report, estimate: Callable[[Input], dict[str, Any]]) -> None:
+    def plan(self, report: Report, estimate: Callable[[Any], dict[str, Any]]) -> None:
         """Note what would be done, as ``report.plan``.
 
-        That is, of each input: its name, whether it would ``run``, is done (``skip``) or would
-        ``fail`` and why, its outputs, and what ``estimate`` says of its size.
+        For each input: its name, whether it would ``run``, is done (``skip``) or would ``fail``
+        and why, its outputs, and its size by ``estimate``, given what ``check`` found.
 
         Raises:
             AutogazeError: The only input cannot be done.
         """
-        items = {task.item for task in self.tasks(report)}
+        found = {task.item: task.found for task in self.tasks(report)}
         report.plan = []
         for item in report.inputs:
-            state = "run" if item in items else "skip" if item in report.skipped else "fail"
+            state = "run" if item in found else "skip" if item in report.skipped else "fail"
             about: dict[str, Any] = {"input": item.name, "state": state}
             if item in report.failures:
                 about["error"] = report.failures[item].line()
-            about["output_files"] = [str(path) for path in self.outputs(item)]
-            report.plan.append(about | (estimate(item) if state == "run" else {}))
+            about["output_files"] = [str(path) for path in self._outputs(item)]
+            report.plan.append(about | (estimate(found[item]) if state == "run" else {}))
 
     def run(self, work: Work, tasks: list[Task], engine: Engine, report: Report) -> None:
         """Do the tasks, and note what becomes of each.

@@ -20,10 +20,12 @@ class Task:
     Attributes:
         item: The input.
         overwrite: Whether outputs that exist may be replaced.
+        found: What the first look at the input found; see ``Batch.check``.
     """
 
     item: Input
     overwrite: bool = False
+    found: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Speed: what is timed, the rates it is compared with, and the comparison with an earlier run."""
+"""Benchmark: what is timed, the peak rates to compare with, and the comparison of two runs."""

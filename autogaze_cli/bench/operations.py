@@ -1,7 +1,7 @@
-"""How much arithmetic a gaze takes: additions and multiplications, as this program does them.
+"""The arithmetic of gazing: additions and multiplications, as this program does them.
 
-A product of ``[m, k]`` and ``[k, n]`` counts ``2 * m * k * n``. What is not a matrix product
-(normalisation, activation, rotation, choosing) is not counted: it is a few per cent.
+A product of ``[m, k]`` and ``[k, n]`` counts ``2 * m * k * n``. Everything else
+(normalisation, activation, rotation, selection) is not counted: it is a few per cent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def vision_operations(config: GazeConfig, frames: int) -> int:
-    """Embedding that many square frames: patches, convolutions, projection.
+    """Operations to embed ``frames`` square frames: patches, convolutions, projection.
 
     Source: inference spec 3.2.
     """
@@ -32,17 +32,17 @@ def vision_operations(config: GazeConfig, frames: int) -> int:
 def decode_operations(
     config: GazeConfig, slots: NDArray[np.int64], tails: NDArray[np.int64]
 ) -> int:
-    """Choosing tokens.
+    """Operations to choose tokens.
 
-    A frame's first call takes the tail of the frame before and the vision tokens, each later call
-    the chunk chosen last. A slot attends to all that are cached and to those of its call up to
-    itself. Of the last layer only keys and values are made for every slot, the rest for the last
-    slot of a call, which alone is read.
+    A frame's first call processes the tail of the previous frame and the vision tokens, each later
+    call the tokens chosen last. A position attends to the cached ones and, within its call, to
+    those up to itself. The last layer computes keys and values for every position, and the rest
+    for the last position of a call only, because no other is read.
 
     Args:
         config: The model's sizes.
-        slots: Tokens chosen by each row at each frame, padded ones included, ``[rows, frames]``.
-        tails: The valid ones among those of the frame's last call, ``[rows, frames]``.
+        slots: Tokens chosen per sequence and frame, padding included, ``[sequences, frames]``.
+        tails: The valid tokens of each frame's last call, ``[sequences, frames]``.
 
     Source: inference spec 3.4, 3.6.
     """
@@ -50,7 +50,7 @@ def decode_operations(
     queries, pairs = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
     keys_values = 2 * c.hidden_size * 2 * pairs
     rest = 2 * 2 * c.hidden_size * queries + 2 * 3 * c.hidden_size * c.intermediate_size
-    visit = 2 * 2 * queries  # of one key by one slot: its score, and its value's share
+    visit = 2 * 2 * queries  # of one key by one position: its score, and its weighted value
     head = 2 * c.hidden_size * (c.vocab_size * k + k)
     lower = c.num_hidden_layers - 1
     total = 0
@@ -68,7 +68,7 @@ def decode_operations(
 
 
 def gaze_operations(config: GazeConfig, output: GazeOutput) -> int:
-    """Choosing the tokens of ``output``, had no stream gone before."""
+    """Operations to choose the tokens of ``output`` from an empty cache."""
     k = config.num_multi_token_pred
     slots = output.num_gazing_each_row.numpy()
     valid = ~output.if_padded_gazing.numpy()

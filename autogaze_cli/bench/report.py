@@ -1,4 +1,4 @@
-"""Figures of a benchmark as a document, as rows of a table, and compared with earlier ones."""
+"""The figures of a benchmark: the document, its table, and a comparison of two runs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FORMAT, VERSION = "autogaze-bench", 1
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One thing that was timed.
+    """The time of one stage.
 
     Attributes:
-        stage: What was done.
+        stage: What was timed.
         seconds: The best time.
         device: ``cpu`` or ``cuda``.
-        frames: How many were done in that time.
-        dtype: Number type of the model; None without one.
-        batch: Clips or tiles done together; None where that does not matter.
-        task_loss_requirement: Where frames stopped; None = nowhere, or without meaning.
+        frames: Frames processed in that time.
+        dtype: Precision of the model; None without one.
+        batch: Clips or tiles per batch; None if it does not apply.
+        task_loss_requirement: Where frames stopped early; None = nowhere, or not applicable.
         operations: Additions and multiplications; None = not counted.
-        ceiling_gflops: Of the device, in that number type; None = it does not matter.
+        ceiling_gflops: Peak rate of the device at that precision; None if it does not apply.
     """
 
     stage: str
@@ -44,7 +44,7 @@ class Figure:
 
     @property
     def name(self) -> str:
-        """What it is called: the same in every run that measures the same.
+        """Its name: equal in all runs that measure the same.
 
         >>> Figure("vision", 0.5, "cpu", 16, dtype="float32", batch=8).name
         'cpu/float32/vision/batch-8'
@@ -57,7 +57,7 @@ class Figure:
         return "/".join(part for part in parts if part)
 
     def to_mapping(self) -> dict[str, Any]:
-        """The figure as the document has it."""
+        """The figure as an entry of the document."""
         gflops = None if self.operations is None else self.operations / self.seconds / 1e9
         ratio = None
         if gflops is not None and self.ceiling_gflops is not None:
@@ -128,7 +128,7 @@ def _processor() -> str:
 
 
 def table_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The figures as text: name, frames/s, ms a frame, seconds, GFLOP, GFLOP/s, ratio."""
+    """The figures as text: name, frames/s, ms per frame, seconds, GFLOP, GFLOP/s, ratio."""
     for figure in found["figures"]:
         operations = figure["operations"]
         yield (
@@ -156,22 +156,25 @@ def read_document(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise FormatError(f"{path}: is not JSON ({error})") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise FormatError(f"{path}: is not a benchmark", hint="save one: autogaze bench --json")
+        raise FormatError(
+            f"{path}: is not the output of autogaze bench --json",
+            hint="save one: autogaze bench --json > FILE",
+        )
     if found.get("version") != VERSION:
         raise FormatError(f"{path}: version is {found.get('version')!r}, not {VERSION}")
     return found
 
 
 def slower(new: Mapping[str, Any], old: Mapping[str, Any], tolerance: float) -> list[str]:
-    """A line for each figure that takes longer than before, beyond the tolerance.
+    """One line per figure that is slower than before by more than the tolerance.
 
     Args:
         new: A document.
-        old: An earlier one, of the same measurements.
-        tolerance: Share of the earlier time that does not count: 0.2 = up to 20 % longer.
+        old: An earlier document of the same measurements.
+        tolerance: Accepted slowdown as a fraction of the earlier time: 0.2 = up to 20 % longer.
 
     Raises:
-        ConfigError: The two measured nothing alike.
+        ConfigError: The settings differ, or the documents have no figure in common.
     """
     before = {figure["name"]: figure for figure in old["figures"]}
     lines, compared = [], 0
@@ -191,9 +194,9 @@ def slower(new: Mapping[str, Any], old: Mapping[str, Any], tolerance: float) -> 
         now, then = (f["seconds"] / f["frames"] for f in (figure, earlier))
         if now > then * (1 + tolerance):
             lines.append(
-                f"{figure['name']}: {1000 * now:.3g} ms a frame, was {1000 * then:.3g} "
+                f"{figure['name']}: {1000 * now:.3g} ms per frame, was {1000 * then:.3g} "
                 f"({now / then - 1:+.0%})"
             )
     if not compared:
-        raise ConfigError("the runs have no figure in common", hint="give the same options")
+        raise ConfigError("the runs have no figure in common", hint="use the same options")
     return lines

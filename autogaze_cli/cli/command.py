@@ -1,61 +1,99 @@
-"""What every command has: its class, and the options that stand on all of them."""
+"""What every command has: its class, its help in sections, and the options common to all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import Enum
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
+from autogaze_cli.cli.config import CONFIG, long_name, read_config
 from autogaze_cli.progress import configure_logging
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+SECTIONS = (
+    *("Common options", "Input", "Gaze", "Model and device", "Drawing", "Readout", "Output"),
+    *("Batch", "General"),
+)
+"""The sections of a command's help, in order."""
+
+COMMON = ("more_inputs", "out_dir", "frames", "model", "overwrite")
+"""The options that are shown first, unless a command names others."""
+
+TASK_LOSS = "task_loss_requirement"
 _VERBOSITY = "autogaze.verbosity"
 _LOG_FILE = "autogaze.log_file"
-CONFIG = "autogaze.config"
-"""Where a context's ``meta`` holds the configuration file that counts, if there is one."""
+
+
+class Option(click.Option):
+    """An option that knows its section of the help.
+
+    Attributes:
+        section: One of ``SECTIONS``.
+    """
+
+    section = "General"
 
 
 class Command(click.Command):
     """A command whose options may stand in the environment and in a configuration file.
 
-    Of two options for one setting, the later wins. ``--fps`` of ``render-assets`` is
-    ``AUTOGAZE_RENDER_ASSETS_FPS`` in the environment, or ``AUTOGAZE_FPS`` for all commands.
+    ``--fps`` of ``render-assets`` is ``AUTOGAZE_RENDER_ASSETS_FPS`` in the environment, or
+    ``AUTOGAZE_FPS`` for all commands.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As ``click.Command``."""
+    def __init__(self, *args: Any, common: Sequence[str] = COMMON, **kwargs: Any) -> None:
+        """As ``click.Command``.
+
+        Args:
+            *args: Passed on.
+            common: Names of the parameters that the help shows first.
+            **kwargs: Passed on.
+        """
         super().__init__(*args, **kwargs)
+        self.common = common
         for option in self.params:
             if isinstance(option, click.Option) and option.envvar is None:
                 names = [f"{self.name}_{long_name(option)}", long_name(option)]
                 option.envvar = [f"AUTOGAZE_{n.replace('-', '_').upper()}" for n in names]
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As ``click.Command``; a task loss in dB counts only when no plain one follows it."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        rest = super().parse_args(ctx, args)
-        losses = [p.name for p in order if p.name and p.name.startswith("task_loss_requirement")]
-        if losses and losses[-1] == "task_loss_requirement":
-            ctx.params["task_loss_requirement_db"] = None
-        return rest
+    def make_parser(self, ctx: click.Context) -> Any:
+        """As ``click.Command``; a task loss in dB counts only when no plain one follows it.
+
+        Click itself processes each option in the order of its first appearance alone.
+        """
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> Any:
+            values, rest, order = parse(args)
+            losses = [p.name for p in order if p.name and p.name.startswith(TASK_LOSS)]
+            if losses and losses[-1] == TASK_LOSS:
+                values.pop(f"{TASK_LOSS}_db", None)
+            return values, rest, order
+
+        parser.parse_args = parse_args  # type: ignore[method-assign]  # one parse, not a second
+        return parser
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in sections."""
+        rows: dict[str, list[tuple[str, str]]] = {name: [] for name in SECTIONS}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None:
+                continue
+            section = param.section if isinstance(param, Option) else Option.section
+            rows["Common options" if param.name in self.common else section].append(record)
+        for name, records in rows.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
 
 
-def settled(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """A parameter's value as a command sees it: of the right type, None where there is none."""
-    if isinstance(value, Enum):  # Click's mark for "nothing was given, and there is no default"
-        value = None
-    if value is None:
-        many = param.nargs == -1 or param.multiple
-        return () if many else False if isinstance(param, click.Option) and param.is_flag else None
-    return param.type_cast_value(ctx, value)
-
-
-def long_name(option: click.Option) -> str:
-    """The first of its long spellings, without dashes: ``fps``, ``mask-source``."""
-    return next(name for name in option.opts if name.startswith("--"))[2:]
+def option(*names: str, **settings: Any) -> Decorator:
+    """As ``click.option``, for a ``Command``."""
+    return click.option(*names, cls=Option, **settings)
 
 
 def group(*options: Decorator) -> Decorator:
@@ -64,6 +102,20 @@ def group(*options: Decorator) -> Decorator:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
             function = option(function)
+        return function
+
+    return decorate
+
+
+def section(name: str, *options: Decorator) -> Decorator:
+    """One decorator that adds ``options`` under a section of the help."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        before = len(getattr(function, "__click_params__", ()))
+        function = group(*options)(function)
+        for param in function.__click_params__[before:]:  # type: ignore[attr-defined]  # Click's own
+            if isinstance(param, Option):
+                param.section = name
         return function
 
     return decorate
@@ -84,24 +136,21 @@ def _config(ctx: click.Context, param: click.Parameter, value: str | None) -> No
     if value is not None:
         ctx.meta[CONFIG] = value
     if not isinstance(ctx.command, click.Group):
-        from autogaze_cli.cli.config import (
-            read_config,  # tomllib is needed only where there is a file
-        )
-
         read_config(ctx)
 
 
-always = group(
-    click.option(
+always = section(
+    "General",
+    option(
         "--config",
         type=click.Path(dir_okay=False),
         is_eager=True,
         expose_value=False,
         callback=_config,
-        help="Take options from this TOML file.  [default: autogaze.toml, or [tool.autogaze] in "
-        "pyproject.toml, in this folder or above]",
+        help="Read options from this TOML file.  [default: the nearest autogaze.toml, or "
+        "[tool.autogaze] in pyproject.toml, in this folder or above]",
     ),
-    click.option(
+    option(
         "-v",
         "--verbose",
         "v",
@@ -110,9 +159,9 @@ always = group(
         expose_value=False,
         callback=_verbosity,
         show_default=False,
-        help="Say more: -v a line a frame, -vv tracebacks too.",
+        help="Verbose: -v per-frame lines, -vv also tracebacks.",
     ),
-    click.option(
+    option(
         "-q",
         "--quiet",
         "q",
@@ -121,9 +170,9 @@ always = group(
         expose_value=False,
         callback=_verbosity,
         show_default=False,
-        help="Say nothing but errors.",
+        help="Print errors only.",
     ),
-    click.option(
+    option(
         "--log-file",
         type=click.Path(dir_okay=False, writable=True),
         is_eager=True,

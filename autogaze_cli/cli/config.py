@@ -7,16 +7,18 @@ with a table ``[tool.autogaze]``, in the current folder or above, not above a re
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from autogaze_cli.cli.command import CONFIG, Command, long_name, settled
 from autogaze_cli.errors import ConfigError, did_you_mean
+
+CONFIG = "autogaze.config"
+"""Where a context's ``meta`` holds the path of the configuration file, if there is one."""
 
 NAME = "autogaze.toml"
 PYPROJECT = "pyproject.toml"
@@ -42,6 +44,21 @@ def read_config(ctx: click.Context) -> None:
     root = ctx.find_root().command
     maps = default_maps(path, dict(commands(root)))
     ctx.default_map = maps[() if ctx.command is root else command_path(ctx)]
+
+
+def settled(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """A parameter's value as a command gets it: of the right type, None where there is none."""
+    if isinstance(value, Enum):  # Click's mark for "nothing was given, and there is no default"
+        value = None
+    if value is None:
+        many = param.nargs == -1 or param.multiple
+        return () if many else False if isinstance(param, click.Option) and param.is_flag else None
+    return param.type_cast_value(ctx, value)
+
+
+def long_name(option: click.Option) -> str:
+    """The first of its long spellings, without dashes: ``fps``, ``mask-source``."""
+    return next(name for name in option.opts if name.startswith("--"))[2:]
 
 
 def find_config(folder: Path | None = None) -> Path | None:
@@ -200,8 +217,6 @@ def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
 
 def _options(command: click.Command) -> dict[str, click.Option]:
     """A command's options by each of their long spellings."""
-    if not isinstance(command, Command):
-        return {}
     return {
         name[2:]: option
         for option in command.params
@@ -242,6 +257,8 @@ def _of_pyproject(path: Path) -> dict[str, Any] | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import tomllib  # needed only where there is a file
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -6,25 +6,22 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import click
 
 from autogaze_cli.cli import options
-from autogaze_cli.cli.lazy import LazyGroup
+from autogaze_cli.cli.config import value_source
+from autogaze_cli.cli.streams import prepare_streams
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
 from autogaze_cli.progress import TRACEBACK, printable
 from autogaze_cli.version import __version__
 
 logger = logging.getLogger(__name__)
-
-# Before PyTorch is loaded: compute threads that wait should soon sleep, for decoding and encoding
-# share the processor with them. On a busy one, spinning threads took several times as long.
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-# And its large buffers on large pages: a batch of eight clips was decoded a twelfth faster.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 COMMANDS = {
     "trace": (
@@ -57,11 +54,11 @@ COMMANDS = {
     ),
     "bench": (
         "autogaze_cli.commands.bench:bench",
-        "Measure how fast this machine gazes, beside its ceilings.",
+        "Measure how fast this machine gazes, against its peak rates.",
     ),
     "config": (
         "autogaze_cli.commands.config:config",
-        "Show which options hold, and where each comes from.",
+        "Show effective option values and their sources.",
     ),
     "audit-readout": (
         "autogaze_cli.commands.audit_readout:audit_readout",
@@ -78,11 +75,43 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # ours differs from one failure to the next
 
 
-class Autogaze(LazyGroup):
-    """The root group: every error leaves it as one line and an exit code."""
+class Autogaze(click.Group):
+    """The root group: imports a subcommand when it is used, and ends every error as one line."""
+
+    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        """As ``click.Group``.
+
+        Args:
+            *args: Passed on.
+            table: Name to (``"module:attribute"``, one help line), in the order shown. The help
+                line stands here because ``--help`` would otherwise import every subcommand.
+            **kwargs: Passed on.
+        """
+        super().__init__(*args, **kwargs)
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the table's order."""
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now, or None when there is none of that name."""
+        if cmd_name not in self.table:
+            return None
+        module, attribute = self.table[cmd_name][0].split(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}:{attribute} is not a Click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of subcommands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self.table.items()])
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """As ``click.Group``, for the errors of the group's own options."""
+        prepare_streams()
         with one_line():
             return super().make_context(*args, **kwargs)
 
@@ -129,14 +158,29 @@ def _from(error: click.UsageError) -> str:
     """Where a value that was refused was written, if not on the command line."""
     if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
         return ""
-    from autogaze_cli.cli.config import value_source  # tomllib is needed only where there is a file
-
     source = value_source(error.ctx, error.param)
     return "" if source in ("command line", "default") else f" (from {source})"
 
 
+_HELP = """Gaze-driven sparse video: where AutoGaze looks, drawn, measured and saved.
+
+\b
+Try first:
+  autogaze render-assets --input birds.mp4   draw a video and its gaze as GIFs
+  autogaze trace birds.mp4                   save the gaze as JSON
+  autogaze audit-readout .                   check code that decodes gaze ids
+
+A command takes videos, folders, patterns and @lists, and writes into --out-dir. It works
+offline with the bundled model; --mask-source patch-diff needs no model at all.
+
+Exit codes: 0 done; 1 the answer is no (findings, a --check difference); 2 usage, config, model
+or device; 3 some inputs failed and the others are done; 130 interrupted.
+"""
+
+
 @click.group(
     "autogaze",
+    help=_HELP,
     cls=Autogaze,
     table=COMMANDS,
     no_args_is_help=True,
@@ -150,20 +194,23 @@ def _from(error: click.UsageError) -> str:
 @options.always
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Gaze-driven sparse video: where AutoGaze looks, drawn, measured and saved.
-
-    A command takes videos, folders, patterns and @lists, and writes into --out-dir. Without --model
-    it runs the bundled model that is the default, or, where none is, compares each frame with the
-    one before (patch-diff), which needs no weights.
-
-    Exit codes: 0 done; 1 the answer is no (a --check difference); 2 usage, config, model or device;
-    3 some inputs failed and the others are done; 130 interrupted.
-    """
+    """The command ``autogaze``."""
+    _tune_threads()
     with suppress(ValueError):  # only the main thread may handle signals
-        previous = signal.signal(signal.SIGTERM, _terminate)
-        ctx.call_on_close(lambda: signal.signal(signal.SIGTERM, previous))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            previous = signal.signal(number, _terminate)
+            ctx.call_on_close(partial(signal.signal, number, previous))
 
 
-def _terminate(*_: object) -> None:
+def _tune_threads() -> None:
+    """Settings that PyTorch reads when it is loaded; those that the user made are kept."""
+    # Compute threads that wait should soon sleep, because decoding and encoding share the
+    # processor with them. On a busy one, spinning threads took several times as long.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    # Large buffers on large pages: a batch of eight clips was decoded a twelfth faster.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+def _terminate(number: int, frame: object) -> None:
     """End as an exception, so that what is half written is removed."""
-    sys.exit(128 + signal.SIGTERM)
+    sys.exit(128 + number)

@@ -1,32 +1,55 @@
-"""What a command over many inputs says on stdout, and the exit code it ends with."""
+"""A command over videos, from Click's values to its request, its output and its exit code."""
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import click
+from click.core import ParameterSource
 
 from autogaze_cli.batch.report import OnEvent, Report
-from autogaze_cli.cli.command import CONFIG, long_name
-from autogaze_cli.cli.config import plain, value_source
+from autogaze_cli.cli.config import CONFIG, long_name, plain, value_source
+from autogaze_cli.cli.streams import print_document, print_line
+from autogaze_cli.jobs.request import Request, make_request
+from autogaze_cli.jobs.run import run
 from autogaze_cli.jobs.values import Values
 from autogaze_cli.visualize.document import dump_document
 
 
-def on_event(values: Values) -> OnEvent | None:
+def run_command(command: str, values: Mapping[str, Any]) -> None:
+    """Run a command over videos, print what was asked for, and end with its exit code."""
+    on_event = _on_event(values)
+    finish(run(request_of(command, values), on_event), values)
+
+
+def request_of(command: str, values: Mapping[str, Any]) -> Request:
+    """The request that a command line makes."""
+    ctx = click.get_current_context()
+    typed = [n for n in values if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+    inputs = [*values["inputs"], *values["more_inputs"]]
+    return make_request(command, inputs, cast("Values", values), typed)
+
+
+def refuse_json_twice(values: Mapping[str, Any]) -> None:
+    """Refuse ``--json`` together with ``--jsonl``."""
+    if values["json"] and values["jsonl"]:
+        raise click.UsageError("give one of --json and --jsonl")
+
+
+def _on_event(values: Mapping[str, Any]) -> OnEvent | None:
     """What prints each event as a line of JSON, with ``--jsonl``.
 
     Raises:
         UsageError: ``--json`` is given too.
     """
-    if values["json"] and values["jsonl"]:
-        raise click.UsageError("give one of --json and --jsonl")
+    refuse_json_twice(values)
     return _print_line if values["jsonl"] and not values["dry_run"] else None
 
 
-def finish(report: Report, values: Values) -> None:
+def finish(report: Report, values: Mapping[str, Any]) -> None:
     """Print what was asked for, and end the command with its exit code.
 
     With ``--json``, the document of the one input, or one about all of several.
@@ -36,10 +59,10 @@ def finish(report: Report, values: Values) -> None:
     elif values["json"]:
         documents = [result.document for result in report.results.values()]
         alone = len(report.inputs) == len(documents) == 1
-        click.echo(dump_document(documents[0] if alone else report.document()), nl=False)
+        print_document(dump_document(documents[0] if alone else report.document()))
     for result in report.results.values():
         for line in result.differences:
-            click.echo(line, err=values["json"] or values["jsonl"])
+            print_line(line, err=values["json"] or values["jsonl"])
     click.get_current_context().exit(report.exit_code())
 
 
@@ -57,10 +80,10 @@ def settings_of(ctx: click.Context) -> list[dict[str, Any]]:
 
 
 def _print_line(event: dict[str, Any]) -> None:
-    click.echo(json.dumps(event, ensure_ascii=True, allow_nan=False))
+    print_line(json.dumps(event, ensure_ascii=True, allow_nan=False))
 
 
-def _print_plan(plan: list[dict[str, Any]], values: Values) -> None:
+def _print_plan(plan: list[dict[str, Any]], values: Mapping[str, Any]) -> None:
     ctx = click.get_current_context()
     settings = settings_of(ctx)
     counts = {state: sum(p["state"] == state for p in plan) for state in ("run", "skip", "fail")}
@@ -72,32 +95,39 @@ def _print_plan(plan: list[dict[str, Any]], values: Values) -> None:
     config = ctx.meta.get(CONFIG)
     if values["json"]:
         document = {"inputs": plan, "totals": totals, "config": config, "settings": settings}
-        click.echo(dump_document(document), nl=False)
+        print_document(dump_document(document))
         return
     if values["jsonl"]:
         for item in plan:
             _print_line({"event": "planned", **item})
         _print_line({"event": "ended", **totals})
         return
+    _print_plan_text(plan, settings, totals)
+
+
+def _print_plan_text(
+    plan: list[dict[str, Any]], settings: list[dict[str, Any]], totals: dict[str, int]
+) -> None:
     for item in plan:
         size = ""
         if "width" in item:
             size = f"  {item['frames'] or '?'} frames {item['width']}x{item['height']}"
-        click.echo(f"{item['state']:<4}  {item['input']}{size}")
+        print_line(f"{item['state']:<4}  {item['input']}{size}")
         if item["state"] == "fail":
-            click.echo(f"      {item['error']}")
+            print_line(f"      {item['error']}")
             continue
         for path in item["output_files"]:
-            click.echo(f"      -> {path}")
+            print_line(f"      -> {path}")
     everything = logging.getLogger("autogaze_cli").isEnabledFor(logging.DEBUG)
-    click.echo("\nsettings" + ("" if everything else " (with -v also those at their defaults)"))
+    print_document("\nsettings\n" if everything else "\nnon-default settings (-v for all)\n")
     for row in settings:
         if everything or row["source"] != "default":
             value = json.dumps(row["value"])
-            click.echo(f"  {row['option']:<28} {value:<20} {row['source']}")
+            print_line(f"  {row['option']:<28} {value:<20} {row['source']}")
     unknown = totals["unknown_length"]
-    click.echo(
-        f"\n{counts['run']} to run, {counts['skip']} done already, {counts['fail']} would fail; "
-        f"{work['frames']} frames, {work['tile_frames']} squares to gaze at"
+    print_document(
+        f"\n{totals['run']} to run, {totals['skip']} done already, {totals['fail']} would fail; "
+        f"{totals['frames']} frames, {totals['tile_frames']} tile-frames to process"
         + (f", and {unknown} inputs of unknown length" if unknown else "")
+        + "\n"
     )

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from autogaze_cli.errors import ConfigError
+from autogaze_cli.media.times import parse_rate, parse_time
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -58,7 +61,7 @@ class Real(click.ParamType[float]):
 
 
 class Rate(click.ParamType[Fraction]):
-    """Frames a second: ``8``, ``29.97`` or ``30000/1001``."""
+    """Frames per second; see ``parse_rate``."""
 
     name = "rate"
 
@@ -67,21 +70,13 @@ class Rate(click.ParamType[Fraction]):
     ) -> Fraction:
         """The rate, exactly as written."""
         try:
-            rate = Fraction(str(value))
-        except (ValueError, ZeroDivisionError):
-            rate = Fraction(0)
-        if not Fraction(1, 1000) <= rate <= 1000:
-            self.fail(
-                f"must be frames a second from 0.001 to 1000 (8, 29.97 or 30000/1001), "
-                f"not {value!r}",
-                param,
-                ctx,
-            )
-        return rate
+            return parse_rate(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Time(click.ParamType[Fraction]):
-    """Seconds, or ``[hours:]minutes:seconds``."""
+    """Seconds, or ``[hours:]minutes:seconds``; see ``parse_time``."""
 
     name = "time"
 
@@ -89,17 +84,10 @@ class Time(click.ParamType[Fraction]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Fraction:
         """The time in seconds, exactly as written."""
-        text = str(value)
-        if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text):
-            self.fail(
-                f"must be seconds or hours:minutes:seconds (12.5 or 1:02:03), not {text!r}",
-                param,
-                ctx,
-            )
-        seconds = Fraction(0)
-        for part in text.split(":"):
-            seconds = seconds * 60 + Fraction(part.rstrip("."))
-        return seconds
+        try:
+            return parse_time(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
 
 
 class TaskLoss(Real):

@@ -68,10 +68,6 @@ class TileLayout:
         row, col = np.divmod(np.arange(len(self)), self.cols)
         return np.stack([row, col], axis=1) * self.step
 
-    def fixation_budget(self, k: int) -> int:
-        """Tokens of a frame when each tile may have ``k``. Source: inference spec 6.4."""
-        return max(k, 1) * len(self)
-
     def merge(self, fixations: Fixations) -> Fixations:
         """One frame's fixations from those of its tiles.
 

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.batch.result import Result, output_files
+from autogaze_cli.errors import InputError
+from autogaze_cli.jobs.frames import open_job, trace_header
 from autogaze_cli.jobs.pipeline import Behind, Feed, ahead
-from autogaze_cli.jobs.render import Job, trace_header
 from autogaze_cli.media.live import STDIN, read_live
-from autogaze_cli.media.video import Frame, Sampling
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import Frame, VideoInfo
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, TraceWriter, open_trace_writer
 
@@ -141,7 +143,7 @@ def trace_live(
     arrived: deque[float] = deque()
     # Its thread may wait for a frame that never comes, and must not be waited for then.
     stream = ahead(read_live(name, sampling), _WAITING, patience_s=_PATIENCE_S)
-    info, first = next(stream)
+    info, first = _begun(stream, name, sampling)
 
     def frames() -> Iterator[Frame]:
         for frame in chain([first], (frame for _, frame in stream)):
@@ -149,8 +151,7 @@ def trace_live(
             yield frame
 
     with Outputs(overwrite=overwrite) as outputs:
-        job = Job(video=Path(name), sampling=sampling, gaze=source, name=name)
-        header = trace_header(job, info)
+        header = trace_header(open_job(Path(name), source, sampling, name=name, info=info))
         writer = open_trace_writer(outputs.add(files["trace"]), header, format)
         run.begin = run.end = time.perf_counter()
         # The file has a thread of its own, where no interrupt can break a frame in two.
@@ -163,6 +164,18 @@ def trace_live(
     document = header.to_mapping() | run.summary()
     document["output_files"] = {role: str(path) for role, path in files.items()}
     return Result(files=files, document=document), run.interrupt
+
+
+def _begun(
+    stream: Iterator[tuple[VideoInfo, Frame]], name: str, sampling: Sampling
+) -> tuple[VideoInfo, Frame]:
+    """The first frame of a stream, and what the stream says of itself."""
+    begun = next(stream, None)
+    if begun is None:
+        raise InputError(
+            f"{name}: no frame at or after {float(sampling.start):g} s", hint="start earlier"
+        )
+    return begun
 
 
 def _write(

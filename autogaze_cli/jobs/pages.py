@@ -20,15 +20,7 @@ from autogaze_cli.jobs.folder import (
     is_ours,
     read_summary,
 )
-from autogaze_cli.jobs.render import (
-    Job,
-    OnFrame,
-    frame_count,
-    gazed_frames,
-    sampling_of,
-    trace_header,
-)
-from autogaze_cli.media.video import probe
+from autogaze_cli.jobs.frames import Job, OnFrame, gazed_frames, open_job, trace_header
 from autogaze_cli.player.drawn import write_drawn_page
 from autogaze_cli.player.index import Row, write_index
 from autogaze_cli.player.page import PAGE_VIEW, draw_frames
@@ -103,11 +95,9 @@ def draw_page(
         AutogazeError: The video, the trace or the page is not what it should be; nothing has been
             written then.
     """
-    info = probe(job.video)
-    header, size = trace_header(job, info), job.sampling.size(info.width, info.height)
-    gazed = gazed_frames(job, frame_count(job.sampling, info), on_frame)
+    gazed = gazed_frames(job, on_frame)
     with Outputs(overwrite=overwrite) as outputs:
-        return draw_frames(outputs.add(path), header, size, visualization, gazed)
+        return draw_frames(outputs.add(path), trace_header(job), job.size, visualization, gazed)
 
 
 def write_pages(
@@ -160,11 +150,9 @@ def _write(found: Found, on_page: OnPage, videos: Path | None, overwrite: bool) 
     if there and not overwrite:
         return False
     trace = read_trace(found.trace) if found.trace else None
-    video = find_video(trace.header.source, videos) if trace else None
-    if trace and video:
-        job = Job(
-            video=video, sampling=sampling_of(trace.header), gaze=trace, name=trace.header.source
-        )
+    video = find_video(trace.header.source, videos) if trace is not None else None
+    if trace is not None and video:
+        job = open_job(video, trace, name=trace.header.source)
         view = found.visualization() or PAGE_VIEW
         with on_page(found.page) as on_frame:
             draw_page(job, found.page, view, overwrite=overwrite, on_frame=on_frame)
@@ -175,7 +163,7 @@ def _write(found: Found, on_page: OnPage, videos: Path | None, overwrite: bool) 
         name = _source(document) or _stem(found)
         with on_page(found.page), Outputs(overwrite=overwrite) as outputs:
             write_drawn_page(outputs.add(found.page), name, found.drawn, document)
-    elif trace:
+    elif trace is not None:
         raise InputError(
             f"{found.trace}: its video {trace.header.source} is not found",
             hint="say with --videos where it is",

@@ -1,74 +1,142 @@
-"""From a command's values to the settings it needs, each validated once where it is made."""
+"""The settings of the commands over videos, by name and type: what comes to the door."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Literal, TypedDict
 
-from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.model.catalog import MODELS, default_model
-from autogaze_cli.visualize.settings import Visualization
+from autogaze_cli.gaze.settings import MaskSource, Mode
 
-if TYPE_CHECKING:
-    from autogaze_cli.media.video import Sampling
-
-Values = Mapping[str, Any]
-"""A command's values by parameter name."""
-
-
-def input_names(values: Values) -> list[str]:
-    """What the user named, positional first."""
-    return [*values["inputs"], *values["more_inputs"]]
+Source = str | os.PathLike[str]
+Rate = float | Fraction | str
+TaskLoss = float | Literal["model"] | None
+Dtype = Literal["float32", "bfloat16"]
+EngineName = Literal["local", "ray"]
 
 
-def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
-    """Which gaze source runs, and how: the model named, else the default one, else patch-diff.
+class Values(TypedDict, total=False):
+    """Every setting of the commands over videos, as the options and the Python calls name it.
 
-    Args:
-        values: A command's values.
-        models: The bundled models; see ``catalog.default_model``.
+    Which of them a command has, and their defaults, stand in the signatures in ``api.py``.
 
-    Raises:
-        ConfigError: When they contradict each other.
+    Attributes:
+        start: Start time: seconds, or a text such as ``"1:02.5"``.
+        frames: Number of frames; fewer in the video is an error. None = all.
+        fps: Sampling rate in frames per second, or a text such as ``"30000/1001"``; None = the
+            video's own.
+        inference_width: Width of decoded frames in pixels; None = the video's own.
+        inference_height: Height of decoded frames in pixels; None = the video's own.
+        mask_source: ``autogaze`` or ``patch-diff``; None = ``autogaze`` if there is a model.
+        model: Bundled name, folder or cached Hub id; None = the bundled default.
+        mode: ``resize``, ``tiled`` or ``tiled-full``.
+        tile_size: Tile side in pixels.
+        stride: Tile stride in pixels, of ``tiled-full``; None = the tile size.
+        tile_batch_size: Tiles per batch; never changes a result.
+        clip_len: Frames per model clip.
+        horizon_frames: Frames that a rolling context sees; None = independent clips.
+        top_k: Minimum of a tile's token budget.
+        max_gaze_tokens_each_frame: Maximum tokens per tile per frame; None = the model's own.
+        gazing_ratio: The same maximum as a fraction of a frame's tokens; None = not given.
+        task_loss_requirement: Predicted loss at which a frame ends; None = never, ``"model"`` = the
+            model's own.
+        task_loss_requirement_db: The same in dB; stronger than the former.
+        patch_diff_grid: Patch-diff grid size, N x N.
+        patch_diff_threshold: Mean difference above which patch-diff selects a cell.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
+        dtype: Model precision.
+        threads: CPU threads; None = PyTorch's choice. Never changes a result.
+        mask_geometry: ``native``, ``deduplicated`` or ``effective``: which pixels cells cover.
+        mask_visualization: ``overlay``, ``scale-rows``, ``image-overlay`` or ``image-mask-only``.
+        mask_cell_scale: Scale factor for drawn cells.
+        blend_alpha: Opacity of color in the image masks and in full-blend, 0 to 1.
+        visualization_mode: ``interframe`` or ``full-blend``.
+        keyframe_duration: Frames from one keyframe to the next; 0 = only the first.
+        gif_width: Width of drawn files in pixels; None = the frames' (a GIF's at most 640).
+        gif_height: Height of drawn files in pixels; None = the frames'.
+        emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``.
+        patch_size: The consumer's patches in pixels: one number, or height and width.
+        tubelet_size: Frames per temporal token of the consumer.
+        clip_height: Height of the consumer's clip in pixels; None = the frames'.
+        clip_width: Width of the consumer's clip in pixels; None = the frames'.
+        image_grid: Token grid of a frame: one number, or height and width; None = its patches.
+        min_confidence: Fixations must be above this to count.
+        max_fixations_per_frame: Maximum rectangles per frame; None = all.
+        dilation: Tokens added on all four sides of a cell.
+        max_tokens_per_frame: Maximum tokens per frame; None = all.
+        min_tokens: Minimum tokens per clip; missing ones are padding.
+        max_tokens: Maximum tokens per clip; None = all.
+        trace: A saved trace that takes the gaze source's place; None = gaze anew.
+        traces: Saved traces to read out, of ``run_batch``.
+        out_dir: Output folder.
+        format: Output file format.
+        overwrite: Replace existing outputs.
+        report: Also write a page that plays the result.
+        check: Write nothing; compare with what exists.
+        dry_run: Plan only.
+        resume: Skip what an earlier run into the same folder finished.
+        fail_fast: Stop at the first input that fails.
+        workers: Worker processes; each loads its own model.
+        engine: ``local`` or ``ray``.
+        address: Address of the Ray cluster; None = the one running here, else a new one.
+        gpus_per_worker: GPUs that Ray reserves per worker; None = 1 on a GPU, else 0.
     """
-    fields = GazeSettings.__dataclass_fields__
-    given = {name: value for name, value in values.items() if name in fields}
-    if given["mask_source"] == "patch-diff":
-        given["model"] = None
-    elif given["model"] is None:
-        given["model"] = default_model(models)
-    if given["mask_source"] is None:
-        given["mask_source"] = "patch-diff" if given["model"] is None else "autogaze"
-    if values["task_loss_requirement_db"] is not None:
-        from autogaze_cli.gaze.budget import requirement_from_db
 
-        given["task_loss_requirement"] = requirement_from_db(values["task_loss_requirement_db"])
-    return GazeSettings(**given)
-
-
-def sampling(values: Values, otherwise: Sampling) -> Sampling:
-    """Which frames to decode, and at what size.
-
-    Args:
-        values: A command's values.
-        otherwise: What counts where the user gave no option.
-    """
-    from dataclasses import replace
-
-    names = {"width": "inference_width", "height": "inference_height"}
-    given = {
-        field: values[names.get(field, field)]
-        for field in ("start", "frames", "fps", "width", "height")
-    }
-    return replace(otherwise, **{name: v for name, v in given.items() if v is not None})
-
-
-def visualization(values: Values) -> Visualization:
-    """How to draw.
-
-    Raises:
-        ConfigError: For a value that cannot be drawn.
-    """
-    fields = Visualization.__dataclass_fields__
-    return Visualization(**{name: value for name, value in values.items() if name in fields})
+    start: Rate
+    frames: int | None
+    fps: Rate | None
+    inference_width: int | None
+    inference_height: int | None
+    mask_source: MaskSource | None
+    model: Source | None
+    mode: Mode
+    tile_size: int
+    stride: int | None
+    tile_batch_size: int
+    clip_len: int
+    horizon_frames: int | None
+    top_k: int
+    max_gaze_tokens_each_frame: int | None
+    gazing_ratio: float | None
+    task_loss_requirement: TaskLoss
+    task_loss_requirement_db: float | None
+    patch_diff_grid: int
+    patch_diff_threshold: float
+    device: str
+    dtype: Dtype
+    threads: int | None
+    mask_geometry: str
+    mask_visualization: str
+    mask_cell_scale: float
+    blend_alpha: float
+    visualization_mode: str
+    keyframe_duration: int
+    gif_width: int | None
+    gif_height: int | None
+    emit: Sequence[str]
+    patch_size: int | tuple[int, int]
+    tubelet_size: int
+    clip_height: int | None
+    clip_width: int | None
+    image_grid: int | tuple[int, int] | None
+    min_confidence: float
+    max_fixations_per_frame: int | None
+    dilation: int
+    max_tokens_per_frame: int | None
+    min_tokens: int
+    max_tokens: int | None
+    trace: Source | None
+    traces: Sequence[Source]
+    out_dir: Source
+    format: str
+    overwrite: bool
+    report: bool
+    check: bool
+    dry_run: bool
+    resume: bool
+    fail_fast: bool
+    workers: int
+    engine: EngineName
+    address: str | None
+    gpus_per_worker: float | None

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
+from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.sources import ContainerSource
-from autogaze_cli.media.video import Frame, Sampling, VideoInfo, first_frame, sampled, video_info
+from autogaze_cli.media.video import Frame, VideoInfo, first_frame, sampled, video_info
 
 STDIN = "-"
 

@@ -1,4 +1,4 @@
-"""The page of a video of which only the drawn pictures are left: no cells to draw again."""
+"""The page of a video of which only drawn files exist: without cells to redraw."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ ROLES = ("input", "mask", "output")
 def write_drawn_page(
     path: Path, name: str, drawn: Mapping[str, Path], document: Mapping[str, Any]
 ) -> None:
-    """Write the page of drawn files, as many frames as each of them has.
+    """Write the page of drawn files, up to the last frame that all of them have.
 
     Args:
         path: The page, replaced if it exists.
-        name: How the page calls the video.
+        name: The video's name on the page.
         drawn: A video file for one or more of ``ROLES``.
-        document: The metrics document of the files, or what is known of one.
+        document: The metrics document of the files, complete or not.
 
     Raises:
         InputError: A file cannot be read as a video, or there is none.
     """
     roles = [role for role in ROLES if role in drawn]
     if not roles:
-        raise InputError(f"{name}: nothing that was drawn is there", hint="render it again")
+        raise InputError(f"{name}: no drawn file found", hint="render the video again")
     info = probe(drawn[roles[0]])
-    said = document.get("fps")  # a GIF rounds the time of a frame, and images have none
-    fps = said if isinstance(said, int | float) and said > 0 else float(info.fps or 8)
+    fps = document.get("fps")  # a GIF rounds frame times, and images have none
+    if not isinstance(fps, int | float) or fps <= 0:
+        fps = float(info.fps or 8)
     about = {"panels": roles, "fps": fps}
     with PageWriter(path, name, info.width, info.height, about) as page:
         streams = (read_frames(drawn[role]) for role in roles)

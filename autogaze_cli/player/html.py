@@ -1,4 +1,4 @@
-"""The parts of a page: its files inlined, data as JSON, and nothing that could run or load."""
+"""The parts of a page: inlined files, data as JSON, and a policy that loads nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from autogaze_cli.version import __version__
 
 GENERATOR = f'<meta name="generator" content="autogaze {__version__}">'
-"""What tells a page of this program from others, whatever its version."""
+"""Marks a page as made by this program, of any version."""
 
 
 def asset(name: str) -> str:
@@ -24,13 +24,13 @@ def asset(name: str) -> str:
 def head(title: str, style: str, script: str) -> str:
     """A document up to the start of its body.
 
-    The policy lets this style and this script run, known by their hashes, and pictures that stand
-    in the page; nothing is ever requested, whatever a file name or a trace may hold.
+    The policy allows this style and this script, by their hashes, and pictures embedded in the
+    page. Nothing is ever requested, whatever a file name or a trace contains.
 
     Args:
         title: Any text.
         style: The text of the one style sheet.
-        script: The text of the one script, which ``tail`` must be given too.
+        script: The text of the one script, the same as for ``tail``.
     """
     policy = "; ".join(
         [
@@ -57,12 +57,12 @@ def tail(script: str) -> str:
 
 
 def joined(names: Sequence[str]) -> str:
-    """Several scripts as one, whose names nobody else sees."""
+    """Several scripts as one, with a scope of their own."""
     return '(() => {\n"use strict";\n' + "".join(map(asset, names)) + "})();\n"
 
 
 def escape(text: str) -> str:
-    """Text as it stands between tags or in a quoted attribute; bytes that are no text escaped."""
+    """Text escaped for use between tags or in a quoted attribute; undecodable bytes escaped too."""
     return html.escape(text.encode(errors="backslashreplace").decode())
 
 

@@ -1,4 +1,4 @@
-"""The index of a folder's pages: one row a video, sorted and filtered in the browser."""
+"""The index of a folder's pages: one row per video, sorted and filtered in the browser."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Row:
     """One video.
 
     Attributes:
-        name: How it is called; any text.
-        page: Its page, None if there is none.
-        summary: What the page says of itself, see ``PageWriter.close``; any JSON object.
-        seconds: How long the work took, if known.
-        error: What went wrong; None = nothing.
+        name: Its name; any text.
+        page: Its page; None if there is none.
+        summary: The summary stored in the page, see ``PageWriter.close``; any JSON object.
+        seconds: Processing time, if known.
+        error: Message of the failure; None = no failure.
     """
 
     name: str
@@ -56,8 +56,8 @@ def write_index(path: Path, title: str, rows: Sequence[Row]) -> None:
 
     Args:
         path: The file.
-        title: Its heading; any text.
-        rows: In the order they are shown at first.
+        title: Heading; any text.
+        rows: The rows, in their initial order.
     """
     script = html.joined(SCRIPTS)
     failed = sum(row.error is not None for row in rows)

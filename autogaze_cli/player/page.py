@@ -1,4 +1,4 @@
-"""The page of one video, written a frame at a time: pictures, cells, numbers, and the player."""
+"""The page of one video, written frame by frame: pictures, cells, metrics, and the player."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from autogaze_cli.player import html
 from autogaze_cli.trace import FrameTrace, TraceHeader
 from autogaze_cli.visualize.compositor import Compositor, FrameView
 from autogaze_cli.visualize.document import metrics_document
-from autogaze_cli.visualize.metrics import RenderEma, RenderMetrics
+from autogaze_cli.visualize.metrics import MovingAverage, RenderMetrics
 from autogaze_cli.visualize.panels import mask_panel
 from autogaze_cli.visualize.settings import Visualization
 
 Pixels = NDArray[np.uint8]
 
 PAGE_VIEW = Visualization(visualization_mode="interframe", mask_visualization="overlay")
-"""How a page draws, and what its PSNR is of, where nothing else was drawn."""
+"""Drawing settings of a page, and of its PSNR, if the run drew nothing else."""
 
 MAX_WIDTH = 640
-"""Pixels of width a picture has at most."""
+"""Maximum width of a picture in pixels."""
 
 MAX_PICTURE_BYTES = 96 << 20
-"""Of a page's pictures together; frames after that have cells and numbers only."""
+"""Maximum size of all pictures of a page; frames after that have cells and metrics only."""
 
 SCRIPTS = tuple(
     f"{name}.js"
@@ -49,7 +49,7 @@ SCRIPTS = tuple(
         "start",
     ]
 )
-"""The player, in the order it is read."""
+"""The scripts of the player, in load order."""
 
 _QUALITY = 85
 _THUMBNAIL = Visualization(mask_visualization="image-overlay", blend_alpha=0.5)
@@ -57,14 +57,14 @@ _THUMBNAIL_WIDTH = 192
 
 
 class PageWriter:
-    """Writes a page as its frames come, so that memory does not grow with them.
+    """Writes a page frame by frame, in constant memory.
 
     Args:
         path: The file, replaced if it exists.
-        name: How the page calls the video; any text.
-        width: Of the frames, in pixels.
-        height: Of the frames, in pixels.
-        about: What the page says once, see ``describe``.
+        name: The video's name on the page; any text.
+        width: Frame width in pixels.
+        height: Frame height in pixels.
+        about: Metadata of the page, see ``describe``.
         max_picture_bytes: See ``MAX_PICTURE_BYTES``.
     """
 
@@ -82,7 +82,7 @@ class PageWriter:
         self._draws = "visualization" in about
         self._frames = 0
         self._cells: dict[bytes, int] = {}
-        self._update_ema, self._psnr_ema = RenderEma(), RenderEma()
+        self._update_ema, self._psnr_ema = MovingAverage(), MovingAverage()
         self._thumbnail: str | None = None
         self._script = html.joined(SCRIPTS)
         self._file = path.open("w", encoding="utf-8")
@@ -103,18 +103,18 @@ class PageWriter:
         self._file.close()
 
     def add(self, view: FrameView, gaze: FrameTrace) -> None:
-        """Write the next frame: its picture, its cells, and the numbers of the run."""
-        self._update_ema.record(view.update_ratio)
-        self._psnr_ema.record(view.psnr_db)
+        """Write the next frame: its picture, its cells, and its metrics."""
+        self._update_ema.add(view.update_ratio)
+        self._psnr_ema.add(view.psnr_db)
         numbers = {
             "index": gaze.index,
             "time": float(gaze.time),
             "keyframe": view.keyframe,
             "mask_ratio": view.mask_ratio,
             "update_ratio": view.update_ratio,
-            "update_ratio_ema": self._update_ema.ema,
+            "update_ratio_ema": self._update_ema.value,
             "psnr_db": _finite(view.psnr_db),
-            "psnr_ema_db": _finite(self._psnr_ema.ema),
+            "psnr_ema_db": _finite(self._psnr_ema.value),
             "slots": int(gaze.num_gazing.sum()),
             "stop_probability": gaze.stop_probability,
         }
@@ -126,11 +126,11 @@ class PageWriter:
         self._write(numbers | self._packed(view.fixations), {"input": picture})
 
     def add_pictures(self, time: float, pictures: Mapping[str, Pixels]) -> None:
-        """Write the next frame of a page that cannot draw: its panels as they were drawn.
+        """Write the next frame of a page without cells: its drawn panels.
 
         Args:
-            time: Seconds.
-            pictures: ``input``, ``mask``, ``output``, as far as they are known: uint8 [h, w, 3].
+            time: Time of the frame in seconds.
+            pictures: Some of ``input``, ``mask``, ``output``: uint8 ``[h, w, 3]``.
         """
         scaled_down = {role: scaled(picture, MAX_WIDTH) for role, picture in pictures.items()}
         if self._is_thumbnail() and pictures:
@@ -139,10 +139,10 @@ class PageWriter:
         self._write({"index": self._frames, "time": time}, scaled_down)
 
     def close(self, document: Mapping[str, Any]) -> None:
-        """Write what is known at the end, and the player.
+        """Write the summary and the player.
 
         Args:
-            document: The metrics document, or what is known of one.
+            document: The metrics document, complete or not.
         """
         summary = {
             "document": _plain(document),
@@ -160,12 +160,12 @@ class PageWriter:
         if size <= self._room:
             self._room -= size
         else:
-            self._room, texts = 0, {}  # none of the later ones either: a gap would mislead
+            self._room, texts = 0, {}  # nor any later one: a gap would mislead
         self._file.write(html.data(frame | {"pictures": texts}, **{"class": "frame"}))
         self._frames += 1
 
     def _packed(self, fixations: Fixations) -> dict[str, str]:
-        """The frame's cells as numbers of a list that grows with each cell not seen before."""
+        """The frame's cells as indices into a list that grows by each new cell."""
         places = np.stack([fixations.x, fixations.y, fixations.width, fixations.height], axis=1)
         names = np.stack([fixations.grid, fixations.token, fixations.tile], axis=1)
         rows = np.concatenate([places.view(np.int32), names], axis=1).astype("<i4")
@@ -183,12 +183,12 @@ class PageWriter:
         }
 
     def _is_thumbnail(self) -> bool:
-        """Whether this frame shows the video better than those before: one of the later half."""
+        """Whether this frame replaces the thumbnail; the last to do so is past half the video."""
         return self._frames & (self._frames + 1) == 0
 
 
 def describe(header: TraceHeader, visualization: Visualization) -> dict[str, Any]:
-    """What a page that can draw says once: how the run drew, and where its gaze is from."""
+    """Metadata of a page with cells: the drawing settings and the trace's header."""
     mapping = {name: _plain(value) for name, value in header.to_mapping().items()}
     return {"visualization": asdict(visualization), "fps": float(header.fps), "header": mapping}
 
@@ -200,13 +200,13 @@ def draw_frames(
     visualization: Visualization,
     gazed: Iterable[tuple[Frame, FrameTrace]],
 ) -> dict[str, Any]:
-    """Compose frames for a page alone, and write it.
+    """Compose frames and write their page, without other files.
 
     Args:
         path: The page, replaced if it exists.
-        header: Of the trace.
+        header: The trace's header.
         size: Width and height of the frames.
-        visualization: How the page draws at first, and what its numbers are of.
+        visualization: Initial drawing settings of the page, and those of its metrics.
         gazed: The frames and their gaze.
 
     Returns:
@@ -231,16 +231,16 @@ def draw_frames(
 def open_page(
     path: Path, header: TraceHeader, size: tuple[int, int], visualization: Visualization
 ) -> PageWriter:
-    """A page of frames of that width and height, which its reader can draw anew."""
+    """A writer for a page with cells; ``size`` is the width and height of the frames."""
     return PageWriter(path, header.source, *size, describe(header, visualization))
 
 
 def scaled(image: Pixels, width: int) -> Pixels:
-    """The image, its shape kept, at most that wide.
+    """The image, reduced to a maximum width; the aspect ratio is kept.
 
     Args:
         image: uint8 ``[height, width, 3]``.
-        width: Pixels.
+        width: Maximum width in pixels.
     """
     rows, columns = image.shape[:2]
     if columns <= width:
@@ -257,12 +257,12 @@ def jpeg(image: Pixels) -> bytes:
 
 
 def _finite(value: float | None) -> float | None:
-    """The number as JSON has it: infinity, which is that of equal pictures, is none."""
+    """The number for JSON; infinity (equal pictures) becomes None."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _plain(value: Any) -> Any:
-    """A value with its texts fit for UTF-8: bytes of a file name that are no text are escaped."""
+    """A value whose texts are valid UTF-8: undecodable bytes of file names are escaped."""
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, Mapping):

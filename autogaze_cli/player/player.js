@@ -145,7 +145,7 @@ function tell() {
 
 function tellNumbers(frame) {
   const { points } = cellsOf(frame);
-  const of = frame.slots ? ` of ${count(frame.slots)} slots` : "";
+  const of = frame.slots ? ` of ${count(frame.slots)} positions` : "";
   const given = {
     kind: frame.keyframe ? "keyframe: all pixels updated" : "gazed cells updated",
     ratio: `${percent(frame.update_ratio)} <small>moving average ${percent(frame.update_ratio_ema)}</small>`,
@@ -232,7 +232,7 @@ function tellSettings() {
   const same = isAsRun() && [...KEYS, "blend_alpha"].every((id) => settings[id] === run.visualization[id]);
   byId("reset").disabled = same;
   byId("changed").textContent = same
-    ? "Drawn as the run drew."
+    ? "Drawn with the run's settings."
     : "Changed: the pictures follow at once; the plots keep the run’s numbers" +
       (isAsRun() ? "." : ", with a dashed line for the gaze ratio as shown.");
 }

@@ -25,7 +25,7 @@ const DRAWING_SHORTCUTS = [
   [["m"], "M", "next mask style", () => cycle("mask_visualization")],
   [["g"], "G", "next geometry", () => cycle("mask_geometry")],
   [["o"], "O", "next output mode", () => cycle("visualization_mode")],
-  [["r"], "R", "draw as the run drew", () => change(asRun())],
+  [["r"], "R", "draw with the run's settings", () => change(asRun())],
 ];
 const shortcuts = draws ? [...SHORTCUTS, ...DRAWING_SHORTCUTS] : SHORTCUTS;
 

@@ -31,10 +31,10 @@ function tellRun() {
     html("li", {}, html("b", { textContent: value }), html("span", { textContent: text }));
   const fixations = doc.positive_fixations;
   const tiles = [
-    known(doc.average_update_ratio) && [percent(doc.average_update_ratio), "of the pixels updated a frame (gaze ratio)"],
+    known(doc.average_update_ratio) && [percent(doc.average_update_ratio), "of the pixels updated per frame (gaze ratio)"],
     known(doc.average_output_psnr_db) && [`${doc.average_output_psnr_db.toFixed(1)} dB`, "PSNR of the output, on average"],
-    known(fixations) && [count(fixations), `cells gazed at, ${count(Math.round(fixations / frames.length))} a frame`],
-    known(doc.tile_count) && [count(doc.tile_count), doc.tile_count === 1 ? "tile: the whole frame" : "tiles a frame"],
+    known(fixations) && [count(fixations), `cells gazed at, ${count(Math.round(fixations / frames.length))} per frame`],
+    known(doc.tile_count) && [count(doc.tile_count), doc.tile_count === 1 ? "tile: the whole frame" : "tiles per frame"],
   ];
   byId("tiles").append(...tiles.filter(Boolean).map(tile));
   byId("tiles").hidden = !byId("tiles").children.length;
@@ -132,7 +132,7 @@ function paint(element, scale) {
 const swatch = (scale) => paint(html("span", { className: "swatch" }), scale);
 
 function layHistogram() {
-  const names = ["Scale", "Whole run", "Cells", "Share", "This frame", "Cells now"];
+  const names = ["Scale", "Whole run", "Cells", "Fraction", "This frame", "Cells now"];
   const head = names.map((name, i) => {
     const th = html("th", { textContent: name, scope: "col" });
     if ([2, 3, 5].includes(i)) th.className = "number";

@@ -1,11 +1,11 @@
-"""From gazed points to what a downstream model consumes, so that it never computes with ids.
+"""From gazed points to the input of a downstream model, which never computes with ids.
 
 ::
 
-    ids -> points -> rectangles -> tokens of a picture -> tokens of a clip -> coordinates
+    ids -> points -> rectangles -> tokens of a frame -> tokens of a clip -> coordinates
                           +-----------------------------^
 
-Every helper is exported here. Those that take or give tensors import PyTorch on first use; the
+Every helper is exported here. Those that take or return tensors import PyTorch on first use; the
 others never do. Source: readout spec.
 """
 

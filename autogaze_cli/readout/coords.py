@@ -42,7 +42,7 @@ def video_readout_tokens_to_coords(
     Args:
         tokens: Ids of ``video_grid``.
         video_grid: Of the clip.
-        batch_index: What the first column says.
+        batch_index: Value of the first column.
 
     Raises:
         ConfigError: The grid is empty, the batch index does not fit 32 bits, or an id is outside.
@@ -66,7 +66,7 @@ def video_readout_tokens_to_coords(
 def batched_video_readout_tokens_to_coords(
     batch_tokens: Sequence[ArrayLike], video_grid: SparseVideoReadoutGrid
 ) -> Coords:
-    """The coordinates of the tokens of many clips, one clip after the other.
+    """The coordinates of the tokens of several clips, clip after clip.
 
     Args:
         batch_tokens: For each clip its tokens; the position is the batch index.
@@ -133,7 +133,7 @@ def generated_to_video_readout_coords(
 ) -> Coords:
     """The coordinates of ``generated_to_video_readout_tokens``.
 
-    ``batch_index`` selects the row, and is what the first column says.
+    ``batch_index`` selects the sequence, and is the value of the first column.
     """
     tokens = generated_to_video_readout_tokens(
         generated, config, batch_index, image_grid, video_grid, readout_options, video_options

@@ -82,7 +82,7 @@ def first_cells(spans: Spans, offsets: NDArray[np.int64], height: int, width: in
 
 
 def _batches(areas: Cells, offsets: NDArray[np.int64], plane: int) -> list[int]:
-    """Where to cut the groups: few cells and few planes at a time, but at least one group."""
+    """Where to split the groups: few cells and few planes at a time, but at least one group."""
     before = offsets_of(areas)[offsets]  # cells before each group
     groups, planes = len(offsets) - 1, max(1, _BATCH // max(1, plane))
     cuts = [0]

@@ -40,7 +40,7 @@ class ReadoutConfig:
 
     Attributes:
         scales: Such as ``32+64+112+224``, in the order of the ids.
-        num_vision_tokens_each_frame: Ids a frame: the value that belongs to the ids, which may be
+        num_vision_tokens_each_frame: Ids per frame: the value that belongs to the ids, which may be
             another than the checkpoint's where the resolution was adapted.
         kernel_size: Side of a patch in pixels.
 
@@ -77,12 +77,12 @@ class ReadoutConfig:
 
 
 class DecodedRow(NamedTuple):
-    """One row of a batch, decoded.
+    """One sequence of a batch, decoded.
 
     Attributes:
         points: Those of all frames, in the order generated.
         offsets: Where each frame's begin, int64 ``[t + 1]``.
-        stop_probability: float32 ``[t]``, 1 where a slot was padded.
+        stop_probability: float32 ``[t]``, 1 for frames with padding.
     """
 
     points: Fixations
@@ -91,7 +91,7 @@ class DecodedRow(NamedTuple):
 
 
 def decode_row(generated: Any, config: HasLayout, batch: int) -> DecodedRow:
-    """The points of one row. Slots that are padded, missing, or name no cell give none.
+    """The points of one sequence. Positions that are padded, missing or without a cell give none.
 
     Raises:
         ConfigError: There is no such row.
@@ -110,7 +110,7 @@ def decode_row(generated: Any, config: HasLayout, batch: int) -> DecodedRow:
     frame = np.repeat(np.arange(len(slots)), slots)
     local = np.concatenate([ids[:0], *layout.local_ids(ids, padded, slots)])
     named = (local >= 0) & (local < layout.num_tokens)
-    stops = frame[padded & (np.arange(total) < len(row))]  # a missing slot says nothing
+    stops = frame[padded & (np.arange(total) < len(row))]  # a missing position is not padding
     return DecodedRow(
         layout.fixations(local, confidence, slot=np.arange(total) - offsets_of(slots)[frame]),
         offsets_of(np.bincount(frame[named], minlength=len(slots))),
@@ -119,12 +119,12 @@ def decode_row(generated: Any, config: HasLayout, batch: int) -> DecodedRow:
 
 
 def batch_size(generated: Any) -> int:
-    """Rows of ``gazing_pos``."""
+    """Number of sequences in ``gazing_pos``."""
     return len(_field(generated, "gazing_pos"))
 
 
 def slots_each_frame(generated: Any) -> NDArray[np.int64]:
-    """Slots of each frame, padded ones included, int64 ``[t]``."""
+    """Token positions of each frame, padding included, int64 ``[t]``."""
     slots = _array(_field(generated, "num_gazing_each_frame")).reshape(-1).astype(np.int64)
     if (slots < 0).any():
         raise ConfigError(f"num_gazing_each_frame holds {slots.min()}: counts are at least 0")
@@ -147,7 +147,7 @@ def frame_points_of(generated: Any, config: HasLayout, batch: int, frame: int) -
 def generated_to_fixation_sets(
     generated: Any, config: HasLayout, batch: int, min_len: int = 1
 ) -> list[FixationSet]:
-    """One row as the points of each frame, padded to at least ``min_len`` each.
+    """One sequence as the points of each frame, padded to at least ``min_len`` each.
 
     Raises:
         ConfigError: There is no such row.
@@ -169,7 +169,7 @@ def generated_to_readout_points(generated: Any, config: HasLayout) -> list[list[
 
 
 def traces(generated: Any, config: HasLayout, min_len: int) -> list[list[FixationSet]]:
-    """Every row as a trace: ``generated_to_fixation_sets`` of each."""
+    """Every sequence as a trace: ``generated_to_fixation_sets`` of each."""
     return [
         generated_to_fixation_sets(generated, config, batch, min_len)
         for batch in range(batch_size(generated))
@@ -177,7 +177,7 @@ def traces(generated: Any, config: HasLayout, min_len: int) -> list[list[Fixatio
 
 
 def scale_token_layouts(config: HasLayout) -> list[tuple[int, int]]:
-    """Number of ids and cells a side of each scale, in the order of the ids.
+    """Number of ids and grid size of each scale, in the order of the ids.
 
     Source: readout spec 5.1.
 

@@ -47,12 +47,12 @@ EMITS = tuple(name for name in COLUMNS if name)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadoutHeader:
-    """What a readout says once.
+    """The metadata of a readout.
 
     Attributes:
         source: The header of the trace that was read out: the video, the model, the settings.
         geometry: The clip, and how it is cut into patches.
-        image_grid: Of a frame.
+        image_grid: Token grid of a frame.
         video_grid: Of the clip: that of ``geometry``.
         readout_options: From points to ``image_grid``.
         video_options: From ``image_grid`` to ``video_grid``.
@@ -165,7 +165,7 @@ class Readout:
     """A readout: its header, and arrays by name.
 
     Attributes:
-        header: What is said once.
+        header: The metadata.
         arrays: Those of ``header.columns``, in that order; see ``docs/readout_format.md``.
 
     Raises:

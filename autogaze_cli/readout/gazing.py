@@ -13,26 +13,19 @@ from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.readout.ragged import offsets_of
 from autogaze_cli.trace import Trace
 
-GAZING_INFO: dict[str, type[np.int64 | np.bool_]] = {
-    "gazing_pos": np.int64,
-    "if_padded_gazing": np.bool_,
-    "num_gazing_each_frame": np.int64,
-}
-"""The arrays and their dtypes."""
-
 
 def gazing_info(trace: Trace) -> dict[str, NDArray[np.int64 | np.bool_]]:
     """The gaze of a trace as the model that made it returned it, padding included.
 
-    All frames of the trace are one clip. Tiles are rows of the batch; where they gaze unequally
-    often, the shorter are padded.
+    All frames of the trace are one clip. Tiles are sequences of the batch; if their lengths
+    differ, the shorter are padded.
 
     Args:
         trace: Of a model; its ids must be known.
 
     Returns:
-        ``gazing_pos`` int64 ``[tiles, n]``: ids raised by the frame's number times the ids a frame;
-        a padded slot holds the next frame's first id. ``if_padded_gazing`` bool ``[tiles, n]``.
+        ``gazing_pos`` int64 ``[tiles, n]``: ids raised by the frame's number times the ids per
+        frame; padding holds the next frame's first id. ``if_padded_gazing`` bool ``[tiles, n]``.
         ``num_gazing_each_frame`` int64 ``[frames]``, whose sum is ``n``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The grids a consumer cuts pictures and clips into, rectangles, and what a clip is cut by."""
+"""The token grids of a consumer's frames and clips, rectangles, and the patch geometry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_whole(**numbers: object) -> None:
 
 
 class SparseReadoutRect(NamedTuple):
-    """A rectangle of a picture: fractions of its width (x) and height (y), from the top left."""
+    """A rectangle of a frame: fractions of its width (x) and height (y), from the top left."""
 
     x0: float
     y0: float
@@ -38,7 +38,7 @@ class SparseReadoutRect(NamedTuple):
 
     @classmethod
     def new(cls, x0: float, y0: float, x1: float, y1: float) -> Self:
-        """A rectangle from two opposite corners, clamped to the picture, in float32.
+        """A rectangle from two opposite corners, clamped to the frame, in float32.
 
         Source: readout spec 3.5.
 
@@ -58,12 +58,12 @@ class SparseReadoutRect(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SparseReadoutGrid:
-    """The tokens of a picture, ``height`` rows of ``width``; ids run row by row.
+    """The token grid of a frame, ``height`` rows of ``width``; ids run row by row.
 
     Source: readout spec 3.4.
 
     Raises:
-        ConfigError: A side is not a whole number of at least 0.
+        ConfigError: A size is not a whole number of at least 0.
     """
 
     height: int
@@ -136,7 +136,7 @@ class SparseReadoutGrid:
 
 @dataclass(frozen=True, slots=True)
 class SparseVideoReadoutGrid:
-    """The tokens of a clip: ``temporal_bins`` grids; ids run bin by bin, row by row.
+    """The token grid of a clip: ``temporal_bins`` grids; ids run bin by bin, row by row.
 
     Source: readout spec 3.4.
 
@@ -194,8 +194,8 @@ class SparseVideoPatchGeometry:
 
     Attributes:
         frames: Frames of the clip.
-        height: Of a frame, in pixels.
-        width: Of a frame, in pixels.
+        height: Frame height in pixels.
+        width: Frame width in pixels.
         tubelet_size: Frames of a patch.
         patch_h: Height of a patch, in pixels.
         patch_w: Width of a patch, in pixels.

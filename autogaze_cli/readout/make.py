@@ -35,8 +35,8 @@ class ReadoutSettings:
         patch_w: Width of the consumer's patches, in pixels.
         clip_height: Height of the consumer's clip, in pixels; None = that of the trace's frames.
         clip_width: Width of the consumer's clip, in pixels; None = that of the trace's frames.
-        image_grid: Tokens of a frame; None = the patches of a frame.
-        readout_options: From points to tokens of a frame.
+        image_grid: Token grid of a frame; None = the patches of a frame.
+        readout_options: How points become tokens of a frame.
         video_options: From those to tokens of the clip; its tubelet size is the consumer's.
         emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``.
 
@@ -61,12 +61,12 @@ class ReadoutSettings:
             raise ConfigError(f"emit must be some of {', '.join(EMITS)}, not {what}")
 
     def geometry(self, frames: int, height: int, width: int) -> SparseVideoPatchGeometry:
-        """How the consumer cuts a clip of so many frames.
+        """How the consumer cuts a clip into patches.
 
         Args:
-            frames: Of the clip.
-            height: Of the frames that were looked at, in pixels; 0 = unknown.
-            width: Likewise.
+            frames: Frames of the clip.
+            height: Height of the frames that were gazed at, in pixels; 0 = unknown.
+            width: Their width, in pixels; 0 = unknown.
 
         Raises:
             ConfigError: No size is known, or the patches do not fit.
@@ -86,14 +86,16 @@ class ReadoutSettings:
 
 
 def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
-    """Read a trace out.
+    """The readout of a trace.
 
     ``gazing-info`` is the gaze as it was generated: no option applies to it.
 
     Raises:
-        ConfigError: The clip cannot be cut into patches, the image grid is empty, or the trace has
-            no ids and ``gazing-info`` is asked for.
+        ConfigError: The trace has no frames, the clip cannot be cut into patches, the image grid is
+            empty, or ``gazing-info`` is requested for a trace without ids.
     """
+    if len(trace) == 0:
+        raise ConfigError("the trace has no frames", hint="trace the video again")
     geometry = settings.geometry(len(trace), trace.header.height, trace.header.width)
     video_grid = geometry.readout_grid()
     image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
@@ -144,7 +146,7 @@ def first_frames(trace: Trace, frames: int) -> Trace:
         ConfigError: It has fewer.
     """
     if frames > len(trace):
-        raise ConfigError(f"{frames} frames are asked for, and the trace has {len(trace)}")
+        raise ConfigError(f"{frames} frames were requested, and the trace has {len(trace)}")
     end = int(trace.offsets[frames])
     return replace(
         trace,

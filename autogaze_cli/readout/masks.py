@@ -22,7 +22,7 @@ Device = torch.device | str
 def fixation_image_mask_tensor(
     batch: int, height: int, width: int, points: Fixations, device: Device = "cpu"
 ) -> Tensor:
-    """The pixels that points cover: 1 there, else 0; the same for every item of the batch.
+    """The pixels that points cover: 1 there, otherwise 0; the same for every item of the batch.
 
     A point of confidence above 0 covers at least one pixel, and may reach one pixel to the left of
     or above its cell: no tolerance here, unlike in tokens.
@@ -127,7 +127,7 @@ def check_image(image: Tensor) -> None:
 
 
 def apply_image_mask(image: Tensor, mask: Tensor, fill_value: float = 0.0) -> Tensor:
-    """The image where the mask is 1, ``fill_value`` where it is 0, and in between a blend.
+    """The image where the mask is 1, ``fill_value`` where it is 0, and a blend in between.
 
     Args:
         image: float32 ``[b, c, h, w]``. A NaN stays, even where the mask is 0.
@@ -139,5 +139,5 @@ def apply_image_mask(image: Tensor, mask: Tensor, fill_value: float = 0.0) -> Te
     """
     check_image(image)
     batch, _, height, width = image.shape
-    share = normalised_mask(mask, batch, height, width)
-    return image * share + fill_value * (1 - share)
+    weight = normalised_mask(mask, batch, height, width)
+    return image * weight + fill_value * (1 - weight)

@@ -1,4 +1,4 @@
-"""A batch of clips with what was gazed at in them, in whichever form there is.
+"""A batch of clips with their gaze, in whichever form it is available.
 
 Source: readout spec 11.
 """
@@ -53,13 +53,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SparseReadoutPacket:
-    """A batch of ``b`` clips and their gaze: traces if there are any, else points, else ids.
+    """A batch of ``b`` clips and their gaze: traces if available, otherwise points, otherwise ids.
 
     Attributes:
         clip: ``float32 [b, t, c, h, w]``.
         config: How ids are decoded; needed for ``generated`` only.
         traces: A trace a row; may be none.
-        readout_points: For each row the points of each frame, or None.
+        readout_points: For each sequence the points of each frame, or None.
         generated: What the model returned, or None; see ``autogaze_cli.readout.decode``.
         mode: Inference mode. In tiled modes ids are local to a tile, so give traces or points.
         top_k: Lower bound of the token budget.
@@ -85,7 +85,7 @@ class SparseReadoutPacket:
         return self.clip[:, frame]
 
     def frame_mask(self, frame: int, device: Device = "cpu") -> Tensor:
-        """What was gazed at in one frame, ``float32 [traces, 1, h, w]``, 0 or 1.
+        """The gazed pixels of one frame, ``float32 [traces, 1, h, w]``, 0 or 1.
 
         Raises:
             ConfigError: There are no traces.
@@ -116,7 +116,7 @@ class SparseReadoutPacket:
         grid: SparseReadoutGrid,
         options: SparseReadoutOptions = READOUT_DEFAULTS,
     ) -> list[Tokens]:
-        """The tokens of one frame, a list a row.
+        """The tokens of one frame, one list per sequence.
 
         Raises:
             ConfigError: There is no gaze, the grid is empty, or generated ids lack the frame.
@@ -131,7 +131,7 @@ class SparseReadoutPacket:
     def frame_readout_rects(
         self, frame: int, options: SparseReadoutOptions = READOUT_DEFAULTS
     ) -> list[Rects]:
-        """The rectangles of one frame, a list a row.
+        """The rectangles of one frame, one list per sequence.
 
         Raises:
             ConfigError: There is no gaze, or generated ids lack the frame.
@@ -150,7 +150,7 @@ class SparseReadoutPacket:
         readout_options: SparseReadoutOptions = READOUT_DEFAULTS,
         video_options: SparseVideoReadoutOptions = VIDEO_DEFAULTS,
     ) -> list[Tokens]:
-        """The tokens of each clip, a list a row.
+        """The tokens of each clip, one list per sequence.
 
         Raises:
             ConfigError: There is no gaze, a grid is empty, or the tubelet size is 0.
@@ -170,7 +170,7 @@ class SparseReadoutPacket:
         readout_options: SparseReadoutOptions = READOUT_DEFAULTS,
         video_options: SparseVideoReadoutOptions = VIDEO_DEFAULTS,
     ) -> Coords:
-        """The coordinates of all clips, ``int64 [n, 4]``; the first column is the row.
+        """The coordinates of all clips, ``int64 [n, 4]``; the first column is the sequence.
 
         Raises:
             ConfigError: As ``video_readout_tokens``.
@@ -213,7 +213,7 @@ class SparseReadoutPacket:
         of_trace: Callable[[TraceLike], T],
         of_generated: Callable[[HasLayout, int], T],
     ) -> list[T]:
-        """The answer for each row, from the first form of gaze that there is."""
+        """The result for each sequence, from the first form of gaze that is available."""
         if len(self.traces):
             return [of_trace(trace) for trace in self.traces]
         if self.readout_points is not None:

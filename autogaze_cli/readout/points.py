@@ -1,4 +1,4 @@
-"""Gazed points, frame by frame: what the readout reads, wherever it comes from."""
+"""Gazed points, frame by frame: the input of the readout, whatever its origin."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TraceLike = Trace | Sequence[Fixations] | Sequence[FixationSet] | Sequence[Frame
 
 
 def trace_points(trace: TraceLike) -> tuple[Fixations, NDArray[np.int64]]:
-    """The points of all frames, and where each frame's begin, int64 ``[frames + 1]``."""
+    """The points of all frames, and the offset of each frame, int64 ``[frames + 1]``."""
     if isinstance(trace, Trace):
         return trace.fixations, trace.offsets
     frames = [frame_points(frame) for frame in trace]
@@ -80,9 +80,9 @@ def points_of_frame(trace: TraceLike, frame: int) -> Fixations:
 
 
 def scaled_bounds(points: Fixations, scale: float = 1.0) -> NDArray[np.float32]:
-    """The rectangle of each point, its sides multiplied by ``scale``, cut at the picture's edge.
+    """The rectangle of each point, its extent multiplied by ``scale``, clipped to the frame.
 
-    Half a side is never more than 0.5, however large the scale. Points that were made elsewhere are
+    Half the extent is at most 0.5, however large the scale. Points that were made elsewhere are
     clamped as their constructor would have done it.
 
     Args:

@@ -30,7 +30,7 @@ class ImagePyramidLevel:
     width: int
 
     def __post_init__(self) -> None:
-        """Refuse what is no size."""
+        """Refuse invalid sizes."""
         check_whole(height=self.height, width=self.width)
 
     @property
@@ -104,7 +104,7 @@ def image_pyramid_masks(
     levels: Sequence[ImagePyramidLevel],
     options: ImagePyramidMaskOptions = MASK_DEFAULTS,
 ) -> list[ImagePyramidMask]:
-    """What the mask covers of each region of each level.
+    """The fraction of each region of each level that the mask covers.
 
     Args:
         mask: ``[b, any channels, any size]``.
@@ -135,7 +135,7 @@ def tokenize_masked_image_pyramid(
     levels: Sequence[ImagePyramidLevel],
     options: ImagePyramidMaskOptions = MASK_DEFAULTS,
 ) -> ImagePyramidTokens:
-    """Each region's mean colour times its share of gazed pixels.
+    """Each region's mean colour times its fraction of gazed pixels.
 
     The mean is that of the whole region, not of its visible pixels; a region at or below the
     threshold has weight 0.

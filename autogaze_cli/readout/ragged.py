@@ -1,4 +1,4 @@
-"""Lists of different lengths, one a frame, as one array and where each list begins."""
+"""Lists of different lengths, one per frame, as one array and the offsets of the lists."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _LEAST_SCALE = np.float32(2**-23)
 def points_to_rects(
     points: Fixations, offsets: NDArray[np.int64], options: SparseReadoutOptions
 ) -> Ragged:
-    """The rectangles of the points of many frames, a list a frame.
+    """The rectangles of the points of several frames, one list per frame.
 
     Args:
         points: Those of all frames.
@@ -72,7 +72,7 @@ def generated_frame_readout_rects(
     """The rectangles of one frame of one row.
 
     Raises:
-        ConfigError: There is no such row (``batch index``) or frame (``frame index``).
+        ConfigError: There is no such sequence (``batch index``) or frame (``frame index``).
     """
     return fixation_points_to_readout_rects(
         frame_points_of(generated, config, batch, frame), options
@@ -88,7 +88,7 @@ def generated_to_frame_readout_rects(
     """The rectangles of each frame of one row.
 
     Raises:
-        ConfigError: There is no such row (``batch index``).
+        ConfigError: There is no such sequence (``batch index``).
     """
     row = decode_row(generated, config, batch)
     return points_to_rects(row.points, row.offsets, options)

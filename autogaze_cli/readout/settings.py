@@ -1,4 +1,4 @@
-"""What a readout keeps, how it spreads, and onto which grids: set once, used by every helper."""
+"""The settings of a readout: limits, dilation and grids, used by every helper."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from autogaze_cli.readout.grids import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseReadoutOptions:
-    """How the fixations of one frame become tokens of a picture.
+    """How the fixations of one frame become tokens of that frame.
 
     Attributes:
         confidence_threshold: Fixations count whose confidence is above this, clamped to 0..1.
-        max_fixations_per_frame: At most this many rectangles a frame; None = all, 0 = none.
-        fixation_scale: Factor on the sides of a cell, at least 1e-6.
+        max_fixations_per_frame: Maximum number of rectangles per frame; None = all, 0 = none.
+        fixation_scale: Factor on the width and height of a cell, at least 1e-6.
         dilation: Whole tokens added on all four sides.
-        max_tokens_per_frame: At most this many tokens a frame; None = all, 0 = none.
+        max_tokens_per_frame: Maximum number of tokens per frame; None = all, 0 = none.
 
     Raises:
         ConfigError: A count is not a whole number of at least 0.
@@ -37,7 +37,7 @@ class SparseReadoutOptions:
     max_tokens_per_frame: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no count."""
+        """Refuse invalid counts."""
         check_whole(dilation=self.dilation)
         if self.max_fixations_per_frame is not None:
             check_whole(max_fixations_per_frame=self.max_fixations_per_frame)
@@ -72,8 +72,8 @@ class SparseVideoReadoutOptions:
     Attributes:
         tubelet_size: Frames of a temporal bin; 0 is refused where it is used.
         dilation: Whole tokens of the clip's grid added on all four sides, within the bin.
-        min_tokens: At least this many tokens; what is missing is filler that carries no gaze.
-        max_tokens: At most this many tokens of the whole clip; None = all, 0 = none.
+        min_tokens: Minimum number of tokens of the clip; missing ones are filler without gaze.
+        max_tokens: Maximum number of tokens of the clip; None = all, 0 = none.
 
     Raises:
         ConfigError: A count is not a whole number of at least 0.
@@ -87,7 +87,7 @@ class SparseVideoReadoutOptions:
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no count."""
+        """Refuse invalid counts."""
         check_whole(
             tubelet_size=self.tubelet_size, dilation=self.dilation, min_tokens=self.min_tokens
         )
@@ -111,7 +111,7 @@ class SparseVideoReadoutOptions:
         return replace(self, max_tokens=tokens)
 
     def with_exact_tokens(self, tokens: int) -> Self:
-        """The same with exactly that many tokens, as far as the grid has them."""
+        """The same with exactly that many tokens, or all of the grid if it has fewer."""
         return replace(self, min_tokens=tokens, max_tokens=tokens)
 
 

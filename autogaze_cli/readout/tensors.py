@@ -1,4 +1,4 @@
-"""Coordinates as tensors, ``int64 [n, 4]``; the part of the readout that knows PyTorch.
+"""Coordinates as tensors, ``int64 [n, 4]``; the part of the readout that uses PyTorch.
 
 Source: readout spec 9, 10.
 """

@@ -77,7 +77,7 @@ def csv_text(readout: Readout) -> Iterator[str]:
 
 
 def _tables(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Table]:
-    """The rows of each kind that there are."""
+    """The rows of each kind."""
     frames = np.arange(len(arrays["frame_index"]))
     tables = {
         "frame": {

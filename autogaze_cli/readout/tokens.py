@@ -32,7 +32,7 @@ Tokens = NDArray[np.int64]
 def frame_rects_to_tokens(
     frame_rects: Iterable[ArrayLike], grid: SparseReadoutGrid, options: SparseReadoutOptions
 ) -> Ragged:
-    """The tokens of many frames, a list a frame.
+    """The tokens of several frames, one list per frame.
 
     Args:
         frame_rects: The rectangles of each frame, ``[n, 4]``.
@@ -55,7 +55,7 @@ def readout_rects_to_tokens(
     """The tokens that rectangles overlap, each once; not sorted.
 
     Args:
-        rects: ``[n, 4]`` or ``SparseReadoutRect``s, taken as they are: corners are not sorted.
+        rects: ``[n, 4]`` or ``SparseReadoutRect``s, used unchanged: corners are not sorted.
         grid: Of the picture.
         options: Dilation and ``max_tokens_per_frame``.
 
@@ -101,7 +101,7 @@ def generated_frame_readout_tokens(
     """The tokens of one frame of one row.
 
     Raises:
-        ConfigError: There is no such row or frame, or the grid is empty.
+        ConfigError: There is no such sequence or frame, or the grid is empty.
     """
     rects = generated_frame_readout_rects(generated, config, batch, frame, options)
     return readout_rects_to_tokens(rects, grid, options)

@@ -40,7 +40,7 @@ def frame_readout_tokens_to_video_tokens(
 
     Args:
         frame_tokens: Ids of ``image_grid`` for each frame; those outside it are ignored.
-        image_grid: Of a frame.
+        image_grid: Token grid of a frame.
         video_grid: Of the clip.
         options: Tubelet size, dilation and bounds. Frames past the last bin are ignored.
 
@@ -102,7 +102,7 @@ def generated_to_video_readout_tokens(
     readout_options: SparseReadoutOptions = READOUT_DEFAULTS,
     video_options: SparseVideoReadoutOptions = VIDEO_DEFAULTS,
 ) -> Tokens:
-    """The tokens of a clip that one row of a generated output gazes at.
+    """The tokens of a clip that one sequence of a generated output gazes at.
 
     Raises:
         ConfigError: There is no such row, a grid is empty, or the tubelet size is 0.

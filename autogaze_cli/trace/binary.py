@@ -27,11 +27,11 @@ _LITTLE = {name: np.dtype(dtype).newbyteorder("<") for name, dtype in TRACE_COLU
 
 
 class _ColumnWriter(TraceWriter):
-    """Spools every column to an unnamed file beside ``path``, and puts them together at the end."""
+    """Spools every column to an unnamed file next to ``path``, and joins them at the end."""
 
     def _open(self) -> None:
         with ExitStack() as stack:
-            # Beside the output, where there is room for them: /tmp is often memory.
+            # Next to the output, where there is space for them: /tmp is often memory.
             self._spools: dict[str, IO[bytes]] = {
                 name: stack.enter_context(tempfile.TemporaryFile(dir=self.path.parent))
                 for name in TRACE_COLUMNS

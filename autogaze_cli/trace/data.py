@@ -1,4 +1,4 @@
-"""The trace as data: a frame's gaze, and all frames' gaze as columns."""
+"""The trace as data: the gaze of one frame, and that of all frames as columns."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 def column_shape(name: str, *, frames: int, fixations: int, tiles: int) -> tuple[int, ...]:
-    """The shape of a column in a trace of that many frames, fixations and tiles a frame."""
+    """The shape of a column in a trace of that many frames, fixations and tiles per frame."""
     shapes = {"num_gazing": (frames, tiles), "offsets": (frames + 1,)}
     return shapes.get(name, (fixations,) if name in COLUMNS else (frames,))
 
@@ -57,7 +57,7 @@ class FrameTrace:
         time: The frame's time in seconds.
         fixations: The gazed cells, in the source's order.
         stop_probability: 0..1, float32 precision. Source: inference spec 4.3.
-        num_gazing: Slots of each tile, padded ones included, int32 [tiles].
+        num_gazing: Token positions of each tile, padding included, int32 [tiles].
     """
 
     index: int
@@ -74,13 +74,13 @@ class Trace:
     The fixations of frame ``i`` are ``fixations[offsets[i]:offsets[i + 1]]``.
 
     Attributes:
-        header: What is said once.
+        header: The metadata.
         index: The frames' numbers, ascending, int64 [frames].
-        times: The frames' times in seconds, one a frame.
+        times: The frames' times in seconds.
         stop_probability: float32 [frames], in 0..1.
-        num_gazing: Slots of each tile, padded ones included, int32 [frames, tiles].
+        num_gazing: Token positions of each tile, padding included, int32 [frames, tiles].
         offsets: int64 [frames + 1], from 0 to the number of fixations.
-        fixations: Those of all frames, one frame after the other.
+        fixations: The fixations of all frames, frame after frame.
 
     Raises:
         FormatError: A column has a wrong dtype or length, or a value out of range (NaN is).
@@ -128,7 +128,7 @@ class Trace:
         }
 
     def _place(self, name: str, at: tuple[int, ...]) -> str:
-        """How a message names an element: by its frame, and its place within the frame."""
+        """The name of an element in a message: its frame, and its index within the frame."""
         if name not in COLUMNS:
             return f"{name} of frame {self.index[at[0]]}"
         frame = int(np.searchsorted(self.offsets, at[0], side="right")) - 1

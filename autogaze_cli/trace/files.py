@@ -1,4 +1,4 @@
-"""Traces as files: which format is written, and which a file is found to be."""
+"""Traces as files: choosing the format to write, and detecting that of a file."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ FORMATS = tuple(_WRITERS)
 def open_trace_writer(
     path: str | os.PathLike[str], header: TraceHeader, format: str
 ) -> TraceWriter:
-    """Open a file that takes a trace a frame at a time.
+    """Open a file to which a trace is written frame by frame.
 
     Args:
         path: The file, replaced if it exists.
-        header: What is said once.
+        header: The metadata.
         format: One of ``FORMATS``; the suffix of ``path`` does not matter.
 
     Raises:
@@ -90,7 +90,7 @@ def read_trace(path: str | os.PathLike[str], *, clip: int = 0) -> Trace:
 
 
 def is_trace(path: str | os.PathLike[str]) -> bool:
-    """Whether a file starts as a trace does; no video starts so."""
+    """Whether the first bytes of a file are those of a trace; no video starts so."""
     try:
         return bool(_detect(Path(path)))
     except (FormatError, OSError):

@@ -1,4 +1,4 @@
-"""The header of a trace: what was looked at, by what, and with which settings."""
+"""The header of a trace: the video, the gaze source and its settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FRACTION = re.compile(r"-?[0-9]{1,19}(/[0-9]{1,19})?", re.ASCII)
 
 
 def expect(ok: bool, name: str, value: object, rule: str) -> None:
-    """Refuse ``value`` unless ``ok``: the one wording of a field that breaks its rule."""
+    """Refuse ``value`` unless ``ok``, in the one wording for all fields."""
     if not ok:
         raise FormatError(f"{name} is {reprlib.repr(value)}, not {rule}")
 
@@ -57,7 +57,7 @@ def check_fraction(value: Fraction, name: str) -> Fraction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceHeader:
-    """What a trace says once.
+    """The metadata of a trace.
 
     Attributes:
         source: The video, as the user named it.
@@ -65,17 +65,17 @@ class TraceHeader:
         source_height: Height of the video in pixels.
         width: Width in pixels of the frames the gaze source was given.
         height: Height in pixels of the frames the gaze source was given.
-        fps: Frames a second of the frames that were looked at.
+        fps: Frames per second of the frames that were gazed at.
         mask_source: ``autogaze`` or ``patch-diff``; ``trace-store`` for an imported trace.
         model: The model's name or folder; None without one.
-        model_sha256: Of its weights; None without one.
+        model_sha256: SHA-256 of its weights; None without one.
         scales: Its scales, such as ``32+64+112+224``; None without one.
-        num_vision_tokens_each_frame: Its token ids a frame and tile; None without one.
+        num_vision_tokens_each_frame: Its token ids per frame and tile; None without one.
         mode: ``resize``, ``tiled`` or ``tiled-full``.
-        tile_size: Side of a tile in pixels.
-        stride: Distance of neighbouring tiles in pixels.
-        tile_count: Tiles of a frame, at least 1.
-        settings: The settings of the run, as JSON has them.
+        tile_size: Tile size in pixels; 0 = unknown.
+        stride: Tile stride in pixels; 0 = unknown.
+        tile_count: Tiles per frame, at least 1.
+        settings: The settings of the run, as JSON values.
         tool_version: The version of the program that made the trace.
 
     Raises:
@@ -101,7 +101,7 @@ class TraceHeader:
     tool_version: str
 
     def __post_init__(self) -> None:
-        """Refuse what no file could hold."""
+        """Refuse values that no file could hold."""
         for name in ("source", "mask_source", "mode", "tool_version"):
             value = getattr(self, name)
             expect(type(value) is str, name, value, "text")

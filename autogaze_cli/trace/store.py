@@ -27,7 +27,7 @@ def read_store(path: Path, clip: int) -> Trace:
 
     The store knows neither the video nor its times: sizes are 0, frame ``i`` is at second ``i``.
     Points are square with no known token; those of confidence 0 (placeholders) are dropped, and a
-    point's slot is its place among the frame's points before that. Values are clamped as the
+    point's slot is its index among the frame's points before that. Values are clamped as the
     reference does it. Source: inference spec 5.1, 5.3, 10.
 
     Args:

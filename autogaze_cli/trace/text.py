@@ -1,4 +1,4 @@
-"""The text forms of a trace: JSON, a frame a line, and CSV, a fixation a row."""
+"""The text formats of a trace: JSON, one line per frame, and CSV, one row per fixation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def decimals(column: NDArray[Any]) -> list[str]:
 
 
 def frame_json(frame: FrameTrace) -> str:
-    """A frame as one line of JSON, as it stands in the JSON form."""
+    """A frame as one line of JSON, as in the JSON format."""
     columns = frame.fixations.columns().items()
     fixations = ", ".join(f'"{name}": [{", ".join(decimals(c))}]' for name, c in columns)
     time, time_s, stop_probability = _frame_text(frame)
@@ -127,7 +127,7 @@ def read_json(path: Path) -> Trace:
     """
     document = parse_json(path.read_text("utf-8"), "the file", _compact)
     if not isinstance(document, dict):
-        raise FormatError("the file holds no object")
+        raise FormatError("the file contains no object")
     frames = document.pop("frames", None)
     header = TraceHeader.from_mapping(document)
     expect(isinstance(frames, list), "frames", frames, "a list")

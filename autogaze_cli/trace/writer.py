@@ -1,4 +1,4 @@
-"""What the writers of all formats share: they check, stream, and leave nothing half written."""
+"""The base of all writers: it checks, streams, and leaves no partial file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autogaze_cli.trace.header import TraceHeader
 
 
 class TraceWriter(ABC):
-    """Writes a trace a frame at a time; memory does not grow with the number of frames.
+    """Writes a trace frame by frame, in constant memory.
 
     A context manager: a clean exit completes the file, an exception removes it.
 
@@ -49,8 +49,8 @@ class TraceWriter(ABC):
         """Append a frame.
 
         Raises:
-            FormatError: The frame's arrays contradict each other or the header, or hold what is out
-                of range, or the index is not above the last one.
+            FormatError: The frame's arrays contradict each other or the header, a value is out of
+                range, or the index is not above the last one.
             OutputError: The file cannot be written.
         """
         try:
@@ -59,7 +59,7 @@ class TraceWriter(ABC):
             raise FormatError(f"{self.path}: {error}", hint=error.hint) from error
 
     def append(self, part: Trace) -> None:
-        """Append the frames of ``part``, whose header does not count; otherwise as ``write``."""
+        """Append the frames of ``part``, whose header is ignored; otherwise as ``write``."""
         if len(part):
             if part.index[0] <= self._last_index:
                 raise FormatError(
@@ -73,7 +73,7 @@ class TraceWriter(ABC):
         """Complete the file; a second call does nothing.
 
         Raises:
-            OutputError: The file cannot be written; what there is of it has been removed.
+            OutputError: The file cannot be written; the partial file has been removed.
         """
         if self._closed:
             return
@@ -105,7 +105,7 @@ class TraceWriter(ABC):
 
     @abstractmethod
     def _open(self) -> None:
-        """Open ``path`` and write what comes first."""
+        """Open ``path`` and write the beginning."""
 
     @abstractmethod
     def _append(self, part: Trace) -> None:
@@ -113,8 +113,8 @@ class TraceWriter(ABC):
 
     @abstractmethod
     def _finish(self) -> None:
-        """Write what comes last."""
+        """Write the end."""
 
     @abstractmethod
     def _release(self) -> None:
-        """Close what is open, any number of times, writing nothing more that matters."""
+        """Close all files without completing them; repeatable."""

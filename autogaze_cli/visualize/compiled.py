@@ -1,7 +1,8 @@
-"""The compiled drawing of cells and image panels, where it was built: see ``draw.c``.
+"""The fast version of drawing, in C: see ``draw.c``.
 
-It is built when the package is installed and a C compiler is there; without it numpy does the same
-in a few times the time. Setting ``AUTOGAZE_NATIVE=0`` leaves it out.
+The reference is plain numpy, in ``panels``, ``rects`` and ``geometry``; tests hold the two equal to
+the byte. The C code is built when the package is installed and a C compiler is available; without
+it, or with ``AUTOGAZE_NATIVE=0`` in the environment, numpy draws.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Image = NDArray[np.uint8]
 Pixels = NDArray[np.uint32]
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled code; None when it was not built."""
+    """The compiled code; None where it was not built or is switched off."""
     if os.environ.get("AUTOGAZE_NATIVE") == "0":
         return None
     for path in sorted(Path(__file__).parent.glob("_draw*.so")):
@@ -32,71 +34,51 @@ def library() -> ctypes.CDLL | None:
 
 
 def draw_cells(
-    code: ctypes.CDLL,
     canvas: Pixels,
     rects: NDArray[np.integer[Any]],
     colours: NDArray[np.integer[Any]],
     borders: Pixels,
     fills: Pixels,
 ) -> None:
-    """Each cell in turn, with a border of one pixel inside it.
+    """Draw each cell in turn, with a border of one pixel inside it.
 
     Args:
-        code: The library.
         canvas: ``[height, width]``, rows of contiguous pixels.
-        rects: ``[n, 4]``, columns ``(x0, x1, y0, y1)``.
-        colours: Which of ``borders`` and ``fills`` each has, ``[n]``.
+        rects: ``[n, 4]``, columns ``(x0, x1, y0, y1)``, within the canvas and not empty.
+        colours: Index into ``borders`` and ``fills`` of each cell, ``[n]``.
         borders: Colours of borders.
         fills: Colours inside.
     """
     corners, which = np.ascontiguousarray(rects, np.int64), np.ascontiguousarray(colours, np.int64)
-    code.draw_cells(
-        _address(canvas), ctypes.c_int64(canvas.strides[0] // 4), _address(corners),
-        _address(which), ctypes.c_int64(len(corners)), _address(borders), _address(fills),
+    _call(
+        "draw_cells", canvas, ctypes.c_int64(canvas.strides[0] // 4), corners, which,
+        ctypes.c_int64(len(corners)), borders, fills,
     )  # fmt: skip
 
 
-def paint(code: ctypes.CDLL, mask: NDArray[np.bool_], rects: NDArray[np.integer[Any]]) -> None:
+def paint(mask: NDArray[np.bool_], rects: NDArray[np.integer[Any]]) -> None:
     """Set the pixels of ``mask``, ``[height, width]`` in C order, that some rectangle covers."""
     corners = np.ascontiguousarray(rects, np.int64)
-    code.paint(
-        _address(mask), ctypes.c_int64(mask.shape[1]), _address(corners),
-        ctypes.c_int64(len(corners)),
+    _call("paint", mask, ctypes.c_int64(mask.shape[1]), corners, ctypes.c_int64(len(corners)))
+
+
+def blend_cells(frame: Image, cells: Image, alpha: float, *, keep_image: bool) -> Image:
+    """The fast version of :func:`autogaze_cli.visualize.panels.blend_cells`."""
+    height, width, channels = frame.shape
+    panel = np.empty((height, width, 4), np.uint8)
+    weight = np.clip(np.float32(alpha), np.float32(0), np.float32(1))
+    _call(
+        "blend_cells", panel, np.ascontiguousarray(frame), ctypes.c_int64(channels), cells,
+        ctypes.c_int64(height * width), ctypes.c_float(float(weight)), int(keep_image),
     )  # fmt: skip
+    return panel
 
 
-def mark(code: ctypes.CDLL, numbers: Pixels, marks: NDArray[np.bool_]) -> None:
-    """Set ``marks[number]`` for each of ``numbers``, in C order."""
-    code.mark(_address(numbers), ctypes.c_int64(numbers.size), _address(marks))
-
-
-def mix_panel(
-    code: ctypes.CDLL,
-    panel: Pixels,
-    rows: Pixels,
-    row_of: NDArray[np.intp],
-    weight: np.float32,
-    *,
-    keep_image: bool,
-) -> None:
-    """Mix cells into a frame, in place.
-
-    Args:
-        code: The library.
-        panel: The frame, ``[height, width]``, C order.
-        rows: Distinct rows of cells on clear ground, ``[k, width]``, C order.
-        row_of: Which of them each row of the frame has, ``[height]``.
-        weight: Of the cells, 0 to 1.
-        keep_image: Whether pixels without a cell stay.
-    """
-    height, width = panel.shape
-    work = np.empty(2 * width, np.uint32)
-    places = np.ascontiguousarray(row_of, np.int64)
-    code.mix_panel(
-        _address(panel), _address(rows), _address(places), ctypes.c_int64(height),
-        ctypes.c_int64(width), ctypes.c_float(float(weight)), int(keep_image), _address(work),
-    )  # fmt: skip
-
-
-def _address(array: NDArray[Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+def _call(name: str, *arguments: Any) -> None:
+    """Call a function of the library; arrays are passed as the addresses of their data."""
+    getattr(library(), name)(
+        *(
+            ctypes.c_void_p(value.ctypes.data) if isinstance(value, np.ndarray) else value
+            for value in arguments
+        )
+    )

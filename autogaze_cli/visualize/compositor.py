@@ -10,21 +10,21 @@ import numpy as np
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.visualize.geometry import mask_rects
-from autogaze_cli.visualize.metrics import psnr
-from autogaze_cli.visualize.panels import mask_panel, mix, to_rgba
+from autogaze_cli.visualize.panels import mask_panel, mix
+from autogaze_cli.visualize.psnr import psnr
 from autogaze_cli.visualize.rects import Image, Union, union
 from autogaze_cli.visualize.settings import Visualization
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrameView:
-    """What was made of one frame. The panel and the PSNR are computed when first asked for.
+    """One composed frame. The panel and the PSNR are computed on first access.
 
     Attributes:
         frame: The source, uint8 ``[height, width, 3 or 4]``; not to be overwritten while the view
             is in use.
         fixations: The active fixations of the frame.
-        settings: The settings it was made with.
+        settings: The settings it was composed with.
         union: The pixels that the fixations cover, in the geometry of the settings.
         output: The composed frame, of the shape of ``frame``; read-only.
         keyframe: Whether it is an interframe keyframe.
@@ -39,22 +39,22 @@ class FrameView:
 
     @property
     def mask_pixel_count(self) -> int:
-        """Pixels that the fixations cover; they count once however many cells cover them."""
+        """Number of pixels that at least one fixation covers."""
         return self.union.pixel_count
 
     @property
     def updated_pixel_count(self) -> int:
-        """Pixels chosen for update: all of a keyframe, the mask of any other frame."""
+        """Number of updated pixels: all of a keyframe, the mask of any other frame."""
         return self._pixels if self.keyframe else self.mask_pixel_count
 
     @property
     def mask_ratio(self) -> float:
-        """``mask_pixel_count`` as a share of the frame."""
+        """``mask_pixel_count`` as a fraction of the frame."""
         return self.mask_pixel_count / self._pixels
 
     @property
     def update_ratio(self) -> float:
-        """``updated_pixel_count`` as a share of the frame."""
+        """``updated_pixel_count`` as a fraction of the frame."""
         return self.updated_pixel_count / self._pixels
 
     @cached_property
@@ -67,10 +67,6 @@ class FrameView:
         """PSNR of the output against the source, in dB; infinite when they are equal."""
         return psnr(self.frame, self.output)
 
-    def side_by_side(self) -> Image:
-        """Source, mask panel and output from left to right: RGBA ``[height, 3 * width, 4]``."""
-        return np.concatenate([to_rgba(self.frame), self.mask_panel, to_rgba(self.output)], axis=1)
-
     @property
     def _pixels(self) -> int:
         height, width = self.frame.shape[:2]
@@ -78,7 +74,10 @@ class FrameView:
 
 
 class Compositor:
-    """Composes the frames of one video in order; it remembers the last interframe output.
+    """Composes the frames of one video in order, starting with a keyframe in ``interframe``.
+
+    Another mode or another video needs another compositor; ``settings`` of the same mode may be
+    replaced between frames.
 
     Source: visualization spec 4.
     """
@@ -88,20 +87,6 @@ class Compositor:
         self._index = 0
         self._previous: Image | None = None
 
-    def reset(self) -> None:
-        """Forget all frames: the next one is a keyframe."""
-        self._index = 0
-        self._previous = None
-
-    def configure(self, settings: Visualization) -> None:
-        """Use other settings from the next frame on; only another mode forgets the frames.
-
-        Source: visualization spec 4.4.
-        """
-        if settings.visualization_mode != self.settings.visualization_mode:
-            self.reset()
-        self.settings = settings
-
     def step(self, frame: Image, fixations: Fixations) -> FrameView:
         """Compose the next frame.
 
@@ -110,7 +95,7 @@ class Compositor:
             fixations: Its gazed cells.
 
         Raises:
-            ConfigError: The frame is empty or not of that form; nothing has changed then.
+            ConfigError: The frame is empty or not of that form; the state is unchanged then.
         """
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4):
             raise ConfigError(
@@ -128,7 +113,7 @@ class Compositor:
             output = frame.copy()
         else:
             output = covered.select(frame, self._previous)
-        # It is both the caller's and the ground of the next frame.
+        # The caller gets it, and the next frame is composed from it.
         output.setflags(write=False)
         if settings.visualization_mode == "interframe":
             self._previous = output
@@ -154,7 +139,7 @@ def _union(fixations: Fixations, frame: Image, settings: Visualization) -> Union
     height, width = frame.shape[:2]
     geometry = settings.mask_geometry
     if geometry == "deduplicated":
-        # Its union is that of the native cells, always, and those need no search.
+        # Its union always equals that of the native cells, which is cheaper.
         geometry = "native"
     rects = mask_rects(fixations, width, height, geometry, settings.mask_cell_scale)
     return union(rects, width, height)

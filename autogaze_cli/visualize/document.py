@@ -1,4 +1,4 @@
-"""The metrics document: what one render was made with, and what came of it, as JSON."""
+"""The metrics document: the settings and metrics of one render, as JSON."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def metrics_document(
     summary: Mapping[str, Any],
     files: Mapping[str, Path],
 ) -> dict[str, Any]:
-    """The document, its keys in the order they are written in.
+    """The metrics document, its keys in the order of the file.
 
     Args:
-        header: The trace's: the video, the gaze source and its settings.
+        header: The trace's header: the video, the gaze source and its settings.
         visualization: How it was drawn.
-        frames: How many frames were drawn.
+        frames: Number of drawn frames.
         gif_size: Width and height of the drawn files.
-        summary: Of the drawn frames, see ``RenderMetrics.summary``.
+        summary: Summary of the drawn frames, see ``RenderMetrics.summary``.
         files: The drawn files by role: ``input``, ``mask``, ``output``.
 
     Source: visualization spec 6.7; the keys from ``mask_source`` on are this program's own.
@@ -79,9 +79,9 @@ def metrics_document(
 
 
 def dump_document(document: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
-    """The document as it is written: two spaces, one array element a line, a newline at the end.
+    """The text of the document: two spaces, one array element per line, a newline at the end.
 
-    Bytes of a file name that are not text become JSON escapes.
+    Undecodable bytes of a file name become JSON escapes.
     """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "backslashreplace").decode()

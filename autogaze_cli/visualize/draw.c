@@ -1,11 +1,20 @@
-/* Cells and image panels, a pixel at a time: the same as panels.py does with whole arrays.
+/* Cells and image panels, one pixel at a time: the fast version of what panels.py does with arrays.
  *
- * Every step of mix() is one float32 operation, so it is compiled without contraction.
+ * Every step of a mix is one float32 operation, so this is compiled without contraction.
  */
 #include <stdint.h>
 #include <string.h>
 
-/* Each cell in turn, with a border of one pixel inside it. rects [n][4] are x0, x1, y0, y1. */
+/* One copy for each generation of x86 processors; the loader picks (needs ELF). */
+#if defined(__x86_64__) && defined(__linux__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES
+#endif
+
+enum { BLOCK = 1024 }; /* pixels mixed at a time: they stay in the first cache */
+
+/* Draws each cell in turn, with a border of one pixel inside it. rects [n][4] are x0, x1, y0, y1. */
 void draw_cells(uint32_t *canvas, int64_t stride, const int64_t *rects, const int64_t *colours,
                 int64_t n, const uint32_t *borders, const uint32_t *fills) {
     for (int64_t i = 0; i < n; i++) {
@@ -25,44 +34,52 @@ void paint(uint8_t *mask, int64_t stride, const int64_t *rects, int64_t n) {
         for (int64_t y = r[2]; y < r[3]; y++) memset(mask + y * stride + r[0], 1, r[1] - r[0]);
 }
 
-/* Sets the byte of each number that occurs. */
-void mark(const uint32_t *numbers, int64_t n, uint8_t *marks) {
-    for (int64_t i = 0; i < n; i++) marks[numbers[i]] = 1;
+/* Copies n pixels of 3 or 4 channels to RGBA. */
+static void copy_rgba(uint8_t *to, const uint8_t *from, int64_t n, int64_t channels) {
+    if (channels == 4) {
+        memcpy(to, from, 4 * n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++, to += 4, from += 3) {
+        to[0] = from[0];
+        to[1] = from[1];
+        to[2] = from[2];
+        to[3] = 255;
+    }
 }
 
-/* A row of n bytes: where a byte of `covered` is 255, base * (1 - weight) + cell * weight, halves up;
- * elsewhere base & outside. */
-__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-static void mix(uint8_t *base, const uint8_t *cell, const uint8_t *covered, int64_t n, float weight,
-                uint8_t outside) {
+/* n bytes: base * (1 - weight) + cell * weight, halves up, where a byte of `mixed` is 255; base where
+ * one of `kept` is; 0 elsewhere. */
+CLONES static void mix(uint8_t *base, const uint8_t *cell, const uint8_t *mixed, const uint8_t *kept,
+                int64_t n, float weight) {
     float rest = 1 - weight;
     for (int64_t i = 0; i < n; i++) {
         float value = base[i] * rest;
         float share = cell[i] * weight;
         value += share;
         value += 0.49999997f;
-        uint8_t mixed = (uint8_t)(int32_t)value;
-        base[i] = (mixed & covered[i]) | (base[i] & outside & ~covered[i]);
+        base[i] = ((uint8_t)(int32_t)value & mixed[i]) | (base[i] & kept[i]);
     }
 }
 
-/* An image panel in place: panel [height][width] is the frame, row_of[y] says which of the rows of
- * cells on clear ground lies over its row y; work holds 2 * width pixels. Alpha stays where covered. */
-void mix_panel(uint32_t *panel, const uint32_t *rows, const int64_t *row_of, int64_t height,
-               int64_t width, float weight, int keep_image, uint32_t *work) {
-    uint32_t alpha;
+/* An image panel of n RGBA pixels: cells, drawn on clear ground, mixed into a frame of 3 or 4
+ * channels. The frame's alpha stays where a cell is. */
+void blend_cells(uint8_t *panel, const uint8_t *frame, int64_t channels, const uint32_t *cells,
+                 int64_t n, float weight, int keep_image) {
+    uint32_t alpha, mixed[BLOCK], kept[BLOCK];
     memcpy(&alpha, (uint8_t[]){0, 0, 0, 255}, 4);
-    for (int64_t y = 0; y < height; y++, panel += width) {
-        const uint32_t *cells = rows + row_of[y] * width;
-        uint32_t *covered = work, *kept = work + width;
-        for (int64_t x = 0; x < width; x++) {
-            uint32_t is = cells[x] ? 0xffffffff : 0;
-            covered[x] = is & ~alpha;
-            kept[x] = panel[x] & is & alpha;
+    for (int64_t done = 0; done < n; done += BLOCK) {
+        int64_t count = n - done < BLOCK ? n - done : BLOCK;
+        copy_rgba(panel, frame, count, channels);
+        for (int64_t i = 0; i < count; i++) {
+            uint32_t covered = cells[i] ? 0xffffffff : 0;
+            mixed[i] = covered & ~alpha;
+            kept[i] = keep_image ? ~mixed[i] : covered & alpha;
         }
-        mix((uint8_t *)panel, (const uint8_t *)cells, (const uint8_t *)covered, 4 * width, weight,
-            keep_image ? 255 : 0);
-        if (!keep_image)
-            for (int64_t x = 0; x < width; x++) panel[x] |= kept[x];
+        mix(panel, (const uint8_t *)cells, (const uint8_t *)mixed, (const uint8_t *)kept, 4 * count,
+            weight);
+        panel += 4 * count;
+        frame += channels * count;
+        cells += count;
     }
 }

@@ -1,4 +1,4 @@
-"""Mask geometry: which cells of a frame count, and the pixels they stand on."""
+"""Mask geometry: which cells of a frame count, and the pixels they cover."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def nearest_native_grid(cells: NDArray[np.float32]) -> Ints:
 
 
 def display_grid(fixations: Fixations) -> Ints:
-    """The grid whose colour each fixation has: its own, or else the nearest by its extent.
+    """The grid whose colour each fixation gets: its own, or the nearest to its extent.
 
     Returns:
         int32 ``[n]``, at least 1.
@@ -49,7 +49,7 @@ def coarse_first(fixations: Fixations) -> NDArray[np.intp]:
 def deduplicate(
     fixations: Fixations, width: int, height: int, cell_scale: float = 1.0
 ) -> Fixations:
-    """The active fixations less those whose pixels larger ones cover already, largest first.
+    """The active fixations without those whose pixels larger ones cover already, largest first.
 
     Args:
         fixations: Cells as fractions of the frame.
@@ -72,16 +72,13 @@ def deduplicate(
     first = np.full((n_rows, n_columns), len(ordered), np.uint32)
     spans = np.stack([x0, x1, y0, y1], axis=1)[::-1]
     numbers = np.arange(len(ordered), dtype=np.uint32)
-    shows = np.zeros(len(ordered) + 1, bool)
-    if code := compiled.library():
-        compiled.draw_cells(code, first, spans, numbers[::-1], numbers, numbers)
-        compiled.mark(code, first, shows)
+    if compiled.library():
+        compiled.draw_cells(first, spans, numbers[::-1], numbers, numbers)
     else:
-        for index, (left, right, top, bottom) in zip(
-            numbers[::-1].tolist(), spans.tolist(), strict=True
-        ):
+        for index, (left, right, top, bottom) in zip(numbers[::-1], spans.tolist(), strict=True):
             first[top:bottom, left:right] = index
-        shows[first] = True
+    shows = np.zeros(len(ordered) + 1, bool)
+    shows[first] = True
     return ordered.select(shows[:-1])
 
 

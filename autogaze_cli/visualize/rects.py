@@ -5,7 +5,6 @@ A rectangle is ``(x0, x1, y0, y1)``: it covers ``x0 <= x < x1`` and ``y0 <= y < 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +20,6 @@ Mask = NDArray[np.bool_]
 
 _SMALLEST = np.float32(1e-6)
 _HALF = np.float32(0.5)
-# Painting a rectangle costs about as much time as counting over this many pixels of distinct rows.
-_PIXELS_PER_RECT = 500
 # Rows are processed in blocks of about this many bytes, so that temporaries stay in the cache.
 _BLOCK_BYTES = 1 << 17
 
@@ -38,8 +35,8 @@ def fixation_rects(
 ) -> NDArray[np.int32]:
     """The pixel rectangles of the active fixations, in their order, duplicates kept.
 
-    Every step is one float32 operation: cell edges that are whole pixels on paper land beside
-    them, and outputs that must match byte for byte need the same ones.
+    Every step is one float32 operation: cell edges that are whole pixels in exact arithmetic
+    may miss them, and outputs that must match byte for byte need the same rounding.
 
     Args:
         fixations: Cells as fractions of the frame.
@@ -82,7 +79,7 @@ def pixel_span(low: NDArray[Any], high: NDArray[Any], size: int) -> tuple[Ints, 
 class Union:
     """The pixels covered by at least one rectangle, stored as the distinct rows of the mask.
 
-    Cells stand on few different rows, so this is much smaller than the mask of a frame.
+    Cells have few distinct edges, so this is much smaller than the mask of a frame.
 
     Attributes:
         rows: bool ``[k, width]``; the distinct rows.
@@ -142,39 +139,23 @@ def union(rects: NDArray[np.int32], width: int, height: int) -> Union:
         [rects[:, 0], rects[:, 1], row_of[rects[:, 2]], row_of[rects[:, 3] - 1] + 1], axis=1
     )
     count = int(row_of[-1]) + 1
-    few = compiled.library() or len(rects) * _PIXELS_PER_RECT < count * width
-    covered = (paint if few else accumulate)(rows, width, count)
+    covered = paint(rows, width, count)
     pixel_count = int(np.count_nonzero(covered, axis=1) @ np.bincount(row_of, minlength=count))
     return Union(covered, row_of, pixel_count)
 
 
-def union_mask(rects: NDArray[np.int32], width: int, height: int) -> Mask:
-    """The union of rectangles as bool ``[height, width]``; see :func:`union`."""
-    return union(rects, width, height).mask()
-
-
 def paint(rects: NDArray[Any], width: int, height: int) -> Mask:
-    """The union as a mask, a rectangle at a time: quick when compiled, or when there are few."""
+    """The union of rectangles as a mask, bool ``[height, width]``.
+
+    The loop is the reference, the compiled code the fast version of it.
+    """
     covered = np.zeros((height, width), bool)
-    if code := compiled.library():
-        compiled.paint(code, covered, rects)
+    if compiled.library():
+        compiled.paint(covered, rects)
         return covered
     for x0, x1, y0, y1 in rects.tolist():
         covered[y0:y1, x0:x1] = True
     return covered
-
-
-def accumulate(rects: NDArray[Any], width: int, height: int) -> Mask:
-    """The union as a mask, from summed corner differences: quick when there are many."""
-    depth = np.zeros((height + 1, width + 1), np.int32)
-    x0, x1, y0, y1 = rects.T
-    flat, stride = depth.reshape(-1), width + 1  # numpy adds at flat indices far more quickly
-    for x, y, step in ((x0, y0, 1), (x1, y0, -1), (x0, y1, -1), (x1, y1, 1)):
-        np.add.at(flat, y * stride + x, np.int32(step))
-    # A loop over rows adds whole rows at once; a cumulative sum down the columns does not.
-    for above, row in itertools.pairwise(depth):
-        row += above
-    return np.cumsum(depth, axis=1, out=depth)[:height, :width] > 0
 
 
 def row_blocks(height: int, row_bytes: int) -> Iterator[slice]:

@@ -1,4 +1,4 @@
-"""What is drawn, and how: the drawing settings and the spellings they accept."""
+"""The drawing settings, and the spellings they accept."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Visualization:
     keyframe_duration: int = 30
 
     def __post_init__(self) -> None:
-        """Store canonical names, and refuse what cannot be drawn."""
+        """Store canonical names, and refuse invalid values."""
         for name, table in (
             ("mask_geometry", GEOMETRIES),
             ("mask_visualization", MASK_VISUALIZATIONS),

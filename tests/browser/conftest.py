@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.jobs.frames import open_job
 from autogaze_cli.jobs.pages import draw_page
-from autogaze_cli.jobs.render import Job
-from autogaze_cli.media.video import Sampling
+from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from tests.browser.shown import FRAMES, HEIGHT, MEAN_NAME, RUN, WIDTH
 
@@ -122,5 +122,5 @@ def trace() -> Trace:
 def report(video: Path, trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of that trace."""
     path = tmp_path_factory.mktemp("report") / "colours.report.html"
-    draw_page(Job(video=video, sampling=Sampling(), gaze=trace, name=MEAN_NAME), path, RUN)
+    draw_page(open_job(video, trace, Sampling(), name=MEAN_NAME), path, RUN)
     return path

@@ -96,7 +96,7 @@ def test_numbers_are_the_runs_own(page: Page, report: Path, video: Path, trace: 
         view = compositor.step(frame.rgb, trace.frame(number).fixations)
     assert page.inner_text("#frame-ratio").startswith(f"{view.update_ratio * 100:.1f} %")
     assert page.inner_text("#frame-psnr").startswith(f"{view.psnr_db:.2f} dB")
-    assert page.inner_text("#frame-cells") == f"{len(view.fixations)} of 40 slots"
+    assert page.inner_text("#frame-cells") == f"{len(view.fixations)} of 40 positions"
     counts = [int(page.inner_text(f"#cells-{scale}")) for scale in range(4)]
     assert sum(counts) == len(view.fixations)
     page.select_option("#mask_geometry", "effective")  # the plots keep the run's, and say so
@@ -105,4 +105,4 @@ def test_numbers_are_the_runs_own(page: Page, report: Path, video: Path, trace: 
     assert page.inner_text("#frame-ratio").startswith(f"{view.update_ratio * 100:.1f} %")
     page.wait_for_selector("path.now-line", state="attached")
     page.click("#reset")
-    assert page.inner_text("#changed") == "Drawn as the run drew."
+    assert page.inner_text("#changed") == "Drawn with the run's settings."

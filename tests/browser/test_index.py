@@ -12,9 +12,11 @@ import pytest
 
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
+from autogaze_cli.jobs.draw import draw
+from autogaze_cli.jobs.frames import OnFrame, open_job
 from autogaze_cli.jobs.pages import draw_page, write_pages
-from autogaze_cli.jobs.render import Drawing, Job, OnFrame, render
-from autogaze_cli.media.video import Sampling
+from autogaze_cli.jobs.request import Drawing
+from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.trace import Trace
 from tests.browser.shown import MEAN_NAME, RUN, canvas, open_report, settle
 
@@ -34,10 +36,10 @@ def folder(video: Path, trace: Trace, tmp_path_factory: pytest.TempPathFactory) 
     """A page, GIFs without a trace, and a manifest with a failure; and the index of all."""
     out = tmp_path_factory.mktemp("results")
     named = out / "a:b #1%.report.html"
-    draw_page(Job(video=video, sampling=Sampling(), gaze=trace, name=MEAN_NAME), named, RUN)
+    draw_page(open_job(video, trace, Sampling(), name=MEAN_NAME), named, RUN)
     gaze = open_source(GazeSettings(mask_source="patch-diff"))
-    short = Job(video=video, sampling=Sampling(frames=3), gaze=gaze, name="plain.mp4")
-    render("render-assets", short, out / "sub" / "plain", Drawing(visualization=RUN))
+    short = open_job(video, gaze, Sampling(frames=3), name="plain.mp4")
+    draw("render-assets", short, out / "sub" / "plain", Drawing(visualization=RUN))
     lines = [
         {"event": "failed", "input": MEAN_NAME, "error": "later done"},
         {

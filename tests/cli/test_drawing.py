@@ -14,7 +14,10 @@ from jsonschema import validate  # type: ignore[import-untyped]
 from PIL import Image
 
 from autogaze_cli.media.video import probe
-from autogaze_cli.trace import read_trace
+from autogaze_cli.readout import first_frames
+from autogaze_cli.trace import read_trace, write_trace
+
+PLAIN = ("--mask-source", "patch-diff")
 
 Run = Callable[..., Result]
 
@@ -115,29 +118,68 @@ def test_a_trace_redraws_the_same(
 
 
 @pytest.mark.parametrize(
-    ("sampling", "says"),
+    ("arguments", "says"),
     [
-        (("--inference-width", 48), "frames of 48x64, the trace is of 96x64"),
-        (("--fps", 16), "not in the trace"),
-        (("--start", 2), "it has 8 frames, the trace 24"),
+        (("--fps", 4), "frame 12 is not in the trace"),
+        (("--frames", 8), "frame 8 is not in the trace"),
     ],
 )
 def test_another_video_than_the_trace_s_is_refused(
-    run: Run, clip: Path, tmp_path: Path, sampling: tuple[object, ...], says: str
+    run: Run, clip: Path, tmp_path: Path, arguments: tuple[object, ...], says: str
 ) -> None:
-    assert run("trace", clip, "-o", tmp_path).exit_code == 0
+    """A trace that says nothing of how its frames were sampled; their numbers tell."""
+    assert run("trace", clip, *arguments, "-o", tmp_path).exit_code == 0
     trace = tmp_path / "square.trace.json"
-    result = run("mask", clip, "--trace", trace, *sampling, "-o", tmp_path / "out")
+    document = json.loads(trace.read_text())
+    document["settings"] |= {"fps": None, "frames": None}
+    trace.write_text(json.dumps(document))
+    result = run("mask", clip, "--trace", trace, "-o", tmp_path / "out")
     assert result.exit_code == 2
     assert says in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["mask", "interframe"])
+def test_of_a_trace_frames_select_and_gaze_settings_are_refused(
+    run: Run, clip: Path, tmp_path: Path, command: str
+) -> None:
+    assert run("trace", clip, *PLAIN, "-o", tmp_path).exit_code == 0
+    trace = tmp_path / "square.trace.json"
+    assert run(command, clip, *PLAIN, "--frames", 4, "-o", tmp_path / "a").exit_code == 0
+    few = run(command, clip, "--trace", trace, "--frames", 4, "-o", tmp_path / "b")
+    assert few.exit_code == 0, few.stderr
+    picture = f"square.{command}.gif"
+    assert (tmp_path / "a" / picture).read_bytes() == (tmp_path / "b" / picture).read_bytes()
+    many = run(command, clip, "--trace", trace, "--frames", 99, "-o", tmp_path / "c")
+    assert (many.exit_code, "99 frames" in many.stderr) == (2, True)
+    for option in (
+        "--top-k 5",
+        "--model m",
+        "--fps 2",
+        "--start 1",
+        "--device cpu",
+        "--dtype float32",
+    ):
+        refused = run(command, clip, "--trace", trace, *option.split(), "-o", tmp_path / "c")
+        assert refused.exit_code == 2
+        assert f"{option.split()[0]} cannot be used with the saved trace {trace}" in refused.stderr
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_trace_is_of_one_video(run: Run, clip: Path, tmp_path: Path) -> None:
     assert run("trace", clip, "-o", tmp_path).exit_code == 0
     trace = tmp_path / "square.trace.json"
     result = run("mask", clip, tmp_path / "other.mp4", "--trace", trace, "-o", tmp_path)
-    assert (result.exit_code, result.stderr) == (2, "Error: --trace is of one video, not of 2\n")
+    assert (result.exit_code, result.stderr) == (2, "Error: --trace takes a single input, got 2\n")
+
+
+def test_a_trace_without_frames_is_a_trace(run: Run, clip: Path, tmp_path: Path) -> None:
+    assert run("trace", clip, *PLAIN, "--format", "npz", "-o", tmp_path).exit_code == 0
+    empty = tmp_path / "empty.trace.json"
+    write_trace(first_frames(read_trace(tmp_path / "square.trace.npz"), 0), empty, "json")
+    result = run("mask", clip, "--trace", empty, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "its trace has no frames" in result.stderr
 
 
 def test_outputs_mirror_the_inputs_and_one_failure_stops_no_other(

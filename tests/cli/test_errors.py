@@ -137,7 +137,7 @@ def test_an_unforeseen_error_is_one_line_too(
     def fail(*_: object) -> None:
         raise RuntimeError("of two\nlines")
 
-    monkeypatch.setattr("autogaze_cli.jobs.video.announce", fail)
+    monkeypatch.setattr("autogaze_cli.jobs.videos.announce", fail)
     result = run("trace", bad / "good.mp4", "-o", bad)
     assert result.exit_code == 2
     says = "Error: unexpected RuntimeError: of two lines; -vv shows the traceback\n"

@@ -7,8 +7,9 @@ import os
 from pathlib import Path, PurePath
 
 import pytest
+from PIL import Image
 
-from autogaze_cli.batch.inputs import Input, open_inputs, refuse_collisions
+from autogaze_cli.batch.inputs import files_of, open_inputs
 from autogaze_cli.errors import ConfigError, InputError
 
 
@@ -94,15 +95,22 @@ def test_stdin_is_a_file_while_the_inputs_are_open(monkeypatch: pytest.MonkeyPat
     ("name", "says"),
     [
         ("", "empty name"),
-        ("{}/empty", "holds no video"),
-        ("{}/*.mp4", "holds no video"),
-        ("@{}/no.txt", "cannot read"),
+        ("{}/empty", "contains no video files"),
+        ("{}/*.mp4", "contains no video files"),
     ],
 )
-def test_what_yields_no_video_is_named(tmp_path: Path, name: str, says: str) -> None:
+def test_what_yields_no_video_fails_alone(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=says):
-        stems(name.format(tmp_path))
+    tree(tmp_path, "good.mov")
+    with open_inputs([name.format(tmp_path), str(tmp_path / "good.mov")]) as (bad, good):
+        assert isinstance(bad.problem, InputError)
+        assert says in str(bad.problem)
+        assert good.problem is None
+
+
+def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read the list"):
+        stems(f"@{tmp_path}/no.txt")
 
 
 def test_no_input_at_all() -> None:
@@ -122,8 +130,80 @@ def test_a_folder_may_hold_traces_where_it_holds_no_video(tmp_path: Path) -> Non
     assert stems(str(tmp_path), traces=True) == ["v"]
 
 
-def test_two_inputs_with_one_output_are_refused_by_name() -> None:
-    a = Input(name="one/x.mp4", path="one/x.mp4", stem=PurePath("x"))
-    b = Input(name="two/x.mov", path="two/x.mov", stem=PurePath("x"))
-    with pytest.raises(ConfigError, match=r"one/x\.mp4 and two/x\.mov"):
-        refuse_collisions([a, b])
+def test_two_inputs_with_one_output_fail_and_the_rest_does_not(tmp_path: Path) -> None:
+    tree(tmp_path, "x.mp4", "x.mov", "y.mp4")
+    with open_inputs([str(tmp_path)]) as items:
+        problems = [(item.path[-5:], item.problem) for item in items]
+    assert [path for path, _ in problems] == ["x.mov", "x.mp4", "y.mp4"]
+    assert isinstance(problems[0][1], ConfigError)
+    assert "x.mov and" in str(problems[0][1])
+    assert "x.mp4 and" in str(problems[1][1])
+    assert problems[2][1] is None
+
+
+def test_lines_of_a_list_are_names_and_not_patterns(tmp_path: Path) -> None:
+    tree(tmp_path, "take 1.mp4", "talk [aB3_x].mp4")
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{tmp_path}/take [12].mp4\n{tmp_path}/talk [aB3_x].mp4\n")
+    with open_inputs([f"@{listed}"]) as (missing, there):
+        assert missing.path == f"{tmp_path}/take [12].mp4"
+        assert there.stem == PurePath("talk [aB3_x]")
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ("a.mp4\r\nb.mp4\r\n".encode("utf-16"), ["a.mp4", "b.mp4"]),
+        (b"\xfe\xff" + "é.mp4\n".encode("utf-16-be"), ["é.mp4"]),
+        (b"\xef\xbb\xbfa.mp4\n", ["a.mp4"]),
+        (b"caf\xe9.mp4\n", [os.fsdecode(b"caf\xe9.mp4")]),
+        (" a.mp4 \n\u2028b\u0085.mp4\n\n#c\n".encode(), [" a.mp4 ", "\u2028b\u0085.mp4"]),
+        (b"a\x0b.mp4\nb\r.mp4", ["a\x0b.mp4", "b\r.mp4"]),
+    ],
+)
+def test_names_in_a_list_are_bytes(tmp_path: Path, data: bytes, names: list[str]) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(data)
+    with open_inputs([f"@{listed}"]) as items:
+        assert [item.name for item in items] == names
+
+
+def test_a_bracket_in_what_exists_is_itself(tmp_path: Path) -> None:
+    tree(tmp_path, "[2024] trip/a.mp4", "[2024] trip/deep/b.mp4", "shots [v2]/frame_0001.png")
+    assert stems(f"{tmp_path}/[[]2024] trip/*.mp4") == ["a"]
+    assert stems(f"{tmp_path}/[2024] trip/*.mp4") == ["a"]
+    assert stems(f"{tmp_path}/[2024] trip/**/*.mp4") == ["a", "deep/b"]
+    with open_inputs([f"{tmp_path}/shots [v2]/frame_%04d.png"]) as (item,):
+        assert item.path == f"{tmp_path}/shots [v2]/frame_%04d.png"
+
+
+def test_still_pictures_and_typescript_are_no_videos_of_a_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "autogaze_cli")
+    tree(tmp_path, "talk.mp4")
+    Image.new("RGB", (8, 8)).save(tmp_path / "talk.webp")
+    red, blue = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    red.save(tmp_path / "moving.webp", save_all=True, append_images=[blue])
+    (tmp_path / "app.ts").write_text("export const a: number = 1;\n" * 40)
+    (tmp_path / "stream.ts").write_bytes((b"\x47" + bytes(187)) * 5)
+    assert stems(str(tmp_path)) == ["moving", "stream", "talk"]
+    said = [record.getMessage() for record in caplog.records]
+    assert f"{tmp_path}/talk.webp: left out: a still picture" in said
+    assert f"{tmp_path}/app.ts: left out: text, not a transport stream" in said
+
+
+def test_outputs_stay_inside_their_folder(tmp_path: Path) -> None:
+    tree(tmp_path, "..mp4", "...mov")
+    assert stems(str(tmp_path / "..mp4")) == ["mp4"]
+    assert stems(str(tmp_path / "...mov")) == ["mov"]
+
+
+def test_the_images_of_a_pattern_are_its_numbers(tmp_path: Path) -> None:
+    tree(tmp_path, "frame_0001.png", "frame_0002.png", "frame_thumb.png", "frame_3.png")
+    assert [p.name for p in files_of(f"{tmp_path}/frame_%04d.png")] == [
+        "frame_0001.png",
+        "frame_0002.png",
+    ]
+    with pytest.raises(FileNotFoundError):
+        files_of(f"{tmp_path}/other_%d.png")

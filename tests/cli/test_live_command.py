@@ -104,9 +104,16 @@ def test_a_model_gets_a_horizon(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["a.mp4", "b.mp4", "--live"], "--live takes one input, not 2"),
+        (["a.mp4", "b.mp4", "--live"], "--live takes a single input, got 2"),
         (["a.mp4", "--live", "--json", "--jsonl"], "give one of --json and --jsonl"),
         (["a.mp4", "--horizon-frames", "4", "--mode", "tiled"], "horizon_frames needs mode resize"),
+        *(
+            (["no.mp4", "--live", *option.split()], f"{option.split()[0]} cannot be used with")
+            for option in (
+                *("--report", "--dry-run", "--resume", "--fail-fast", "--workers 1"),
+                *("--engine local", "--address here", "--gpus-per-worker 0"),
+            )
+        ),
         (["no.mp4", "--live"], "no.mp4: cannot be opened as a video"),
     ],
 )
@@ -114,3 +121,12 @@ def test_what_cannot_be(run: Callable[..., Result], arguments: list[str], says: 
     result = run("trace", *arguments)
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+def test_a_start_past_the_end_is_said(
+    run: Callable[..., Result], clip: Path, tmp_path: Path
+) -> None:
+    result = run("trace", clip, "--live", "--start", 1000, *PLAIN, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "no frame at or after 1000 s; start earlier" in result.stderr
+    assert not (tmp_path / "out").exists()

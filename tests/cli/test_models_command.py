@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import Result
 
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.jobs import values as values_of
+from autogaze_cli.jobs import request as request_of
+from autogaze_cli.jobs.values import Values
 from autogaze_cli.model import catalog
 
 Run = Callable[..., Result]
@@ -73,21 +74,21 @@ def autogaze(place: Path, *arguments: object, **environment: str) -> Any:
     )
 
 
-def values(*arguments: str) -> dict[str, Any]:
+def values(*arguments: str) -> Values:
     import click
 
     from autogaze_cli.cli.main import cli
 
     found = cli.get_command(click.Context(cli), "trace")
     assert found is not None
-    return found.make_context("trace", list(arguments)).params
+    return cast("Values", found.make_context("trace", list(arguments)).params)
 
 
 def test_the_default_runs_unless_something_else_is_asked_for(tmp_path: Path) -> None:
     add_model(tmp_path / "models")
 
     def chosen(*arguments: str) -> tuple[str, str | None]:
-        settings: GazeSettings = values_of.gaze_settings(values(*arguments), tmp_path / "models")
+        settings: GazeSettings = request_of.gaze_settings(values(*arguments), tmp_path / "models")
         return settings.mask_source, settings.model
 
     assert chosen() == ("autogaze", "stand-in")
@@ -327,4 +328,4 @@ def test_offline_is_an_option_of_every_command_that_gazes(run: Run) -> None:
 def test_the_environment_is_offline_too(run: Run) -> None:
     result = run("trace", "--live", "rtsp://127.0.0.1/", env={"AUTOGAZE_OFFLINE": "1"})
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "rtsp://127.0.0.1/: is not opened while offline" in result.stderr
+    assert "rtsp://127.0.0.1/: not opened while offline" in result.stderr

@@ -14,11 +14,12 @@ from click.testing import Result
 from autogaze_cli.cli.main import COMMANDS, cli
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.jobs import values as values_of
-from autogaze_cli.media.video import Sampling
+from autogaze_cli.jobs import request as request_of
+from autogaze_cli.jobs.request import BatchSettings, make_request
+from autogaze_cli.media.sampling import Sampling
 
 
-def values(*arguments: str, command: str = "render-assets") -> dict[str, Any]:
+def values(*arguments: str, command: str = "render-assets") -> Any:
     found = cli.get_command(click.Context(cli), command)
     assert found is not None
     return found.make_context(command, list(arguments)).params
@@ -80,7 +81,7 @@ def test_every_spelling(names: list[str], text: str, key: str, value: object) ->
     ],
 )
 def test_the_later_task_loss_wins(arguments: tuple[str, ...], requirement: object) -> None:
-    assert values_of.gaze_settings(values(*arguments)).task_loss_requirement == requirement
+    assert request_of.gaze_settings(values(*arguments)).task_loss_requirement == requirement
 
 
 @pytest.fixture
@@ -91,40 +92,35 @@ def no_models(tmp_path: Path) -> Path:
 
 
 def test_the_mask_source_follows_the_model(no_models: Path) -> None:
-    plain = values_of.gaze_settings(values(), no_models)
-    model = values_of.gaze_settings(values("--model", "m"))
-    forced = values_of.gaze_settings(values("--model", "m", "--mask-source", "patch-diff"))
+    plain = request_of.gaze_settings(values(), no_models)
+    model = request_of.gaze_settings(values("--model", "m"))
+    forced = request_of.gaze_settings(values("--model", "m", "--mask-source", "patch-diff"))
     assert (plain.mask_source, plain.mode) == ("patch-diff", "tiled")
     assert (model.mask_source, model.model) == ("autogaze", "m")
     assert (forced.mask_source, forced.model) == ("patch-diff", None)
     with pytest.raises(ConfigError, match="needs a model"):
-        values_of.gaze_settings(values("--mask-source", "autogaze"), no_models)
+        request_of.gaze_settings(values("--mask-source", "autogaze"), no_models)
 
 
 @pytest.mark.parametrize("command", ["trace", "mask", "interframe"])
 def test_without_options_the_gaze_settings_are_the_library_s(command: str, no_models: Path) -> None:
-    assert values_of.gaze_settings(values(command=command), no_models) == GazeSettings()
+    assert request_of.gaze_settings(values(command=command), no_models) == GazeSettings()
 
 
 def test_render_assets_has_the_reference_settings() -> None:
-    given = values("--input", "a.mp4")
-    assert values_of.sampling(given, Sampling()) == Sampling(
+    request = make_request("render-assets", ["a.mp4"], values("--input", "a.mp4"))
+    assert request.sampling == Sampling(
         start=Fraction(0), frames=16, fps=Fraction(8), width=1920, height=1080
     )
-    how = values_of.visualization(given)
-    assert (how.mask_visualization, how.mask_geometry) == ("scale-rows", "native")
+    assert request.drawing is not None
+    how = request.drawing.visualization
+    assert (how.mask_visualization, how.mask_geometry) == ("overlay", "native")
     assert (how.visualization_mode, how.keyframe_duration) == ("interframe", 12)
     assert (how.mask_cell_scale, how.blend_alpha) == (1.0, 0.55)
-    assert (given["gif_width"], given["gif_height"], given["out_dir"]) == (384, 216, ".")
-    gaze = values_of.gaze_settings(given)
+    assert (request.drawing.width, request.drawing.height) == (384, 216)
+    assert request.batch == BatchSettings()
+    gaze = request.gaze
     assert (gaze.tile_size, gaze.tile_batch_size, gaze.clip_len, gaze.top_k) == (224, 8, 16, 10)
-
-
-def test_what_is_not_given_comes_from_the_trace() -> None:
-    ground = Sampling(start=Fraction(1), frames=5, fps=Fraction(4), width=96, height=64)
-    assert values_of.sampling(values(command="mask"), ground) == ground
-    given = values_of.sampling(values("--start", "0", "--fps", "2", command="mask"), ground)
-    assert given == Sampling(start=Fraction(0), frames=5, fps=Fraction(2), width=96, height=64)
 
 
 COUNTS = (

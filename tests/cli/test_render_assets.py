@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from jsonschema import validate  # type: ignore[import-untyped]
 from PIL import Image, ImageSequence
 
 from autogaze_cli.media.mask_palette import MASK_PALETTE
+from autogaze_cli.trace import read_trace
 
 Run = Callable[..., Result]
 
@@ -60,6 +62,28 @@ def test_four_files_of_the_reference(run: Run, clip: Path, tmp_path: Path) -> No
             assert {tuple(pixel) for pixel in pixels.tolist()} <= colours
 
 
+def test_cells_are_drawn_where_they_lie(
+    run: Run, clip: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """The default mask: every pixel under a cell is coloured, and no other, in no band."""
+    gaze: tuple[object, ...] = ("--model", tiny_model, "--frames", 2, "--fps", 8)
+    gaze += ("--max-gaze-tokens-each-frame", 9, "--top-k", 9, "--mode", "resize", "-o", tmp_path)
+    assert run("render-assets", clip, *gaze, *SMALL).exit_code == 0
+    assert run("trace", clip, *gaze).exit_code == 0
+    with Image.open(tmp_path / NAMES[1]) as gif:
+        drawn = [np.asarray(f.convert("RGB")).any(axis=2) for f in ImageSequence.Iterator(gif)]
+    for frame, coloured in zip(read_trace(tmp_path / "square.trace.json"), drawn, strict=True):
+        cells = frame.fixations
+        assert len(set(cells.grid.tolist())) > 1
+        covered = np.zeros((64, 96), bool)
+        for x, y, w, h in zip(cells.x, cells.y, cells.width, cells.height, strict=True):
+            left, right = math.floor((x - w / 2) * 96 + 1e-4), math.ceil((x + w / 2) * 96 - 1e-4)
+            top, bottom = math.floor((y - h / 2) * 64 + 1e-4), math.ceil((y + h / 2) * 64 - 1e-4)
+            covered[top:bottom, left:right] = True
+        assert 0 < covered.mean() < 1
+        np.testing.assert_array_equal(coloured, covered[::2, ::2])
+
+
 def test_the_metrics_document(run: Run, clip: Path, tmp_path: Path) -> None:
     assert run("render-assets", clip, "-o", tmp_path, *PATCH_DIFF, *SMALL).exit_code == 0
     document = metrics(tmp_path)
@@ -74,6 +98,7 @@ def test_the_metrics_document(run: Run, clip: Path, tmp_path: Path) -> None:
         "keyframe_duration": 12,
         "blend_alpha": 0.55,
         "mask_cell_scale": 1.0,
+        "mask_visualization": "overlay",
         "max_update_ratio": 1.0,
         "mask_source": "patch-diff",
         "output_files": {

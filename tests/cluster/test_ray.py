@@ -26,9 +26,9 @@ from autogaze_cli.batch.work import Task
 from autogaze_cli.cli.main import cli
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.jobs.render import Drawing, render
-from autogaze_cli.jobs.video import VideoWork
-from autogaze_cli.media.video import Sampling
+from autogaze_cli.jobs.request import BatchSettings, Drawing, Request
+from autogaze_cli.jobs.videos import VideoWork
+from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.progress import Advance
 from autogaze_cli.visualize.settings import Visualization
 
@@ -148,12 +148,16 @@ def test_a_killed_worker_is_replaced(folder: Path, address: str) -> None:
 
 
 def test_closed_early_it_leaves_nothing_half_written(folder: Path, address: str) -> None:
-    work = VideoWork(
-        do=partial(render, "mask", drawing=Drawing(visualization=Visualization())),
-        settings=GazeSettings(mask_source="patch-diff"),
+    request = Request(
+        command="mask",
+        inputs=(),
+        gaze=GazeSettings(mask_source="patch-diff"),
         sampling=Sampling(),
-        out_dir=Path("out"),
+        drawing=Drawing(visualization=Visualization()),
+        format="gif",
+        batch=BatchSettings(out_dir=Path("out")),
     )
+    work = VideoWork(request=request, sampling=Sampling())
     tasks = [Task(Input(name=f"{n}", path="in/a.mp4", stem=PurePath(f"{n}"))) for n in range(20)]
     in_flight: set[str] = set()
     told: dict[str, list[float]] = defaultdict(list)

@@ -12,9 +12,10 @@ import click
 import pytest
 import yaml
 
-from autogaze_cli.cli.main import cli
+from autogaze_cli.cli.main import COMMANDS, cli
 from tests.packaging.running import run
 
+TUTORIAL = "docs/tutorial.md"
 RUN = ["tutorial.md", "recipes/assets_in_ci.md"]
 
 
@@ -82,6 +83,10 @@ def command_lines(page: str) -> Iterator[str]:
             )
     prose = re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL)
     yield from (code.replace("\n", " ") for code in re.findall(r"`(autogaze [^`]+)`", prose))
+
+
+def test_tutorial_shows_every_command(pages: dict[str, str]) -> None:
+    assert set(re.findall(r"\bautogaze ([a-z-]+)", pages[TUTORIAL])) == set(COMMANDS)
 
 
 def parse(line: str) -> None:

@@ -1,5 +1,6 @@
 """README and documentation: every command is there, every link leads somewhere."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -17,20 +18,21 @@ def readme(root: Path) -> str:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_command_has_one_help_line_everywhere(root: Path, readme: str, name: str) -> None:
+def test_command_is_in_the_readme_and_has_one_help_line(root: Path, readme: str, name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
     line = command.get_short_help_str(limit=200)
     # The group's table repeats it, so that `autogaze --help` need not import the commands.
     assert COMMANDS[name][1] == line
     assert line.endswith(".")
-    assert line.rstrip(".") in readme
+    assert f"| [{name}]({name}.md) | {line} |" in (root / "docs/commands/index.md").read_text()
+    assert f"[`{name}`](docs/commands/{name}.md)" in readme
     documents = [path.read_text() for path in (root / "docs").rglob("*.md")]
     assert any(re.search(rf"`(autogaze )?{name}\b", text) for text in documents)
 
 
 def test_readme_is_short_and_starts_with_the_two_commands(readme: str) -> None:
-    assert len(readme.splitlines()) < 150
+    assert len(readme.splitlines()) < 120
     first_block = re.search(r"^```\w*\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     assert first_block
     assert re.findall(r"make \w+", first_block[1]) == ["make demo", "make test"]
@@ -72,8 +74,7 @@ def folder(root: Path, tmp_path: Path) -> Path:
 def test_console_examples_print_what_the_readme_says(root: Path, readme: str, folder: Path) -> None:
     (block,) = re.findall(r"^```console\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     examples = re.findall(r"^\$ autogaze (.+)\n((?:[^$].*\n)*)", block, re.MULTILINE)
-    shown_commands = {arguments.split()[0] for arguments, _ in examples}
-    assert shown_commands == set(COMMANDS) - {"bench"}  # which prints times
+    assert [arguments.split()[0] for arguments, _ in examples] == ["trace", "interframe", "readout"]
     for arguments, expected in examples:
         done = run(root, folder, sys.executable, "-m", "autogaze_cli", *arguments.split())
         # A slow machine also says how far it is, every few seconds.
@@ -86,7 +87,27 @@ def test_python_example_runs(root: Path, readme: str, folder: Path) -> None:
     (block,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     done = run(root, folder, sys.executable, "-c", block)
     assert done.returncode == 0, done.stdout
-    assert "torch.Size([1, 16, 196])" in done.stdout
+    made, gaze = done.stdout.splitlines()
+    assert made == f"{Path('out/python/dog.trace.json')} 16"
+    shape = re.fullmatch(r"torch\.Size\(\[1, (\d+)\]\) \[(.+)\]", gaze)
+    assert shape
+    counts = [int(count) for count in shape[2].split(",")]
+    assert (len(counts), sum(counts)) == (16, int(shape[1]))
+
+
+@pytest.mark.slow
+def test_the_picture_shows_what_the_readme_says(readme: str, root: Path, folder: Path) -> None:
+    """The tokens and the PSNR of the opening picture, from the command's own metrics."""
+    line = "interframe fixtures/dog.mp4 --fps 8 --frames 16 --keyframe-duration 0 --json -o out"
+    done = run(root, folder, sys.executable, "-m", "autogaze_cli", "-q", *line.split())
+    assert done.returncode == 0, done.stdout
+    metrics = json.loads(done.stdout)
+    selected, everything = re.findall(r"selects (\d+) patches.+ take (\d+)\.", readme)[0]
+    assert int(selected) == metrics["positive_fixations"]
+    assert int(everything) == 16 * 14 * 14
+    assert f"{metrics['average_output_psnr_db']:.1f} dB" in readme
+    assert f"{int(selected) / int(everything):.0%}".replace("%", " %") in readme
+    assert (root / "docs/images/overview.gif").stat().st_size < 1_000_000
 
 
 def test_command_reference_is_up_to_date(root: Path, folder: Path) -> None:

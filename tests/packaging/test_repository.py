@@ -23,9 +23,10 @@ FORBIDDEN = {
     "a conflict marker": re.compile(r"^(<{7} |>{7} )", re.MULTILINE),
 }
 BUNDLED_WEIGHTS = r"autogaze_cli/models/[^/]+/model\.safetensors"
-# Reference data that cannot be smaller: a checkpoint of the published shapes with the narrowest
-# layers, and recordings of it that need frames of four tiles or four clips.
+# The animation of the README; and reference data that cannot be smaller: a checkpoint of the
+# published shapes with the narrowest layers, recordings of it that need four tiles or four clips.
 LARGE = {
+    "docs/images/overview.gif": 400_000,
     "fixtures/parity-tiny/model.safetensors": 701_000,
     "fixtures/parity/tiny-b1-t2-tiles392/frames.npz": 501_000,
     "fixtures/parity/tiny-b4-t4-stop/frames.npz": 663_000,

@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,11 @@ import torch
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from autogaze_cli.bench.model import tiled_figures
 from autogaze_cli.bench.report import Figure, read_document, slower, table_rows
-from autogaze_cli.bench.run import (
-    BenchSettings,
-    _tiled_figures,
-    best_seconds,
-    seeded_frames,
-    seeded_model,
-)
+from autogaze_cli.bench.settings import BenchSettings
+from autogaze_cli.bench.synthetic import seeded_frames, seeded_model
+from autogaze_cli.bench.timing import Timer
 from autogaze_cli.cli.main import cli
 from autogaze_cli.errors import ConfigError, FormatError, InputError
 
@@ -116,7 +114,7 @@ def test_runs_that_cannot_be_compared(found: dict[str, Any]) -> None:
     [
         (None, InputError, "cannot be read"),
         ("{", FormatError, "is not JSON"),
-        ("[]", FormatError, "is not a benchmark"),
+        ("[]", FormatError, "is not the output of autogaze bench --json"),
         ('{"format": "autogaze-bench", "version": 2}', FormatError, "version is 2, not 1"),
     ],
 )
@@ -163,7 +161,7 @@ def test_seeded_frames_move() -> None:
 
 def test_a_clip_in_tiles() -> None:
     settings = BenchSettings(quick=True, frames=1, gazing_ratio=0.04, repeats=1)
-    figures = list(_tiled_figures(settings, seeded_model(), 100.0))
+    figures = list(tiled_figures(settings, seeded_model(), 100.0))
     stages = ["tiled_preprocess", "tiled_vision", "tiled_decode_tokens", "tiled_all"]
     assert [figure.name for figure in figures] == [f"cpu/float32/{s}/batch-6" for s in stages]
     operations = [figure.operations or 0 for figure in figures]
@@ -172,9 +170,15 @@ def test_a_clip_in_tiles() -> None:
 
 
 def test_the_first_call_does_not_count() -> None:
-    calls: list[int] = []
-    best_seconds(lambda: calls.append(1), 3)
-    assert len(calls) == 4
+    waits = iter([0.2, 0.02, 0.0, 0.02, 0.0])
+    assert Timer(repeats=3, enough_s=1).best(lambda: time.sleep(next(waits))) < 0.02
+    assert list(waits) == [0.0]
+
+
+def test_a_call_is_not_repeated_once_it_took_long_enough() -> None:
+    calls: list[None] = []
+    Timer(repeats=3, enough_s=0.01).best(lambda: calls.append(time.sleep(0.02)))  # type: ignore[func-returns-value]
+    assert len(calls) == 2  # the warm-up, and one
 
 
 def test_names_leave_out_what_does_not_apply() -> None:

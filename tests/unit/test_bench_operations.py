@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from autogaze_cli.bench.operations import decode_operations, gaze_operations, vision_operations
-from autogaze_cli.bench.run import seeded_model
+from autogaze_cli.bench.synthetic import seeded_model
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.config import GazeConfig
 

@@ -15,7 +15,8 @@ import torch
 
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
-from autogaze_cli.media.video import Frame, Sampling, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import Frame, read_frames
 from autogaze_cli.sources.model import AutoGazeSource
 from autogaze_cli.trace import FrameTrace
 from autogaze_cli.visualize.compositor import Compositor
@@ -74,7 +75,9 @@ def test_tiles_run_together_change_nothing(frames: list[Frame], settings: dict[s
             noisy, sure = columns.pop("confidence"), others.pop("confidence")
             for name, column in columns.items():
                 np.testing.assert_array_equal(column, others[name], name)
-            np.testing.assert_allclose(noisy, sure, rtol=0, atol=1e-4)
+            # Sums on a GPU may be rounded otherwise in another batch; on a CPU nothing changes.
+            atol = 1e-4 if torch.cuda.is_available() else 0
+            np.testing.assert_allclose(noisy, sure, rtol=0, atol=atol)
             np.testing.assert_array_equal(ours.num_gazing, theirs.num_gazing)
             assert ours.stop_probability == theirs.stop_probability
         assert list(panels(frames, found)) == drawn

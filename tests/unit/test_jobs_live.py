@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from autogaze_cli.bench.run import seeded_model
+from autogaze_cli.bench.synthetic import seeded_model
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
 from autogaze_cli.jobs.live import Latencies, live_stem, trace_live
 from autogaze_cli.media.live import read_live
-from autogaze_cli.media.video import Frame, Sampling, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import Frame, read_frames
 from autogaze_cli.model import cache
 from autogaze_cli.model.autogaze import AutoGaze, load_model
 from autogaze_cli.sources.model import AutoGazeSource

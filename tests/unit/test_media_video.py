@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autogaze_cli.errors import ConfigError, InputError
-from autogaze_cli.media.video import Frame, Sampling, probe, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import Frame, probe, read_frames
 
 DOG = Path(__file__).parents[2] / "fixtures/dog.mp4"
 MILLISECOND = Fraction(1, 1000)

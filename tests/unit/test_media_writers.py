@@ -18,7 +18,8 @@ from autogaze_cli.errors import ConfigError, OutputError
 from autogaze_cli.media.filters import Resizer
 from autogaze_cli.media.gif import gif_times
 from autogaze_cli.media.mask_palette import MASK_PALETTE, packed
-from autogaze_cli.media.video import Sampling, probe, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import probe, read_frames
 from autogaze_cli.media.writers import Format, Palette, open_writer
 
 DOG = Path(__file__).parents[2] / "fixtures/dog.mp4"

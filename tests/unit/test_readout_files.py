@@ -321,9 +321,9 @@ def test_a_trace_that_does_not_fit_is_refused_with_the_numbers() -> None:
     with pytest.raises(ConfigError, match=r"frames \(3\) .* tubelet size \(2\), and 1 would"):
         ro.readout_trace(trace, two)
     assert ro.readout_trace(ro.first_frames(trace, 2), two).header.geometry.frames == 2
-    with pytest.raises(ConfigError, match="4 frames are asked for, and the trace has 3"):
+    with pytest.raises(ConfigError, match="4 frames were requested, and the trace has 3"):
         ro.first_frames(trace, 4)
-    with pytest.raises(ConfigError, match="frame count must be nonzero"):
+    with pytest.raises(ConfigError, match="the trace has no frames"):
         ro.readout_trace(ro.first_frames(trace, 0), ro.ReadoutSettings())
     unknown = replace(trace, header=replace(trace.header, width=0, height=0))
     with pytest.raises(ConfigError, match="how large its frames are") as caught:

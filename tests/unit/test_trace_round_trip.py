@@ -23,6 +23,7 @@ from autogaze_cli.trace import (
     FrameTrace,
     Trace,
     TraceHeader,
+    is_trace,
     open_trace_writer,
     read_trace,
     write_trace,
@@ -164,6 +165,16 @@ def test_what_is_written_does_not_change(format: str, tmp_path: Path) -> None:
     golden = GOLDEN / f"v1.trace.{format}"
     write_trace(read_trace(golden), tmp_path / "trace", format)
     assert (tmp_path / "trace").read_bytes() == golden.read_bytes()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_trace_without_frames_is_a_trace(format: str, tmp_path: Path) -> None:
+    header = read_trace(GOLDEN / "v1.trace.json").header
+    path = tmp_path / "empty"
+    write_trace(Trace.from_frames(header, []), path, format)
+    assert is_trace(path)
+    trace = read_trace(path)
+    assert (trace.header, len(trace), list(trace), len(trace.fixations)) == (header, 0, [], 0)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -36,10 +36,9 @@ def test_interframe_sequence(sequence: dict[str, Any], channels: int) -> None:
     for frame in sequence["frames"]:
         if "set_kd" in frame:
             duration = frame["set_kd"]
-            compositor.configure(interframe(duration))
+            compositor.settings = interframe(duration)
         if "toggle" in frame:
-            compositor.configure(Visualization(keyframe_duration=duration))
-            compositor.configure(interframe(duration))
+            compositor = Compositor(interframe(duration))
         width, height = frame["wh"]
         source = np.zeros((height, width, channels), np.uint8)
         source[..., 3:] = 255
@@ -60,22 +59,6 @@ def test_full_blend_goes_towards_white(alpha: float, expected: list[int]) -> Non
     view = Compositor(Visualization(blend_alpha=alpha)).step(SOURCE, LEFT_HALF)
     assert view.output.tolist() == [[expected, [100, 110, 120, 255]]]
     assert (view.updated_pixel_count, view.keyframe) == (1, False)
-
-
-def test_side_by_side() -> None:
-    """Visualization spec 8.4."""
-    settings = Visualization(blend_alpha=0.5, mask_visualization="overlay")
-    view = Compositor(settings).step(SOURCE, LEFT_HALF)
-    assert view.side_by_side().tolist() == [
-        [
-            [10, 20, 30, 200],
-            [100, 110, 120, 255],
-            [255, 180, 0, 255],
-            [0, 0, 0, 255],
-            [133, 138, 143, 200],
-            [100, 110, 120, 255],
-        ]
-    ]
 
 
 @given(st.data())
@@ -139,14 +122,6 @@ def test_keyframes_at_duration_12() -> None:
     frame = np.zeros((8, 8, 3), np.uint8)
     keys = [compositor.step(frame, fixations([])).keyframe for _ in range(16)]
     assert [i for i, key in enumerate(keys) if key] == [0, 12]
-
-
-def test_reset_makes_the_next_frame_a_keyframe() -> None:
-    compositor = Compositor(interframe(0))
-    frame = np.zeros((2, 2, 3), np.uint8)
-    assert [compositor.step(frame, fixations([])).keyframe for _ in range(2)] == [True, False]
-    compositor.reset()
-    assert compositor.step(frame, fixations([])).keyframe
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from autogaze_cli.visualize.geometry import (
     effective_rects,
     mask_rects,
 )
-from autogaze_cli.visualize.rects import fixation_rects, union, union_mask
+from autogaze_cli.visualize.rects import fixation_rects, paint, union
 from tests.golden.visualize_vectors import fixations, full_size, lines
 
 FRACTION = st.floats(0, 1, width=32)
@@ -75,7 +75,7 @@ def test_deduplication_keeps_exactly_what_adds_pixels(
     kept = deduplicate(points, width, height, scale)
     assert kept.slot.tolist() == expected
     native, dedup = (
-        union_mask(mask_rects(points, width, height, name, scale), width, height)
+        paint(mask_rects(points, width, height, name, scale), width, height)
         for name in ("native", "deduplicated")
     )
     np.testing.assert_array_equal(native, dedup)
@@ -130,7 +130,7 @@ def test_full_size_cells() -> None:
         (14, 15),
         (14, 18),
     ]
-    native = union_mask(fixation_rects(points, 1920, 1080), 1920, 1080)
+    native = paint(fixation_rects(points, 1920, 1080), 1920, 1080)
     exact = np.zeros((1080, 1920), bool)
     for x, y, g in zip(points.x, points.y, points.grid.tolist(), strict=True):
         column, row = int(x * g), int(y * g)

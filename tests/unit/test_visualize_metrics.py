@@ -12,20 +12,12 @@ from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.visualize.compositor import Compositor, FrameView
 from autogaze_cli.visualize.metrics import (
     MASK_PALETTE,
-    Ema,
-    PsnrEma,
-    RatioEma,
-    RenderEma,
+    MovingAverage,
     RenderMetrics,
-    format_fps,
-    format_gaze_ratio,
-    format_psnr,
     format_psnr_db,
-    fps_from_ms,
     frame_line,
-    psnr,
-    squared_error,
 )
+from autogaze_cli.visualize.psnr import psnr, squared_error
 from autogaze_cli.visualize.settings import Visualization
 from tests.golden.visualize_vectors import document, fixations
 
@@ -77,59 +69,22 @@ def test_psnr_needs_two_images_of_one_shape(shapes: tuple[tuple[int, ...], ...])
         psnr(a, b)
 
 
-def averages(ema: Ema, values: list[Any]) -> list[float]:
-    result = []
-    for value in values:
-        ema.record(float(value))
-        assert ema.ema is not None
-        result.append(ema.ema)
-    return result
-
-
-@pytest.mark.parametrize("vector", VECTORS["psnr_ema"])
-def test_psnr_average(vector: dict[str, Any]) -> None:
-    expected = [float(v) for v in vector["library"]]
-    assert averages(PsnrEma(), vector["values"]) == pytest.approx(expected, abs=1e-12)
-    if "render" in vector:
-        expected = [float(v) for v in vector["render"]]
-        assert averages(RenderEma(), vector["values"]) == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("vector", VECTORS["ratio_ema"])
-def test_ratio_average(vector: dict[str, Any]) -> None:
-    assert averages(RatioEma(), vector["values"]) == pytest.approx(vector["library"], abs=1e-12)
-    if "render" in vector:
-        assert averages(RenderEma(), vector["values"]) == pytest.approx(vector["render"], abs=1e-12)
-
-
-def test_average_tells_the_newest_value() -> None:
-    ema = PsnrEma()
-    assert (ema.current, ema.ema) == (None, None)
-    for value in (math.nan, -math.inf):
-        ema.record(value)
-    assert (ema.current, ema.ema) == (None, None)
-    ema.record(40)
-    ema.record(math.inf)
-    assert (ema.current, ema.ema) == (math.inf, math.inf)
-    assert averages(Ema(alpha=2), [1, 5, 7]) == [1, 5, 7]
+@pytest.mark.parametrize(
+    "vector", [v for kind in ("psnr_ema", "ratio_ema") for v in VECTORS[kind] if "render" in v]
+)
+def test_moving_average(vector: dict[str, Any]) -> None:
+    average = MovingAverage()
+    assert average.value is None
+    found: list[float | None] = []
+    for value in vector["values"]:
+        average.add(float(value))
+        found.append(average.value)
+    assert found == pytest.approx([float(v) for v in vector["render"]], abs=1e-12)
 
 
 @pytest.mark.parametrize("vector", VECTORS["formats"], ids=lambda v: str(v["value"]))
-def test_texts(vector: dict[str, Any]) -> None:
-    value = float(vector["value"])
-    assert format_fps(value) == vector["fps"]
-    assert format_gaze_ratio(value) == vector["gaze_ratio"]
-    assert format_psnr(value) == vector["psnr"]
-    assert format_psnr_db(value) == vector["psnr_db"]
-
-
-def test_no_text_has_a_minus_zero() -> None:
-    assert (format_fps(-0.0), format_gaze_ratio(-0.0)) == ("000.0", "000.0%")
-
-
-@pytest.mark.parametrize(("milliseconds", "fps"), VECTORS["fps_from_ms"])
-def test_fps_from_ms(milliseconds: float, fps: float) -> None:
-    assert fps_from_ms(milliseconds) == fps
+def test_text_of_a_psnr(vector: dict[str, Any]) -> None:
+    assert format_psnr_db(float(vector["value"])) == vector["psnr_db"]
 
 
 def miniature() -> list[FrameView]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.visualize.geometry import mask_rects
 from autogaze_cli.visualize.panels import COLOURS, fill_colour, mask_panel, mix, to_rgba
-from autogaze_cli.visualize.rects import Image, union_mask
+from autogaze_cli.visualize.rects import Image, paint
 from autogaze_cli.visualize.settings import (
     GEOMETRIES,
     MASK_VISUALIZATIONS,
@@ -98,9 +98,7 @@ def test_image_panels_follow_from_the_overlay(geometry: str, style: str, channel
         source, points, Visualization(mask_visualization="overlay", mask_geometry=geometry)
     )
     coloured = overlay[..., :3].any(axis=2)
-    np.testing.assert_array_equal(
-        coloured, union_mask(mask_rects(points, 257, 301, geometry), 257, 301)
-    )
+    np.testing.assert_array_equal(coloured, paint(mask_rects(points, 257, 301, geometry), 257, 301))
     rgba = to_rgba(source)
     expected = rgba.copy() if style == "image-overlay" else np.zeros_like(rgba)
     expected[coloured] = rgba[coloured]

@@ -1,0 +1,171 @@
+"""The options that choose a gaze source, its budget and its device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from autogaze_cli.cli.command import Decorator, group, option, section
+from autogaze_cli.cli.types import ModelName, Real, TaskLoss, Whole
+from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.model.catalog import is_offline
+
+_GAZE = GazeSettings()
+"""The defaults of their options."""
+
+model = option(
+    "--model",
+    "--model-dir",
+    "model",
+    type=ModelName(),
+    help="Bundled model name, model folder, or the id of a model in the Hub cache.  "
+    "[default: the one that `autogaze models list` marks]",
+)
+
+
+def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorator:
+    """Which gaze source runs, and how.
+
+    Args:
+        mode: Default inference mode.
+        top_k: Default minimum of the token budget.
+    """
+    return group(
+        section("Model and device", model),
+        section(
+            "Gaze",
+            option(
+                "--mask-source",
+                type=click.Choice(["autogaze", "patch-diff"]),
+                help="Run a model (autogaze), or compare each frame with the previous one "
+                "(patch-diff).  [default: autogaze if there is a model, else patch-diff]",
+            ),
+            _tile_options(mode),
+            option(
+                "--clip-len",
+                "--frames-per-clip",
+                "clip_len",
+                type=Whole(),
+                default=_GAZE.clip_len,
+                help="Frames per model clip.",
+            ),
+            option(
+                "--horizon-frames",
+                type=Whole(),
+                help="Rolling context: attend to the last N frames instead of independent clips "
+                "(mode resize only).",
+            ),
+            _budget_options(top_k),
+            option(
+                "--patch-diff-grid",
+                type=Whole(),
+                default=_GAZE.patch_diff_grid,
+                help="Patch-diff grid size (N x N).",
+            ),
+            option(
+                "--patch-diff-threshold",
+                type=Real(0),
+                default=_GAZE.patch_diff_threshold,
+                help="Mean difference above which patch-diff selects a cell.",
+            ),
+        ),
+    )
+
+
+def _tile_options(mode: str) -> Decorator:
+    """What of a frame the model sees."""
+    return group(
+        option(
+            "--mode",
+            type=click.Choice(["resize", "tiled", "tiled-full"]),
+            default=mode,
+            help="Show the model the whole frame resized (resize), tiles of the frame "
+            "stretched to a whole grid (tiled), or tiles at full resolution (tiled-full).",
+        ),
+        option("--tile-size", type=Whole(), default=_GAZE.tile_size, help="Tile side in pixels."),
+        option(
+            "--stride",
+            type=Whole(),
+            help="Tile stride in pixels (tiled-full only).  [default: the tile size]",
+        ),
+        option(
+            "--tile-batch-size",
+            "--tile-batch",
+            "--tiles-per-batch",
+            "tile_batch_size",
+            type=Whole(),
+            default=_GAZE.tile_batch_size,
+            help="Tiles per batch; affects speed and memory, never results.",
+        ),
+    )
+
+
+def _budget_options(top_k: int) -> Decorator:
+    """How many tokens a frame may have."""
+    return group(
+        option("--top-k", type=Whole(), default=top_k, help="Minimum of a tile's token budget."),
+        option(
+            "--max-gaze-tokens-each-frame",
+            type=Whole(),
+            help="Maximum tokens per tile per frame.  [default: the model's own]",
+        ),
+        option(
+            "--gazing-ratio",
+            type=Real(0, 1),
+            help="The same maximum as a fraction of a frame's tokens.",
+        ),
+        option(
+            "--task-loss-requirement",
+            "--task-loss",
+            "task_loss_requirement",
+            type=TaskLoss(),
+            default=_GAZE.task_loss_requirement,
+            help="Early stopping: end a frame once its predicted loss is this low.",
+        ),
+        option(
+            "--task-loss-requirement-db",
+            "--task-loss-db",
+            "--task-psnr-db",
+            "task_loss_requirement_db",
+            type=Real(0),
+            callback=_stronger_on_the_command_line,
+            help="The same in dB, 10^(-dB/20); the later of the two options applies.",
+        ),
+    )
+
+
+def _stronger_on_the_command_line(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """A task loss in dB from the environment or a file gives way to a plain one that was typed."""
+    plain = ctx.get_parameter_source("task_loss_requirement")  # a typed one is processed first
+    own = ctx.get_parameter_source(str(param.name))
+    typed = ParameterSource.COMMANDLINE
+    return None if plain is typed and own is not typed else value
+
+
+offline = option(
+    "--offline",
+    is_flag=True,
+    callback=lambda ctx, param, value: value or is_offline(),
+    help="Refuse network access; AUTOGAZE_OFFLINE=1 in the environment does the same.",
+)
+"""Only ``models fetch`` and a live stream's address ever use the network."""
+
+compute = section(
+    "Model and device",
+    option(
+        "--device",
+        default=_GAZE.device,
+        metavar="auto|cpu|cuda[:N|:all]",
+        help="Device to run on; cuda:all spreads the clips of a video over all GPUs.",
+    ),
+    option(
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16"]),
+        default=_GAZE.dtype,
+        help="Model precision.",
+    ),
+    option("--threads", type=Whole(), help="CPU threads.  [default: PyTorch's choice]"),
+    offline,
+)

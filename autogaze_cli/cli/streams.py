@@ -1,0 +1,53 @@
+"""Standard streams that may be closed or full: messages may get lost, documents may not."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from autogaze_cli.errors import OutputError
+from autogaze_cli.progress import printable
+
+
+def prepare_streams() -> None:
+    """Put the null device where a standard stream is closed.
+
+    Otherwise the next file that is opened would get its number, and a library's messages with it.
+    ``sys.stdout`` stays None, so that ``print_document`` knows.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
+
+
+def print_document(text: str, *, err: bool = False) -> None:
+    """Print what a command was asked for, all of it, to stdout (or stderr).
+
+    Raises:
+        OutputError: The stream is closed, or takes no more.
+    """
+    name = "stderr" if err else "stdout"
+    if not err and sys.stdout is None:
+        raise OutputError("stdout is closed", hint="redirect it to a file; other outputs are there")
+    try:
+        click.echo(text.encode("utf-8", "backslashreplace").decode(), nl=False, err=err, color=True)
+        (sys.stderr if err else sys.stdout).flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{name}: cannot be written: {error.strerror}", hint="other outputs are there"
+        ) from error
+
+
+def print_line(text: str, *, err: bool = False) -> None:
+    """Print one line, whatever names it holds; see ``print_document``."""
+    print_document(printable(text) + "\n", err=err)

@@ -1,0 +1,208 @@
+"""One video to the pictures of its gaze: input, mask and output, measured on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autogaze_cli.batch.outputs import Outputs
+from autogaze_cli.batch.result import Result, output_files
+from autogaze_cli.jobs.frames import WAITING, Job, OnFrame, gazed_frames, trace_header
+from autogaze_cli.jobs.pipeline import Behind, Feed
+from autogaze_cli.jobs.request import Drawing
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.writers import FrameWriter, Palette, open_writer
+from autogaze_cli.player.page import PageWriter, open_page
+from autogaze_cli.trace import FrameTrace
+from autogaze_cli.visualize.compositor import Compositor, FrameView
+from autogaze_cli.visualize.document import dump_document, metrics_document, write_document
+from autogaze_cli.visualize.metrics import RenderMetrics, frame_line
+from autogaze_cli.visualize.settings import Visualization
+
+_PIXELS: dict[str, Callable[[FrameView], NDArray[np.uint8]]] = {
+    "input": lambda view: view.frame,
+    "mask": lambda view: view.mask_panel,
+    "output": lambda view: view.output,
+}
+
+
+def draw(
+    command: str,
+    job: Job,
+    base: Path,
+    drawing: Drawing,
+    *,
+    overwrite: bool = False,
+    check: bool = False,
+    on_frame: OnFrame | None = None,
+    report: bool = False,
+) -> Result:
+    """Draw one video, measured on the way.
+
+    Args:
+        command: ``mask``, ``interframe`` or ``render-assets``, which says what is drawn: the input,
+            the mask, the output (see ``autogaze_cli.batch.result.NAMES``).
+        job: The video and its gaze.
+        base: Folder and stem of the files, such as ``out/clip``.
+        drawing: How it is drawn.
+        overwrite: Whether files that exist are replaced.
+        check: Write nothing; compare with what is there instead.
+        on_frame: Called after each frame.
+        report: Write a page to look at too, the role ``report``.
+
+    Raises:
+        AutogazeError: The video, the trace or a file is not what it should be; nothing has been
+            written then.
+    """
+    files = output_files(command, base, drawing.format, report=report)
+    header = trace_header(job)
+    size = drawing.size(*job.size)
+    metrics = RenderMetrics(header.tile_size)
+    drawn = {role: path for role, path in files.items() if role not in ("metrics", "report")}
+    with Outputs(overwrite=overwrite, check=check) as outputs, ExitStack() as opened:
+        page = None
+        if report:
+            add = outputs.add(files["report"])
+            page = opened.enter_context(open_page(add, header, job.size, drawing.visualization))
+        frames = _draw_frames(job, outputs, drawn, drawing, page, metrics, on_frame)
+        document = metrics_document(
+            header,
+            drawing.visualization,
+            frames=frames,
+            gif_size=size,
+            summary=metrics.summary(),
+            files=drawn,
+        )
+        write_document(outputs.add(files["metrics"]), document)
+        if page:
+            page.close(document)
+        differences = _differences(outputs, files["metrics"], document) if check else ()
+    return Result(files=files, document=document, differences=differences)
+
+
+def _draw_frames(
+    job: Job,
+    outputs: Outputs,
+    drawn: Mapping[str, Path],
+    drawing: Drawing,
+    page: PageWriter | None,
+    metrics: RenderMetrics,
+    on_frame: OnFrame | None,
+) -> int:
+    """Gaze, compose, draw and encode side by side; how many frames there were."""
+    size, on_frame = drawing.size(*job.size), _in_turn(on_frame)
+    with ExitStack() as stack:
+        branches = []
+        for role, path in drawn.items():
+            writer = _opened(outputs, role, path, drawing, job.fps, size)
+            branch = Behind(partial(_write, writer, _PIXELS[role]), WAITING)
+            branches.append(stack.enter_context(branch))
+        shown = stack.enter_context(Behind(partial(_show, page), WAITING)) if page else None
+        compose = partial(
+            _compose, drawing.visualization, branches, shown, metrics, job.total, on_frame
+        )
+        composer = stack.enter_context(Behind(compose, job.waiting))
+        frames = 0
+        for gazed in gazed_frames(job, on_frame):
+            composer.put(gazed)
+            frames += 1
+    return frames
+
+
+def _show(page: PageWriter, views: Feed[tuple[FrameView, FrameTrace]]) -> None:
+    """Add frames to a page."""
+    for view, gaze in views:
+        page.add(view, gaze)
+
+
+def _compose(
+    visualization: Visualization,
+    branches: list[Behind[FrameView]],
+    shown: Behind[tuple[FrameView, FrameTrace]] | None,
+    metrics: RenderMetrics,
+    total: int | None,
+    on_frame: OnFrame | None,
+    gazed: Feed[tuple[Frame, FrameTrace]],
+) -> None:
+    """Compose frames, measure them, and hand them to those that draw and encode them."""
+    compositor = Compositor(visualization)
+    for done, (frame, gaze) in enumerate(gazed, 1):
+        view = compositor.step(frame.rgb, gaze.fixations)
+        for branch in branches:
+            branch.put(view)
+        metrics.add(view)
+        if shown:  # after the PSNR, which it would else compute a second time
+            shown.put((view, gaze))
+        if on_frame:
+            on_frame(done, total, frame_line(done, total or done, view))
+    for branch in branches:
+        branch.end()  # they finish side by side
+
+
+def _write(
+    writer: FrameWriter, draw: Callable[[FrameView], NDArray[np.uint8]], views: Feed[FrameView]
+) -> None:
+    """Draw and encode one output."""
+    with writer:
+        for view in views:
+            writer.write(draw(view))
+        writer.close(views.check)
+
+
+def _in_turn(on_frame: OnFrame | None) -> OnFrame | None:
+    """``on_frame`` for several threads: one waits for the other."""
+    if on_frame is None:
+        return None
+    lock = Lock()
+
+    def told(done: float, total: int | None, line: str | None) -> None:
+        with lock:
+            on_frame(done, total, line)
+
+    return told
+
+
+def _opened(
+    outputs: Outputs, role: str, path: Path, drawing: Drawing, fps: Fraction, size: tuple[int, int]
+) -> FrameWriter:
+    """A writer of one drawn file."""
+    add = outputs.add_folder if drawing.format == "png" else outputs.add
+    return open_writer(
+        add(path),
+        format=drawing.format,
+        fps=fps,
+        width=size[0],
+        height=size[1],
+        palette=_palette(role, drawing.visualization),
+    )
+
+
+def _differences(outputs: Outputs, metrics: Path, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """A line for each file that is not as it was; of the metrics, also which keys."""
+    lines = [str(difference) for difference in outputs.compare()]
+    try:
+        old = json.loads(metrics.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return tuple(lines)  # what compare has said is all there is to say
+    if not isinstance(old, dict):
+        return tuple(lines)
+    new = json.loads(dump_document(document))
+    keys = [
+        key for key in {**old, **new} if key not in old or key not in new or old[key] != new[key]
+    ]
+    return (*lines, *([f"{metrics}: keys that differ: {', '.join(keys)}"] if keys else []))
+
+
+def _palette(role: str, visualization: Visualization) -> Palette:
+    """The five mask colours where a panel has no others."""
+    plain = visualization.mask_visualization in ("overlay", "scale-rows")
+    return "mask" if role == "mask" and plain else "video"

@@ -1,0 +1,157 @@
+"""A request carried out: its inputs opened, its work given to an engine, one report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from autogaze_cli.batch.inputs import Input, is_named_as_trace, open_inputs
+from autogaze_cli.batch.local import one_process, processes
+from autogaze_cli.batch.manifest import Manifest
+from autogaze_cli.batch.report import OnEvent, Report
+from autogaze_cli.batch.result import output_files
+from autogaze_cli.batch.run import Batch
+from autogaze_cli.batch.work import Engine
+from autogaze_cli.errors import AutogazeError, ConfigError
+from autogaze_cli.jobs.plan import Plan, gpus_per_worker
+from autogaze_cli.jobs.request import Request
+from autogaze_cli.jobs.traces import plan_of_traces
+from autogaze_cli.trace import is_trace
+
+logger = logging.getLogger(__name__)
+
+
+def run(request: Request, on_event: OnEvent | None = None) -> Report:
+    """Do a command's work for each input.
+
+    What can be refused is refused before a model is loaded: settings, inputs, outputs that exist.
+
+    Args:
+        request: What was asked for.
+        on_event: Called with each event.
+
+    Returns:
+        What became of each input.
+
+    Raises:
+        AutogazeError: Nothing can be done, or the only input failed.
+    """
+    of_traces = request.command == "readout"
+    with open_inputs(request.inputs, traces=of_traces) as inputs:
+        if of_traces and _are_traces(inputs, request.traces):
+            request.refuse_gaze_settings(inputs[0].name)
+            inputs, plan = _without_trace_suffix(inputs), plan_of_traces(request)
+        else:
+            from autogaze_cli.jobs.videos import plan_of_videos  # PyAV is needed for videos alone
+
+            plan = plan_of_videos(request, inputs)
+        report = _carry_out(request, inputs, plan, on_event)
+    writes = report.results and not (request.batch.check or request.batch.dry_run)
+    if request.report and len(inputs) > 1 and writes:
+        _write_index(request, report)
+    return report
+
+
+def _carry_out(
+    request: Request, inputs: Sequence[Input], plan: Plan, on_event: OnEvent | None
+) -> Report:
+    batch = request.batch
+    report = Report(inputs, on_event, writes=not batch.check)
+    kept = (len(inputs) > 1 or batch.resume) and not batch.check
+    with ExitStack() as stack:
+        manifest, work = None, plan.work
+        if kept:
+            manifest = stack.enter_context(
+                Manifest(
+                    batch.out_dir,
+                    request.command,
+                    plan.described,
+                    plan.model_sha256(),
+                    write=not batch.dry_run,
+                )
+            )
+            work = work.of_run(manifest.run)
+        tasks = Batch(
+            outputs=partial(output_paths, request),
+            check=plan.check,
+            overwrite=batch.overwrite or batch.check,
+            manifest=manifest,
+            resume=batch.resume,
+            fail_fast=batch.fail_fast,
+            writes=not (batch.dry_run or batch.check),
+        )
+        if batch.dry_run:
+            tasks.plan(report, plan.estimate)
+            return report
+        if waiting := tasks.tasks(report):
+            tasks.run(work, waiting, engine(request), report)
+        report.close()
+    return report
+
+
+def engine(request: Request) -> Engine:
+    """The engine that the request asks for."""
+    batch = request.batch
+    if batch.engine == "ray":
+        from autogaze_cli.batch.ray_engine import ray_engine
+
+        return ray_engine(
+            workers=batch.workers,
+            address=batch.address,
+            cpus_per_worker=request.gaze.threads or 1,
+            gpus_per_worker=gpus_per_worker(request),
+        )
+    return one_process if batch.workers == 1 else partial(processes, batch.workers)
+
+
+def output_paths(request: Request, item: Input) -> list[Path]:
+    """The paths of an input's outputs."""
+    base = request.batch.out_dir / item.stem
+    files = output_files(request.command, base, request.format, report=request.report)
+    return list(files.values())
+
+
+def _are_traces(inputs: Sequence[Input], named_as_traces: Sequence[str]) -> bool:
+    """Whether the inputs are saved traces; a mix of them and videos is an error.
+
+    A damaged trace is known by its name, so that it is one that fails.
+    """
+    traces: list[Input] = []
+    videos: list[Input] = []
+    for item in inputs:
+        if item.problem is not None:
+            continue
+        named = item.name in named_as_traces or is_named_as_trace(item.name)
+        (traces if named or is_trace(item.path) else videos).append(item)
+    if traces and videos:
+        raise ConfigError(
+            f"{traces[0].name} is a saved trace, and {videos[0].name} is not",
+            hint="run traces and videos separately",
+        )
+    return bool(traces)
+
+
+def _without_trace_suffix(inputs: Sequence[Input]) -> list[Input]:
+    """``clip`` and not ``clip.trace`` as the stem of outputs."""
+    stems = [i.stem.with_suffix("") if i.stem.suffix == ".trace" else i.stem for i in inputs]
+    return [replace(item, stem=stem) for item, stem in zip(inputs, stems, strict=True)]
+
+
+def _write_index(request: Request, report: Report) -> None:
+    """Write the index of the pages; if that fails, the outputs are there all the same."""
+    from autogaze_cli.jobs.pages import write_pages
+
+    try:
+        pages = write_pages(request.batch.out_dir, lambda page: nullcontext(_silent))
+    except AutogazeError as error:
+        report.lose(error)
+    else:
+        logger.info("wrote %s", pages.index)
+
+
+def _silent(done: float, total: int | None, line: str | None) -> None:
+    """A progress callback that shows nothing."""

@@ -1,0 +1,65 @@
+"""What is done for each saved trace: ``readout``, the one command that needs no video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from autogaze_cli.batch.outputs import name_temporaries
+from autogaze_cli.batch.result import Result
+from autogaze_cli.batch.work import Do, Task
+from autogaze_cli.jobs.plan import Plan
+from autogaze_cli.jobs.readout import about, read_out_trace
+from autogaze_cli.jobs.request import Request
+from autogaze_cli.progress import Advance
+from autogaze_cli.readout import first_frames
+from autogaze_cli.trace import read_trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceWork:
+    """What ``readout`` does for each saved trace.
+
+    Attributes:
+        request: What was asked for.
+        run: Names the run's temporary files.
+    """
+
+    request: Request
+    run: str = ""
+
+    def of_run(self, run: str) -> Self:
+        """The same, with temporary files of that run's name."""
+        return replace(self, run=run)
+
+    def open(self, worker: int, workers: int) -> Do:
+        """Nothing needs to be loaded."""
+        name_temporaries(self.run)
+        return self._one
+
+    def _one(self, task: Task, advance: Advance) -> Result:
+        request, item = self.request, task.item
+        assert request.readout is not None
+        trace = read_trace(item.path)
+        if request.sampling.frames is not None:
+            with about(item.name):
+                trace = first_frames(trace, request.sampling.frames)
+        result = read_out_trace(
+            trace,
+            item.name,
+            request.batch.out_dir / item.stem,
+            request.readout,
+            format=request.format,
+            overwrite=task.overwrite,
+        )
+        advance(len(trace), len(trace))
+        return result
+
+
+def plan_of_traces(request: Request) -> Plan:
+    """The plan for saved traces."""
+    return Plan(
+        work=TraceWork(request=request),
+        check=lambda item: read_trace(item.path) and None,
+        described=request.output_settings(),
+    )

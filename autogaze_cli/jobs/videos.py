@@ -1,0 +1,234 @@
+"""What a command does for each video, as data that any engine's worker can open."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from autogaze_cli.batch.inputs import Input
+from autogaze_cli.batch.outputs import name_temporaries
+from autogaze_cli.batch.result import Result
+from autogaze_cli.batch.work import Do, Task
+from autogaze_cli.errors import ConfigError
+from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.gaze.tiles import TileLayout
+from autogaze_cli.inference import open_source
+from autogaze_cli.jobs.draw import draw
+from autogaze_cli.jobs.frames import Job, OnFrame, frame_count, open_job, sampling_of
+from autogaze_cli.jobs.plan import Plan, gpus_per_worker
+from autogaze_cli.jobs.readout import about, read_out_trace
+from autogaze_cli.jobs.request import Request
+from autogaze_cli.jobs.trace import gaze_trace, save_trace
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import VideoInfo, probe
+from autogaze_cli.model import catalog
+from autogaze_cli.progress import Advance
+from autogaze_cli.readout import ReadoutSettings, first_frames
+from autogaze_cli.sources.source import GazeSource
+from autogaze_cli.trace import Trace, read_trace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoWork:
+    """A command's work for each video.
+
+    Attributes:
+        request: What was asked for.
+        sampling: Which frames of each video.
+        trace: Gaze made earlier, which takes the source's place.
+        run: Names the run's temporary files.
+    """
+
+    request: Request
+    sampling: Sampling
+    trace: Trace | None = None
+    run: str = ""
+
+    def of_run(self, run: str) -> Self:
+        """The same, with temporary files of that run's name."""
+        return replace(self, run=run)
+
+    def open(self, worker: int, workers: int) -> Do:
+        """Open the gaze source, on this worker's share of the machine."""
+        name_temporaries(self.run)
+        gaze: GazeSource | Trace
+        if self.trace is not None:
+            gaze = self.trace
+        else:
+            gaze = open_source(worker_settings(self.request.gaze, worker, workers))
+        if worker == 0:
+            announce(gaze, self.request)
+        return partial(self._one, gaze)
+
+    def _one(self, gaze: GazeSource | Trace, task: Task, advance: Advance) -> Result:
+        furthest = 0.0
+
+        def on_frame(done: float, total: int | None, line: str | None) -> None:
+            nonlocal furthest
+            if line is not None:
+                logger.debug("%s", line)
+            furthest = max(furthest, done)  # a clip is gazed at before its frames are done
+            advance(furthest, total)
+
+        item, info = task.item, task.found
+        assert info is None or isinstance(info, VideoInfo)
+        job = open_job(Path(item.path), gaze, self.sampling, name=item.name, info=info)
+        base = self.request.batch.out_dir / item.stem
+        return make_outputs(self.request, job, base, task.overwrite, on_frame)
+
+
+def make_outputs(
+    request: Request, job: Job, base: Path, overwrite: bool, on_frame: OnFrame
+) -> Result:
+    """Do the request's command for one video."""
+    if request.drawing is not None:
+        return draw(
+            request.command,
+            job,
+            base,
+            request.drawing,
+            overwrite=overwrite,
+            check=request.batch.check,
+            on_frame=on_frame,
+            report=request.report,
+        )
+    make: Callable[..., Result] = partial(save_trace, report=request.report)
+    if request.readout is not None:
+        make = partial(read_out_video, settings=request.readout)
+    return make(job, base, format=request.format, overwrite=overwrite, on_frame=on_frame)
+
+
+def worker_settings(settings: GazeSettings, worker: int, workers: int) -> GazeSettings:
+    """The settings of one of several workers on a machine: its share of the cores, its GPU."""
+    if workers == 1 or settings.mask_source == "patch-diff":
+        return settings
+    import torch
+
+    threads = settings.threads or max(1, (os.cpu_count() or 1) // workers)
+    gpus = torch.cuda.device_count() if settings.device in ("auto", "cuda") else 0
+    device = f"cuda:{worker % gpus}" if gpus > 1 else settings.device
+    return replace(settings, threads=threads, device=device)
+
+
+def announce(gaze: GazeSource | Trace, request: Request) -> None:
+    """Say where the gaze comes from, and on which device."""
+    if isinstance(gaze, Trace):
+        logger.info("mask source: %s, from the trace %s", gaze.header.mask_source, request.trace)
+        return
+    if gaze.model is not None:
+        logger.info("mask source: autogaze, model %s (sha256 %s)", gaze.model, gaze.model_sha256)
+    else:
+        logger.info("mask source: patch-diff%s", request.origin)
+    chosen = logging.DEBUG if gaze.device == "cpu" else logging.INFO
+    logger.log(chosen, "device: %s, %s", gaze.device, request.gaze.dtype)
+
+
+def read_out_video(
+    job: Job,
+    base: Path,
+    *,
+    settings: ReadoutSettings,
+    format: str = "npz",
+    overwrite: bool = False,
+    on_frame: OnFrame | None = None,
+) -> Result:
+    """Gaze at a video and read its trace out; see ``read_out_trace``.
+
+    Raises:
+        AutogazeError: The video cannot be read, or its frames do not fit the settings.
+    """
+    width, height = job.size
+    with about(job.name):  # before an hour of gazing, as far as it can be known
+        frames = job.sampling.frames or settings.video_options.tubelet_size
+        settings.geometry(frames, height, width)
+    trace = gaze_trace(job, on_frame)
+    return read_out_trace(trace, job.name, base, settings, format=format, overwrite=overwrite)
+
+
+def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
+    """The plan for videos, whose gaze comes from a source or from the request's saved trace.
+
+    Raises:
+        ConfigError: A trace is given, and several videos; or it has too few frames.
+        DeviceError: The device is not there.
+    """
+    described = request.output_settings()
+    device = _device_type(request)  # one that was asked for must be there, even unneeded
+    if request.trace is None:
+        described["gaze"]["device"] = device
+        return Plan(
+            work=VideoWork(request=request, sampling=request.sampling),
+            check=_probe,
+            estimate=partial(_estimate, request, request.sampling),
+            described=described,
+            model_sha256=partial(_model_sha256, request),
+        )
+    if len(inputs) > 1:
+        raise ConfigError(f"--trace takes a single input, got {len(inputs)}")
+    trace, frames = read_trace(request.trace), request.sampling.frames
+    sampling = sampling_of(trace.header)
+    if frames is not None:
+        trace, sampling = first_frames(trace, frames), replace(sampling, frames=frames)
+    described["gaze"] = {"trace": catalog.sha256_of(request.trace)}
+    return Plan(
+        work=VideoWork(request=request, sampling=sampling, trace=trace),
+        check=_probe,
+        estimate=partial(_estimate, request, sampling),
+        described=described,
+    )
+
+
+def _device_type(request: Request) -> str:
+    """The type of device that the work runs on.
+
+    Raises:
+        DeviceError: It is not there.
+    """
+    if request.batch.engine == "ray":  # which this machine may lack
+        gpus = gpus_per_worker(request)
+        return "cuda" if gpus and request.gaze.device != "cpu" else "cpu"
+    if request.trace is not None or request.gaze.mask_source == "patch-diff":
+        return "cpu"  # neither needs PyTorch
+    from autogaze_cli.model.devices import choose_device
+
+    return choose_device(request.gaze.device).type
+
+
+def _probe(item: Input) -> VideoInfo:
+    return probe(Path(item.path))
+
+
+def _estimate(request: Request, sampling: Sampling, info: VideoInfo) -> dict[str, Any]:
+    """Frames of a video, their size, and how many tile-frames the model would process."""
+    width, height = sampling.size(info.width, info.height)
+    frames, s = frame_count(sampling, info), request.gaze
+    tiles = 1
+    if s.mask_source != "patch-diff" and request.trace is None:
+        tiles = len(
+            TileLayout(
+                mode=s.mode, height=height, width=width, tile_size=s.tile_size, stride=s.stride
+            )
+        )
+    return {
+        "frames": frames,
+        "width": width,
+        "height": height,
+        "tile_frames": None if frames is None else frames * tiles,
+    }
+
+
+def _model_sha256(request: Request) -> str | None:
+    """Of the weights that would run; None where there are none, which opening them will report."""
+    settings = request.gaze
+    if settings.mask_source != "autogaze" or settings.model is None:
+        return None
+    folder = catalog.find(settings.model).folder
+    weights = None if folder is None else folder / catalog.WEIGHTS
+    return catalog.sha256_of(weights) if weights is not None and weights.is_file() else None
