@@ -126,6 +126,7 @@ def test_memory_that_cannot_be_had_is_an_error() -> None:
         from autogaze_cli.model.decode import Decoder
         from autogaze_cli.model.network import GazeDecoder
         from autogaze_cli.gaze.tokens import ScaleLayout
+        from autogaze_cli.errors import as_autogaze_error
 
         torch.set_num_threads(1)
         layout = ScaleLayout.from_config("32+64+112+224", 265, 16)
@@ -142,8 +143,11 @@ def test_memory_that_cannot_be_had_is_an_error() -> None:
         try:
             decoder.run(x, positions, [cache], [n])
         except MemoryError as error:
-            print(error)
+            print(as_autogaze_error(error, "a.mp4").line())
     """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    message = "cannot allocate the decoder's working memory for 100000 tokens\n"
+    message = (
+        "a.mp4: out of memory: cannot allocate the decoder's working memory for 100000 tokens; "
+        "lower --tile-batch-size, --clip-len or --workers\n"
+    )
     assert (found.returncode, found.stdout) == (0, message), found.stderr
