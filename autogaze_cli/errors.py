@@ -61,6 +61,11 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
     if isinstance(error, AutogazeError):
         return error
     about = f"{name}: " if name else ""
+    if isinstance(error, MemoryError):
+        return AutogazeError(
+            f"{about}out of memory" + (f": {error}" if str(error) else ""),
+            hint="lower --tile-batch-size, --clip-len or --workers",
+        )
     if isinstance(error, OSError) and error.strerror:
         file = f"{error.filename}: " if error.filename else about
         return AutogazeError(f"{file}{error.strerror}", hint="check the path, its rights and space")

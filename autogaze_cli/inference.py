@@ -12,7 +12,7 @@ def open_source(settings: GazeSettings) -> GazeSource:
 
     Raises:
         ModelError: The model is missing or not a checkpoint.
-        DeviceError: The device is not there.
+        DeviceError: This machine has no such device.
     """
     if settings.mask_source == "patch-diff":
         return PatchDiffSource(settings)

@@ -18,7 +18,8 @@ from autogaze_cli.bench.settings import BenchSettings
 from autogaze_cli.bench.synthetic import SEED, seeded_frames
 from autogaze_cli.bench.timing import Timer
 from autogaze_cli.gaze.tiles import TileLayout
-from autogaze_cli.model.autogaze import AutoGaze, GazeOutput
+from autogaze_cli.model.autogaze import AutoGaze
+from autogaze_cli.model.output import GazeOutput
 from autogaze_cli.model.preprocess import cut_tiles, square
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from autogaze_cli.model.autogaze import GazeOutput
     from autogaze_cli.model.config import GazeConfig
+    from autogaze_cli.model.output import GazeOutput
 
 
 def vision_operations(config: GazeConfig, frames: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.model.autogaze import choose_device
+from autogaze_cli.model.devices import choose_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

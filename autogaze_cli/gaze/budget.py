@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,16 @@ _MAX_COVERAGE_GRID = 256
 def ratio_budget(ratio: float, num_tokens: int) -> int:
     """Tokens of a frame for a gazing ratio, at least 1 and at most ``num_tokens``.
 
+    Raises:
+        ConfigError: The ratio is not a finite number.
+
     Source: inference spec 8.1: the product in float32, truncated.
 
     >>> ratio_budget(0.75, 265), ratio_budget(0.0, 265)
     (198, 1)
     """
+    if not math.isfinite(ratio):
+        raise ConfigError(f"gazing_ratio must be a finite number, not {ratio}")
     return max(1, min(num_tokens, int(np.float32(ratio) * np.float32(num_tokens))))
 
 
@@ -43,12 +48,41 @@ def requirement_from_db(db: float) -> float:
     return float(np.float32(10 ** (-max(db, 0.0) / 20))) if math.isfinite(db) else math.nan
 
 
-def requirement_to_db(requirement: float) -> float:
-    """The inverse of ``requirement_from_db``; infinite for 0 and below, NaN if not finite."""
-    value = float(np.float32(requirement))
-    if value <= 0:
-        return math.inf
-    return -20 * math.log10(value) if math.isfinite(value) else math.nan
+class ModelDefaults(Protocol):
+    """What a model says about its own budget, such as ``GazeConfig``."""
+
+    @property
+    def num_vision_tokens_each_frame(self) -> int:
+        """Ids per frame; no budget is larger."""
+
+    @property
+    def num_multi_token_pred(self) -> int:
+        """Tokens per decoder step, the budget of a model without a ratio."""
+
+    @property
+    def gazing_ratio(self) -> float | None:
+        """The budget as a fraction of the ids, or None."""
+
+    @property
+    def task_loss_requirement(self) -> float | None:
+        """Where a frame's gaze stops, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRequest:
+    """What a caller asks for.
+
+    Attributes:
+        max_gaze_tokens_each_frame: A number of tokens, one for each frame, or None.
+        gazing_ratio: A ratio, one for each frame, or None.
+        task_loss_requirement: A number, ``"model"`` (not given), or None (off).
+        top_k: Lower bound of the budget, except of one that a ratio asks for.
+    """
+
+    max_gaze_tokens_each_frame: int | Sequence[int] | None = None
+    gazing_ratio: float | Sequence[float] | None = None
+    task_loss_requirement: float | Literal["model"] | None = "model"
+    top_k: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,19 +110,8 @@ class Budget:
         return self.max_tokens
 
     @classmethod
-    def resolve(
-        cls,
-        *,
-        num_tokens: int,
-        num_multi_token_pred: int,
-        model_gazing_ratio: float | None,
-        model_task_loss_requirement: float | None,
-        max_gaze_tokens_each_frame: int | Sequence[int] | None = None,
-        gazing_ratio: float | Sequence[float] | None = None,
-        task_loss_requirement: float | Literal["model"] | None = "model",
-        top_k: int = 1,
-    ) -> Budget:
-        """What applies when settings meet a model's defaults.
+    def resolve(cls, model: ModelDefaults, asked: BudgetRequest) -> Budget:
+        """What applies when a request meets a model's defaults.
 
         ========================  ==========================  ==========================
         given                     tokens                      task loss requirement
@@ -103,45 +126,40 @@ class Budget:
         The requirement is "given" when it is a number; None switches it off, and the tokens are
         then what they are without it.
 
-        Args:
-            num_tokens: Ids of a frame; no budget is larger.
-            num_multi_token_pred: Tokens of one decoder step, the budget of a model without a ratio.
-            model_gazing_ratio: The model's own, or None.
-            model_task_loss_requirement: The model's own, or None.
-            max_gaze_tokens_each_frame: A number of tokens, one for each frame, or None.
-            gazing_ratio: A ratio, one for each frame, or None.
-            task_loss_requirement: A number, ``"model"`` (not given), or None (off).
-            top_k: Lower bound of the budget, save of one that a ratio asks for.
+        Raises:
+            ConfigError: A ratio is not a finite number.
 
         Source: inference spec 4.4, 8.1.
         """
-        if gazing_ratio is not None:
-            requirement = None if task_loss_requirement == "model" else task_loss_requirement
-            if isinstance(gazing_ratio, Sequence):
-                tokens = tuple(ratio_budget(ratio, num_tokens) for ratio in gazing_ratio)
-                return cls(max_tokens=tokens, task_loss_requirement=requirement)
-            return cls(
-                max_tokens=ratio_budget(gazing_ratio, num_tokens), task_loss_requirement=requirement
-            )
-        requirement = (
-            model_task_loss_requirement
-            if task_loss_requirement == "model"
-            else task_loss_requirement
-        )
-        if isinstance(max_gaze_tokens_each_frame, Sequence):
-            each = tuple(min(max(n, top_k, 1), num_tokens) for n in max_gaze_tokens_each_frame)
-            return cls(max_tokens=each, task_loss_requirement=requirement)
-        if max_gaze_tokens_each_frame is not None:
-            wanted = max_gaze_tokens_each_frame
-        elif isinstance(task_loss_requirement, float | int):
-            wanted = num_tokens
-        elif model_gazing_ratio is not None:
-            wanted = ratio_budget(model_gazing_ratio, num_tokens)
+        ratio, requirement = asked.gazing_ratio, asked.task_loss_requirement
+        tokens = _tokens(model, asked)
+        if requirement == "model":
+            requirement = model.task_loss_requirement if ratio is None else None
+        return cls(max_tokens=tokens, task_loss_requirement=requirement)
+
+
+def _tokens(model: ModelDefaults, asked: BudgetRequest) -> int | tuple[int, ...]:
+    """The token column of ``Budget.resolve``."""
+    n, ratio, tokens = (
+        model.num_vision_tokens_each_frame,
+        asked.gazing_ratio,
+        asked.max_gaze_tokens_each_frame,
+    )
+    if isinstance(ratio, Sequence):
+        return tuple(ratio_budget(one, n) for one in ratio)
+    if ratio is not None:
+        return ratio_budget(ratio, n)
+    if tokens is None:
+        if isinstance(asked.task_loss_requirement, float | int):
+            tokens = n
+        elif model.gazing_ratio is not None:
+            tokens = ratio_budget(model.gazing_ratio, n)
         else:
-            wanted = num_multi_token_pred
-        return cls(
-            max_tokens=min(max(wanted, top_k, 1), num_tokens), task_loss_requirement=requirement
-        )
+            tokens = model.num_multi_token_pred
+    lowest = max(asked.top_k, 1)
+    if isinstance(tokens, Sequence):
+        return tuple(min(max(one, lowest), n) for one in tokens)
+    return min(max(tokens, lowest), n)
 
 
 def coverage_budget(
@@ -151,7 +169,8 @@ def coverage_budget(
 
     Args:
         max_tokens: The budget without it.
-        coverage: Share of the frame to cover; None, or at most 0, or not finite = no coverage stop.
+        coverage: Fraction of the frame to cover; None, at most 0, or not finite = no coverage
+            stop.
         layout: The model's scales; the finest grid counts.
         num_multi_token_pred: Tokens of one decoder step.
 
@@ -165,7 +184,7 @@ def coverage_budget(
 
 
 class CoverageTracker:
-    """How much of one frame the gaze of one row has covered.
+    """How much of one frame the gaze of one sequence has covered.
 
     The frame is a square grid in which every scale's cells are whole, 28 x 28 for the published
     model. A ratio that is not finite or not above 0 never stops.
@@ -189,7 +208,7 @@ class CoverageTracker:
 
     @property
     def done(self) -> bool:
-        """Whether the row ends with the present chunk."""
+        """Whether the sequence ends with the present chunk."""
         return self.covered >= self.stop_cells
 
     def mark(self, token: int) -> None:

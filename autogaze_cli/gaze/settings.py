@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
-from autogaze_cli.errors import ConfigError
+from autogaze_cli.errors import ConfigError, DeviceError
 
 MaskSource = Literal["autogaze", "patch-diff"]
 Mode = Literal["resize", "tiled", "tiled-full"]
+
+ALL_GPUS = "cuda:all"
+"""The device that spreads clips over all CUDA GPUs."""
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:(all|\d{1,3}))?", re.ASCII)
 
 _MOST = {
     "tile_size": 65535,
@@ -47,7 +53,8 @@ class GazeSettings:
             ``"model"`` = the model's own, or none when ``gazing_ratio`` is given.
         patch_diff_grid: Cells a side for ``patch-diff``.
         patch_diff_threshold: A cell is gazed when its mean difference (normalised units) is above.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, or ``cuda:all`` to spread clips over GPUs.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``cuda:all`` to spread clips over GPUs, or
+            ``mps`` (an Apple GPU, untested).
         dtype: ``float32`` or ``bfloat16``.
         threads: CPU threads; None = PyTorch's own choice. Never changes a result.
     """
@@ -75,6 +82,7 @@ class GazeSettings:
         _one_of("mask_source", self.mask_source, ("autogaze", "patch-diff"))
         _one_of("mode", self.mode, ("resize", "tiled", "tiled-full"))
         _one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        check_device_name(self.device)
         for name, most in _MOST.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
@@ -115,3 +123,15 @@ class GazeSettings:
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def check_device_name(name: str) -> None:
+    """Refuse a device that no machine has; whether this one has it is found out when it is used.
+
+    Raises:
+        DeviceError: The name is unknown.
+    """
+    if not _DEVICE.fullmatch(name):
+        raise DeviceError(
+            f"device {name!r} is not known", hint="give auto, cpu, cuda, cuda:N, cuda:all or mps"
+        )

@@ -180,6 +180,28 @@ class ScaleLayout:
         """Ids as a clip numbers them: those of frame ``t`` are raised by ``num_tokens * t``."""
         return np.asarray(ids, np.int64) + self.num_tokens * np.asarray(frame, np.int64)
 
+    def frame_ids(
+        self, gazing_pos: ArrayLike, num_gazing_each_frame: Sequence[int], frame: int
+    ) -> NDArray[np.int64]:
+        """The ids that a clip gives one frame, as ids within the frame, padding included.
+
+        Args:
+            gazing_pos: Ids as the clip numbers them ``[..., n]``.
+            num_gazing_each_frame: Tokens of each frame ``[t]``, their sum is ``n``.
+            frame: Index of the frame.
+
+        Returns:
+            ``[..., num_gazing_each_frame[frame]]``.
+
+        Source: inference spec 4.1.
+
+        >>> layout = ScaleLayout.from_config("32+64+112+224", 265, 16)
+        >>> layout.frame_ids([7, 264, 265, 530], [2, 2], 1)
+        array([  0, 265])
+        """
+        part = np.asarray(gazing_pos, np.int64)[..., frame_tokens(num_gazing_each_frame, frame)]
+        return part - self.num_tokens * frame
+
     def local_ids(
         self, gazing_pos: ArrayLike, if_padded: ArrayLike, num_gazing_each_frame: ArrayLike
     ) -> list[NDArray[np.int64]]:
@@ -187,19 +209,22 @@ class ScaleLayout:
 
         Args:
             gazing_pos: Ids as the clip numbers them ``[n]``.
-            if_padded: Which of the slots are padding ``[n]``.
-            num_gazing_each_frame: Slots of each frame ``[t]``, their sum is ``n``.
+            if_padded: Which of the tokens are padding ``[n]``.
+            num_gazing_each_frame: Tokens of each frame ``[t]``, their sum is ``n``.
 
         Returns:
-            For each frame its ids, -1 in padded slots.
+            For each frame its ids, -1 where padded.
 
         Source: inference spec 4.1.
         """
-        slots = np.asarray(num_gazing_each_frame, np.int64)
-        frame = np.repeat(np.arange(len(slots)), slots)
-        local = np.asarray(gazing_pos, np.int64) - self.num_tokens * frame
-        local[np.asarray(if_padded, bool)] = -1
-        return np.split(local, np.cumsum(slots)[:-1])
+        counts = np.asarray(num_gazing_each_frame, np.int64).tolist()
+        padded = np.asarray(if_padded, bool)
+        return [
+            np.where(
+                padded[frame_tokens(counts, frame)], -1, self.frame_ids(gazing_pos, counts, frame)
+            )
+            for frame in range(len(counts))
+        ]
 
     def masks(
         self, gazing_pos: ArrayLike, if_padded: ArrayLike, frames: int
@@ -226,11 +251,21 @@ class ScaleLayout:
         return np.split(by_frame, self.offsets[1:], axis=2)
 
 
+def frame_tokens(num_gazing_each_frame: Sequence[int], frame: int) -> slice:
+    """Where one frame's tokens lie among a clip's.
+
+    >>> frame_tokens([2, 3, 1], 1)
+    slice(2, 5, None)
+    """
+    start = sum(num_gazing_each_frame[:frame])
+    return slice(start, start + num_gazing_each_frame[frame])
+
+
 def _parse_scales(scales: str | int | Sequence[int]) -> list[int]:
-    parts = str(scales).split("+") if isinstance(scales, str | int) else list(scales)
     try:
+        parts = str(scales).split("+") if isinstance(scales, str | int) else list(scales)
         sides = sorted(int(part) for part in parts)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"scales {scales!r} is not whole numbers joined by '+'") from error
     if not sides or sides[0] < 1:
         raise ConfigError(f"scales {scales!r} must be numbers above 0")

@@ -196,7 +196,7 @@ def _device_type(request: Request) -> str:
         return "cuda" if gpus and request.gaze.device != "cpu" else "cpu"
     if request.trace is not None or request.gaze.mask_source == "patch-diff":
         return "cpu"  # neither needs PyTorch
-    from autogaze_cli.model.autogaze import choose_device
+    from autogaze_cli.model.devices import choose_device
 
     return choose_device(request.gaze.device).type
 

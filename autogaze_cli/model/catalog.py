@@ -21,7 +21,7 @@ PREPROCESSOR = "preprocessor_config.json"
 FILES = (CONFIG, WEIGHTS, PREPROCESSOR)
 
 MODELS = Path(__file__).parents[1] / "models"
-"""The bundled models, a folder each, and ``models.json``, which records them."""
+"""The bundled models, one folder each, and ``models.json``, which records them."""
 
 OFFLINE = "AUTOGAZE_OFFLINE"
 """The environment variable that forbids ``fetch``; the Hub's own is ``HF_HUB_OFFLINE``."""
@@ -44,7 +44,7 @@ class Model:
         sha256: What is recorded of its weights, to compare them with; None = nothing is.
         bytes: Size of its weights; None when they are not here.
         licence: Under what terms it may be used; None when this program does not know.
-        summary: What it is, in a line.
+        summary: What it is, in one line.
     """
 
     name: str
@@ -68,8 +68,8 @@ class Model:
         for name in FILES:
             if not (self.folder / name).is_file():
                 raise ModelError(
-                    f"{self.folder}: holds no {name}",
-                    hint="a checkpoint is config, weights and preprocessor",
+                    f"{self.folder}: {name} is missing",
+                    hint=f"a checkpoint folder contains {', '.join(FILES)}",
                 )
         found = sha256_of(self.folder / WEIGHTS)
         if self.sha256 not in (None, found):
@@ -102,7 +102,7 @@ def bundled(models: Path = MODELS) -> dict[str, Model]:
     """The models that came with the package, by name.
 
     Args:
-        models: Where they are: a folder with ``models.json`` and a folder a model.
+        models: Where they are: a folder with ``models.json`` and one folder per model.
 
     Raises:
         ModelError: ``models.json`` is missing or damaged.
@@ -157,7 +157,8 @@ def _damaged(models: Path, why: object) -> ModelError:
 def cached() -> dict[str, Model]:
     """The AutoGaze checkpoints in the local Hub cache, by what ``--model`` takes."""
     found = {}
-    for repository in sorted(_hub_cache().glob("models--*--*")):
+    cache = _hub_cache()
+    for repository in sorted(cache.glob("models--*--*")) if cache else ():
         hub_id = repository.name.removeprefix("models--").replace("--", "/")
         snapshots = [path for path in (repository / "snapshots").glob("*") if _is_autogaze(path)]
         main = _main(repository)
@@ -185,7 +186,7 @@ def _cached(name: str, hub_id: str, snapshot: Path) -> Model:
 def _is_autogaze(snapshot: Path) -> bool:
     try:
         config = json.loads((snapshot / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and "gaze_model_config" in config
 
@@ -213,15 +214,19 @@ def find(name: str | Path, models: Path = MODELS) -> Model:
     """
     if isinstance(name, str) and (model := bundled(models).get(name)):
         return model
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError:  # a user without a home folder
+        folder = Path(name)
     looked = [str(folder)]
     if folder.is_dir():
         return _of_folder(str(name), folder)
     if folder.exists():
-        raise ModelError(f"{name}: is a file", hint=f"give the folder that holds {WEIGHTS}")
-    hint = f"give a folder that holds {CONFIG}, {WEIGHTS} and {PREPROCESSOR}"
-    if isinstance(name, str) and (match := _HUB_ID.fullmatch(name)):
-        repository = _hub_cache() / ("models--" + match["id"].replace("/", "--"))
+        raise ModelError(f"{name}: is a file", hint=f"give the folder that contains {WEIGHTS}")
+    hint = f"give a folder that contains {CONFIG}, {WEIGHTS} and {PREPROCESSOR}"
+    cache = _hub_cache()
+    if cache and isinstance(name, str) and (match := _HUB_ID.fullmatch(name)):
+        repository = cache / ("models--" + match["id"].replace("/", "--"))
         looked.append(str(repository))
         hint += f", or: autogaze models fetch {match['id']}"
         if snapshot := _snapshot(repository, match["revision"]):
@@ -250,13 +255,18 @@ def _snapshot(repository: Path, revision: str | None) -> Path | None:
     return snapshots[0] if len(snapshots) == 1 else None
 
 
-def _hub_cache() -> Path:
+def _hub_cache() -> Path | None:
+    """The Hub's cache, where its own client puts it; None for a user without a home folder."""
     if cache := os.environ.get("HF_HUB_CACHE"):
         return Path(cache)
-    home = os.environ.get("HF_HOME") or Path(
-        os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "huggingface"
-    )
-    return Path(home) / "hub"
+    if home := os.environ.get("HF_HOME"):
+        return Path(home, "hub")
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches, "huggingface", "hub")
+    try:
+        return Path.home() / ".cache/huggingface/hub"
+    except RuntimeError:
+        return None
 
 
 def is_offline() -> bool:
@@ -313,21 +323,25 @@ def fetch(
 
 def _download(hub_id: str, revision: str | None, progress: bool) -> Path:
     """The snapshot that the Hub's own client makes of what a checkpoint consists of."""
-    if not progress:  # read when the client is imported
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    cache = _hub_cache()
+    if cache is None:
+        raise ModelError(
+            f"{hub_id}: this user has no home folder to keep it in", hint="set HF_HUB_CACHE"
+        )
     try:
         from huggingface_hub import snapshot_download
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
     except ImportError as error:
         raise ModelError(
             f"{hub_id}: cannot be fetched without the hub extra",
             hint="pip install 'autogaze-cli[hub]', or download the folder yourself",
         ) from error
+    if not progress:
+        disable_progress_bars()
     wanted = [*FILES, "README.md", "LICENSE*"]
     try:
         return Path(
-            snapshot_download(
-                hub_id, revision=revision, allow_patterns=wanted, cache_dir=_hub_cache()
-            )
+            snapshot_download(hub_id, revision=revision, allow_patterns=wanted, cache_dir=cache)
         )
     except Exception as error:  # the client's errors have no base in common
         reason = str(error).strip().partition("\n")[0]

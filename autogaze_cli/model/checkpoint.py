@@ -5,18 +5,22 @@ Source: inference spec 1.3 to 1.5. Nothing that is read here can run code.
 
 from __future__ import annotations
 
-import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
-from autogaze_cli.errors import ModelError
+from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.model.catalog import CONFIG, FILES, MODELS, PREPROCESSOR, WEIGHTS, find
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.network import AutoGazeNetwork
+from autogaze_cli.model.section import Section, read_json
+
+MAX_EDGE = 1 << 14
+"""Pixels; no frame is resized to more."""
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -27,8 +31,8 @@ class Preprocessing:
 
     Attributes:
         size: ``{"shortest_edge": n}`` keeps the aspect ratio; ``(height, width)`` stretches.
-        mean: Subtracted from values in -1..1, a channel.
-        std: Divides the result, a channel.
+        mean: Subtracted from values in -1..1, per channel.
+        std: Divides the result, per channel.
     """
 
     size: dict[str, int] | tuple[int, int]
@@ -37,26 +41,59 @@ class Preprocessing:
 
     @classmethod
     def from_file(cls, path: Path) -> Preprocessing:
-        """Read ``preprocessor_config.json``; refuses what the published processor never does."""
+        """Read ``preprocessor_config.json``.
+
+        Raises:
+            ModelError: The file cannot be read, or asks for what the published processor never
+                does.
+        """
         try:
-            raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            size: dict[str, int] | tuple[int, int] = raw["size"]
-            if isinstance(size, dict) and "shortest_edge" not in size:
-                size = (int(size["height"]), int(size["width"]))
-            wanted = {"do_rescale": True, "offset": True, "do_normalize": True, "resample": 2}
-            for key, value in wanted.items():
-                if raw.get(key, value) != value:
-                    raise ModelError(f"{path}: {key} is {raw[key]}, only {value} is known")
-            if abs(float(raw.get("rescale_factor", 1 / 127.5)) - 1 / 127.5) > 1e-9:
-                raise ModelError(f"{path}: rescale_factor is {raw['rescale_factor']}, not 1/127.5")
-            mean, std = (tuple(float(v) for v in raw[key]) for key in ("image_mean", "image_std"))
-        except OSError as error:
-            raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{path}: is not a preprocessor configuration ({error})") from error
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ModelError(f"{path}: image_mean and image_std must be three numbers each")
-        return cls(size=size, mean=mean, std=std)
+            raw = Section("", read_json(path))
+            for key, value in (
+                ("do_resize", True),
+                ("do_center_crop", False),
+                ("do_rescale", True),
+                ("offset", True),
+                ("do_normalize", True),
+                ("resample", 2),
+            ):
+                raw.must_equal(key, value)
+            factor = raw.number("rescale_factor", 1 / 127.5)
+            if abs(factor - 1 / 127.5) > 1e-9:
+                raise ConfigError(f"rescale_factor is {factor}, not 1/127.5")
+            return cls(
+                size=_size(raw),
+                mean=_three(raw, "image_mean"),
+                std=_three(raw, "image_std", minimum=1e-6),
+            )
+        except ConfigError as error:
+            raise ModelError(f"{path}: is not a preprocessor configuration: {error}") from error
+
+
+def _size(raw: Section) -> dict[str, int] | tuple[int, int]:
+    """The size of a processor; ``224`` is its shortest edge, ``[224, 224]`` height and width."""
+    value = raw.get("size", None)
+    if isinstance(value, list):
+        if len(value) != 2:
+            raise ConfigError(f"size must be two numbers, height and width, not {value}")
+        value = dict(zip(("height", "width"), value, strict=True))
+    elif not isinstance(value, Mapping):
+        return {"shortest_edge": raw.size("size", maximum=MAX_EDGE)}
+    size = Section("size", value)
+    if "shortest_edge" in size.values:
+        return {"shortest_edge": size.size("shortest_edge", maximum=MAX_EDGE)}
+    return size.size("height", maximum=MAX_EDGE), size.size("width", maximum=MAX_EDGE)
+
+
+def _three(raw: Section, key: str, *, minimum: float = -math.inf) -> tuple[float, float, float]:
+    """A number for each of red, green and blue."""
+    values = raw.get(key, None)
+    if not isinstance(values, list) or len(values) != 3:
+        raise ConfigError(f"{key} must be three numbers")
+    red, green, blue = (
+        Section(key, {"value": value}).number("value", minimum=minimum) for value in values
+    )
+    return red, green, blue
 
 
 def find_checkpoint(name: str | Path, models: Path = MODELS) -> Path:
@@ -86,8 +123,8 @@ def read_network(folder: Path) -> tuple[AutoGazeNetwork, GazeConfig, Preprocessi
     for name in FILES:
         if not (folder / name).is_file():
             raise ModelError(
-                f"{folder}: holds no {name}",
-                hint="a checkpoint is config, weights and preprocessor",
+                f"{folder}: {name} is missing",
+                hint=f"a checkpoint folder contains {', '.join(FILES)}",
             )
     config = GazeConfig.from_file(folder / CONFIG)
     preprocessing = Preprocessing.from_file(folder / PREPROCESSOR)
@@ -106,7 +143,7 @@ def _read_weights(path: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torc
             present = set(file.keys())
             missing = [name for name in wanted if name not in present]
             if missing:
-                raise ModelError(f"{path}: lacks {len(missing)} tensors: {_some(missing)}")
+                raise ModelError(f"{path}: {len(missing)} tensors are missing: {_some(missing)}")
             for name, like in wanted.items():
                 tensor = file.get_tensor(name)
                 if tensor.shape != like.shape or tensor.dtype not in _DTYPES:

@@ -6,7 +6,6 @@ are derived here too, and a file that states another value is refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.gaze.budget import ratio_budget
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.section import Section, read_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class GazeConfig:
 
     @property
     def num_vision_tokens_each_frame(self) -> int:
-        """Gaze ids a frame, ``N``; valid ids are ``0..N-1``."""
+        """Gaze ids per frame, ``N``; valid ids are ``0..N-1``."""
         return self.layout.num_tokens
 
     @property
@@ -85,17 +85,17 @@ class GazeConfig:
 
     @property
     def vision_grid(self) -> int:
-        """Vision tokens a side."""
+        """Vision tokens per side."""
         return self.input_img_size // self.kernel_size
 
     @property
     def num_tokens(self) -> int:
-        """Vision tokens a frame that the decoder reads."""
+        """Vision tokens per frame that the decoder reads."""
         return self.vision_grid**2
 
     @property
     def default_budget(self) -> int:
-        """Tokens a frame when nothing else is asked for. Source: inference spec 8.1."""
+        """Tokens per frame when nothing else is asked for. Source: inference spec 8.1."""
         if self.gazing_ratio is None:
             return self.num_multi_token_pred
         return ratio_budget(self.gazing_ratio, self.num_vision_tokens_each_frame)
@@ -105,99 +105,116 @@ class GazeConfig:
         """Read ``config.json``.
 
         Raises:
-            ModelError: The file is missing, not JSON, or states sizes that contradict each other.
+            ModelError: The file is missing, not JSON, or states sizes that contradict each other or
+                cannot be run.
         """
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise ModelError(f"{path}: is not JSON ({error})") from error
+        raw = read_json(path)
         try:
             return cls.from_mapping(raw)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        except ConfigError as error:
             raise ModelError(
-                f"{path}: is not an AutoGaze configuration: {reason}",
+                f"{path}: is not an AutoGaze configuration: {error}",
                 hint="give the folder of an AutoGaze checkpoint",
             ) from error
 
     @classmethod
     def from_mapping(cls, raw: Mapping[str, Any]) -> GazeConfig:
-        """Build from the parsed file; ``KeyError``, ``TypeError`` or ``ValueError`` when off."""
-        gaze = raw["gaze_model_config"]
-        vision, decoder = gaze["vision_model_config"], gaze["gaze_decoder_config"]
-        num_tokens = int(raw["num_vision_tokens_each_frame"])
-        kernel = int(vision.get("kernel_size", 16))
-        side = int(gaze.get("input_img_size", 224))
-        _must_equal("gaze_model_config.num_vision_tokens_each_frame", gaze, num_tokens)
-        _must_equal("gaze_decoder_config.vocab_size", decoder, num_tokens + 1)
-        _must_equal("gaze_decoder_config.eos_token_id", decoder, num_tokens)
-        _must_equal("connector_config.num_tokens", gaze["connector_config"], (side // kernel) ** 2)
-        activation = decoder.get("hidden_act", "silu")
-        if activation != "silu":
-            raise ConfigError(f"hidden_act {activation!r} is not known, only 'silu'")
-        heads = int(decoder["num_attention_heads"])
-        hidden = int(decoder["hidden_size"])
-        return cls(
-            layout=ScaleLayout.from_config(raw.get("scales", "224"), num_tokens, kernel),
-            max_num_frames=int(raw.get("max_num_frames", 16)),
-            gazing_ratio=_fixed(raw.get("gazing_ratio_config"), "gazing_ratio", 0.5),
+        """Build from the parsed file.
+
+        Raises:
+            ConfigError: A value is missing, of the wrong type, out of range, or contradicts
+                another.
+        """
+        root = Section("", raw)
+        gaze = root.section("gaze_model_config")
+        vision, decoder = gaze.section("vision_model_config"), gaze.section("gaze_decoder_config")
+        num_tokens = root.size("num_vision_tokens_each_frame")
+        kernel, side = vision.size("kernel_size", 16), gaze.size("input_img_size", 224)
+        heads, hidden = decoder.size("num_attention_heads"), decoder.size("hidden_size")
+        config = cls(
+            layout=ScaleLayout.from_config(root.get("scales", "224"), num_tokens, kernel),
+            max_num_frames=root.size("max_num_frames", 16),
+            gazing_ratio=_fixed(root, "gazing_ratio", 0.5),
             task_loss_requirement=(
-                _fixed(raw.get("task_loss_requirement_config"), "task_loss_requirement", 0.7)
-                if raw.get("has_task_loss_requirement_during_inference", False)
+                _fixed(root, "task_loss_requirement", 0.7)
+                if root.get("has_task_loss_requirement_during_inference", False)
                 else None
             ),
             input_img_size=side,
             kernel_size=kernel,
-            temporal_patch_size=int(vision.get("temporal_patch_size", 1)),
-            vision_hidden_dim=int(vision.get("hidden_dim", 192)),
-            vision_out_dim=int(vision.get("out_dim", 192)),
-            vision_depth=int(vision.get("depth", 1)),
-            trunk_temporal_kernel_size=int(vision.get("trunk_temporal_kernel_size", 3)),
-            trunk_spatial_kernel_size=int(vision.get("trunk_spatial_kernel_size", 3)),
+            temporal_patch_size=vision.size("temporal_patch_size", 1),
+            vision_hidden_dim=vision.size("hidden_dim", 192),
+            vision_out_dim=vision.size("out_dim", 192),
+            vision_depth=vision.size("depth", 1, minimum=0),
+            trunk_temporal_kernel_size=vision.size("trunk_temporal_kernel_size", 3),
+            trunk_spatial_kernel_size=vision.size("trunk_spatial_kernel_size", 3),
             hidden_size=hidden,
-            intermediate_size=int(decoder["intermediate_size"]),
-            num_hidden_layers=int(decoder["num_hidden_layers"]),
+            intermediate_size=decoder.size("intermediate_size"),
+            num_hidden_layers=decoder.size("num_hidden_layers"),
             num_attention_heads=heads,
-            num_key_value_heads=int(decoder.get("num_key_value_heads") or heads),
-            head_dim=int(decoder.get("head_dim") or hidden // heads),
-            rms_norm_eps=float(decoder.get("rms_norm_eps", 1e-6)),
+            num_key_value_heads=decoder.size("num_key_value_heads", heads),
+            head_dim=decoder.size("head_dim", hidden // heads),
+            rms_norm_eps=decoder.number("rms_norm_eps", 1e-6),
             attention_bias=bool(decoder.get("attention_bias", False)),
             mlp_bias=bool(decoder.get("mlp_bias", False)),
-            num_multi_token_pred=int(decoder.get("num_multi_token_pred", 1)),
+            num_multi_token_pred=decoder.size("num_multi_token_pred", 1),
             rope=_rope(decoder),
         )
+        _check(config)
+        gaze.must_equal("num_vision_tokens_each_frame", num_tokens)
+        decoder.must_equal("vocab_size", config.vocab_size)
+        decoder.must_equal("eos_token_id", config.eos_token_id)
+        decoder.must_equal("hidden_act", "silu")
+        gaze.section("connector_config").must_equal("num_tokens", config.num_tokens)
+        return config
 
 
-def _must_equal(name: str, section: Mapping[str, Any], derived: int) -> None:
-    stated = section.get(name.rpartition(".")[2])
-    if stated is not None and stated != derived:
-        raise ConfigError(f"{name} is {stated}, but the other sizes give {derived}")
+def _check(c: GazeConfig) -> None:
+    """Refuse sizes that fit no network, or none that the decode loop can run."""
+    for wrong, problem in (
+        (c.temporal_patch_size != 1, f"temporal_patch_size {c.temporal_patch_size}, not 1"),
+        (c.kernel_size > c.input_img_size, "kernel_size larger than input_img_size"),
+        (c.trunk_spatial_kernel_size % 2 == 0, "an even trunk_spatial_kernel_size"),
+        (c.vision_out_dim != c.hidden_size, "vision out_dim and decoder hidden_size that differ"),
+        (c.head_dim % 2 == 1, f"an odd head_dim, {c.head_dim}"),
+        (
+            c.num_attention_heads % c.num_key_value_heads != 0,
+            f"{c.num_attention_heads} attention heads for {c.num_key_value_heads} key-value heads",
+        ),
+        (
+            c.num_tokens < c.num_multi_token_pred,
+            f"{c.num_tokens} vision tokens per frame, fewer than the {c.num_multi_token_pred} "
+            "tokens that one step predicts (num_multi_token_pred)",
+        ),
+    ):
+        if wrong:
+            raise ConfigError(f"{problem}: not supported")
 
 
-def _fixed(section: Mapping[str, Any] | None, key: str, default: float) -> float | None:
-    section = section or {}
+def _fixed(root: Section, key: str, default: float) -> float | None:
+    """A setting of inference; None when its strategy is not ``fixed``."""
+    section = root.section(f"{key}_config", optional=True)
     if section.get("sample_strategy_during_inference", "fixed") != "fixed":
         return None
-    return float((section.get("fixed") or {}).get(key, default))
+    return section.section("fixed", optional=True).number(key, default, minimum=0.0)
 
 
-def _rope(decoder: Mapping[str, Any]) -> RopeConfig:
-    theta = float(decoder.get("rope_theta", 10000.0))
-    scaling = decoder.get("rope_scaling")
-    if not scaling:
-        return RopeConfig(theta=theta)
-    kind = scaling.get("rope_type", scaling.get("type"))
+def _rope(decoder: Section) -> RopeConfig:
+    theta = decoder.number("rope_theta", 10000.0)
+    scaling = decoder.section("rope_scaling", optional=True)
+    kind = scaling.get("rope_type", scaling.get("type", "default" if not scaling.values else None))
     if kind == "default":
         return RopeConfig(theta=theta)
     if kind != "llama3":
         raise ConfigError(f"rope_scaling type {kind!r} is not known, only 'llama3'")
+    low, high = scaling.number("low_freq_factor"), scaling.number("high_freq_factor")
+    if low >= high:
+        raise ConfigError(f"rope_scaling low_freq_factor {low} must be below high_freq_factor")
     return RopeConfig(
         theta=theta,
         llama3=True,
-        factor=float(scaling["factor"]),
-        low_freq_factor=float(scaling["low_freq_factor"]),
-        high_freq_factor=float(scaling["high_freq_factor"]),
-        original_max_position_embeddings=int(scaling["original_max_position_embeddings"]),
+        factor=scaling.number("factor"),
+        low_freq_factor=low,
+        high_freq_factor=high,
+        original_max_position_embeddings=scaling.size("original_max_position_embeddings"),
     )

@@ -1,8 +1,8 @@
-"""The compiled decoder layers, where they were built and the processor runs them: see ``native.c``.
+"""Fast layers for CPUs with AVX-512, compiled from ``native.c``.
 
-They are built when the package is installed and a C compiler is there; without them, and for what
-they do not serve (other types, devices and head sizes), PyTorch does the same work in twice the
-time. Setting ``AUTOGAZE_NATIVE=0`` leaves them out.
+Equal to ``GazeDecoder.forward`` of ``network.py`` up to the rounding of sums, and about twice as
+fast as ``packed.py``, which serves whatever these do not: other precisions, devices and head sizes.
+They are built when the package is installed with a C compiler. ``AUTOGAZE_NATIVE=0`` disables them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,15 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from autogaze_cli.model.decode import Layer, Linear, RowState
+from autogaze_cli.model.cache import KVCache
+from autogaze_cli.model.layers import Linear, PackedWeights
 
 HEAD_DIM = 32
-BLOCK = 32
-"""Keys that lie side by side in a cache ``[heads, capacity / BLOCK, head_dim, BLOCK]``."""
+KEY_BLOCK = 32
+"""Keys that lie side by side in a cache ``[heads, capacity / KEY_BLOCK, head_dim, KEY_BLOCK]``."""
 PANEL = 32
+"""Columns of a weight that lie side by side."""
 LANES = 16
-"""Numbers of a vector register; the gated layer is a whole count of them."""
+"""Floats of a vector register; ``intermediate_size`` is a multiple of it."""
 
 
 class _LayerStruct(ctypes.Structure):
@@ -39,7 +39,7 @@ class _LayerStruct(ctypes.Structure):
     ]
 
 
-class _RowStruct(ctypes.Structure):
+class _CacheStruct(ctypes.Structure):
     _fields_ = [
         ("keys", ctypes.c_void_p),
         ("values", ctypes.c_void_p),
@@ -68,81 +68,95 @@ def library() -> ctypes.CDLL | None:
 
 
 class NativeLayers:
-    """All layers of a decoder, with their weights packed for the compiled code."""
+    """Runs packed weights with the compiled code."""
 
-    def __init__(
-        self, layers: Sequence[Layer], head: Linear, heads: int, eps: float, code: ctypes.CDLL
-    ) -> None:
-        self.code, self.heads, self.eps = code, heads, eps
-        self.scores = len(head.weight)
-        self.head = packed(head.weight)
-        self.width = layers[0].down.weight.shape[0]
-        self.wide = layers[0].down.weight.shape[1]
+    key_block = KEY_BLOCK
+
+    def __init__(self, weights: PackedWeights, code: ctypes.CDLL) -> None:
+        self.code, self.frequencies = code, weights.frequencies.numpy()
+        self.config = weights.config
+        self.head_columns = len(weights.head.weight)
+        self.head = panels(weights.head.weight)
         self._kept: list[Tensor] = []
-        names = ("queries", "keys_values", "out", "gate_up", "down")
-        self.layers = (_LayerStruct * len(layers))()
-        for struct, layer in zip(self.layers, layers, strict=True):
-            for name in names:
+        self.layers = (_LayerStruct * len(weights.layers))()
+        for struct, layer in zip(self.layers, weights.layers, strict=True):
+            for name in ("queries", "keys_values", "out", "gate_up", "down"):
                 linear: Linear = getattr(layer, name)
-                setattr(struct, name, self._keep(packed(linear.weight)))
+                setattr(struct, name, self._keep(panels(linear.weight)))
                 if linear.bias is not None:
                     setattr(struct, name + "_bias", self._keep(linear.bias.contiguous()))
 
+    @classmethod
+    def for_weights(cls, weights: PackedWeights) -> NativeLayers | None:
+        """The compiled layers, where they are built and serve this model."""
+        c, code = weights.config, library()
+        if (
+            code is None
+            or weights.embed.device.type != "cpu"
+            or weights.embed.dtype != torch.float32
+            or c.head_dim != HEAD_DIM
+            or c.num_key_value_heads != c.num_attention_heads
+            or c.intermediate_size % LANES
+        ):
+            return None
+        return cls(weights, code)
+
     def _keep(self, tensor: Tensor) -> int:
+        """The address of a tensor that lives as long as this object."""
         self._kept.append(tensor)
         return tensor.data_ptr()
 
     def run(
         self,
         x: Tensor,
-        angles: NDArray[np.float32],
-        rows: Sequence[RowState],
-        lengths: Sequence[int],
+        positions: NDArray[np.int64],
+        caches: Sequence[KVCache],
+        lengths: list[int],
     ) -> Tensor:
-        """New slots through all layers, into the rows' caches: see ``Decoder.run``.
+        """Run new tokens through all layers: see ``PackedLayers.run``.
 
-        Args:
-            x: ``float32 [sum(lengths), c]``.
-            angles: Of each slot's rotary pairs, ``[sum(lengths), head_dim / 2]``.
-            rows: The rows; their ``end`` counts the new slots already.
-            lengths: New slots of each row.
+        Raises:
+            MemoryError: The working memory cannot be allocated.
         """
-        x = x.contiguous().clone()
-        turns = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+        c = self.config
+        x = x.contiguous().clone()  # [n, c], overwritten
+        angles = positions.astype(np.float32)[:, None] * self.frequencies  # [n, d/2]
+        rotations = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
         depth = len(self.layers)
-        structs = (_RowStruct * (depth * len(rows)))()
+        structs = (_CacheStruct * (depth * len(caches)))()
         for layer in range(depth):
-            for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-                keys, values = row.keys[layer], row.values[layer]
-                structs[layer * len(rows) + i] = _RowStruct(
-                    keys.data_ptr(), values.data_ptr(), values.shape[1], row.start, row.end, length
+            for i, (one, length) in enumerate(zip(caches, lengths, strict=True)):
+                keys, values = one.keys[layer], one.values[layer]
+                structs[layer * len(caches) + i] = _CacheStruct(
+                    keys.data_ptr(), values.data_ptr(), values.shape[1], one.start, one.end, length
                 )
-        out = torch.empty(len(rows), self.width)
+        out = torch.empty(len(caches), c.hidden_size)
         failed = self.code.run(
-            self.layers, depth, self.heads, self.width, self.wide, ctypes.c_float(self.eps),
-            ctypes.c_void_p(x.data_ptr()), len(x), turns.ctypes.data_as(ctypes.c_void_p),
-            structs, len(rows), ctypes.c_void_p(out.data_ptr()), torch.get_num_threads(),
+            self.layers, depth, c.num_attention_heads, c.hidden_size, c.intermediate_size,
+            ctypes.c_float(c.rms_norm_eps), ctypes.c_void_p(x.data_ptr()), len(x),
+            rotations.ctypes.data_as(ctypes.c_void_p), structs, len(caches),
+            ctypes.c_void_p(out.data_ptr()), torch.get_num_threads(),
         )  # fmt: skip
         if failed:
-            raise MemoryError("the decoder's working memory")
+            raise MemoryError(f"cannot allocate the decoder's working memory for {len(x)} tokens")
         return out
 
     def head_scores(self, hidden: Tensor) -> Tensor:
-        """The heads' scores for normalised last slots ``[rows, c]``."""
-        out = torch.empty(len(hidden), self.scores)
+        """Both heads' scores: see ``PackedLayers.head_scores``."""
+        out = torch.empty(len(hidden), self.head_columns)
         self.code.linear(
-            ctypes.c_void_p(hidden.data_ptr()), len(hidden), self.width,
-            ctypes.c_void_p(self.head.data_ptr()), None, self.scores, None,
+            ctypes.c_void_p(hidden.data_ptr()), len(hidden), self.config.hidden_size,
+            ctypes.c_void_p(self.head.data_ptr()), None, self.head_columns, None,
             ctypes.c_void_p(out.data_ptr()), torch.get_num_threads(),
         )  # fmt: skip
         return out
 
 
-def packed(weight: Tensor) -> Tensor:
+def panels(weight: Tensor) -> Tensor:
     """A weight ``[out, in]`` as panels of columns, ``[panels, in, PANEL]``, zeros past the last."""
-    spare = -len(weight) % PANEL
+    missing = -len(weight) % PANEL
     return (
-        F.pad(weight, (0, 0, 0, spare))
+        F.pad(weight, (0, 0, 0, missing))
         .view(-1, PANEL, weight.shape[1])
         .transpose(1, 2)
         .contiguous()

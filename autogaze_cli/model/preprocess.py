@@ -65,8 +65,8 @@ def normalise(
 
     Args:
         frames: RGB, uint8 ``[..., h, w, 3]``, 0..255.
-        mean: Subtracted from values in -1..1, a channel.
-        std: Divides the result, a channel.
+        mean: Subtracted from values in -1..1, per channel.
+        std: Divides the result, per channel.
 
     Returns:
         float32 ``[..., 3, h, w]``, about -6.5 to 2.6.
@@ -125,7 +125,7 @@ def cut_tiles(
     Args:
         frames: RGB, uint8 ``[t, h, w, 3]``, at full resolution.
         layout: For frames of this size, in mode ``tiled`` or ``tiled-full``.
-        tiles: Indices of the tiles wanted; None = all, which takes 10 MB a tile of 16 frames.
+        tiles: Indices of the tiles wanted; None = all, 10 MB per tile of 16 frames.
         mean: As in ``normalise``.
         std: As in ``normalise``.
 

@@ -7,39 +7,39 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from itertools import cycle, islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autogaze_cli.gaze.budget import Budget
+from autogaze_cli.gaze.budget import Budget, BudgetRequest
 from autogaze_cli.gaze.fixations import Fixations
-from autogaze_cli.gaze.settings import GazeSettings, MaskSource
+from autogaze_cli.gaze.settings import ALL_GPUS, GazeSettings, MaskSource
 from autogaze_cli.gaze.tiles import TileLayout
+from autogaze_cli.gaze.tokens import frame_tokens
 from autogaze_cli.media.video import Frame
-from autogaze_cli.model.autogaze import (
-    ALL_GPUS,
-    GazeOutput,
-    GazeState,
-    choose_device,
-    load_model,
-)
+from autogaze_cli.model.autogaze import load_model
+from autogaze_cli.model.output import GazeOutput, GazeState
 from autogaze_cli.model.preprocess import cut_tiles
 from autogaze_cli.sources.source import GazeSource, OnGazed
 from autogaze_cli.trace import FrameTrace
 
 
 class AutoGazeSource(GazeSource):
-    """Gazes with a model, clip by clip; clips share nothing. Or at one stream, frame by frame."""
+    """Gazes with a model: at independent clips, or at one stream, frame by frame.
+
+    Attributes:
+        autogaze: The model.
+        replicas: Sources on the other GPUs, with ``--device cuda:all``.
+    """
 
     mask_source: MaskSource = "autogaze"
 
     def __init__(self, settings: GazeSettings) -> None:
         super().__init__(settings)
         assert settings.model is not None  # GazeSettings has seen to it
-        self.autogaze = load_model(settings.model, choose_device(settings.device), settings.dtype)
+        self.autogaze = load_model(settings.model, settings.device, settings.dtype)
         config = self.autogaze.config
         self.model = settings.model
         self.model_sha256 = self.autogaze.sha256
@@ -50,23 +50,21 @@ class AutoGazeSource(GazeSource):
         if cap is None and settings.gazing_ratio is None:
             # Unlike in ``generate``, a requirement alone does not lift the model's own cap.
             cap = config.default_budget
-        budget = partial(
-            Budget.resolve,
-            num_tokens=config.num_vision_tokens_each_frame,
-            num_multi_token_pred=config.num_multi_token_pred,
-            model_gazing_ratio=config.gazing_ratio,
-            model_task_loss_requirement=config.task_loss_requirement,
+        asked = BudgetRequest(
             max_gaze_tokens_each_frame=cap,
             gazing_ratio=settings.gazing_ratio,
             task_loss_requirement=settings.task_loss_requirement,
+            top_k=settings.top_k,
         )
-        self._budget = budget(top_k=settings.top_k)
-        (self.max_gaze_tokens_each_frame,) = budget().each_frame(1)
+        self._budget = Budget.resolve(config, asked)
+        (self.max_gaze_tokens_each_frame,) = Budget.resolve(
+            config, replace(asked, top_k=1)
+        ).each_frame(1)
         self.task_loss_requirement = self._budget.task_loss_requirement
-        self.crew: list[AutoGazeSource] = []
+        self.replicas: list[AutoGazeSource] = []
         if settings.device == ALL_GPUS:
             others = range(1, torch.cuda.device_count())
-            self.crew = [AutoGazeSource(replace(settings, device=f"cuda:{n}")) for n in others]
+            self.replicas = [AutoGazeSource(replace(settings, device=f"cuda:{n}")) for n in others]
 
     def trace(
         self, frames: Iterable[Frame], on_gazed: OnGazed | None = None
@@ -76,18 +74,16 @@ class AutoGazeSource(GazeSource):
             yield from self._trace_stream(frames, self.settings.horizon_frames)
             return
         clips, done = _clips(frames, self.settings.clip_len), 0
-        if self.crew:
-            yield from self._trace_side_by_side(clips)
+        if self.replicas:
+            yield from self._trace_replicated(clips)
             return
         for clip in clips:
             yield from zip(clip, self._trace_clip(clip, done, on_gazed), strict=True)
             done += len(clip)
 
-    def _trace_side_by_side(
-        self, clips: Iterable[list[Frame]]
-    ) -> Iterator[tuple[Frame, FrameTrace]]:
-        """Clips in turn to this source and its crew, each in a thread; as many are in flight."""
-        sources = (self, *self.crew)
+    def _trace_replicated(self, clips: Iterable[list[Frame]]) -> Iterator[tuple[Frame, FrameTrace]]:
+        """Clips in turn to this source and its replicas, one thread and one clip each."""
+        sources = (self, *self.replicas)
         waiting: deque[tuple[list[Frame], Future[list[FrameTrace]]]] = deque()
         with ExitStack() as stack:
             threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in sources]
@@ -141,14 +137,14 @@ class AutoGazeSource(GazeSource):
         for output in outputs:
             parts.append(self._fixations(output, t, first))
             first += len(output.gazing_pos)
-        slots = np.concatenate([output.num_gazing_each_row[:, t] for output in outputs])
+        counts = np.concatenate([output.num_gazing_each_row[:, t] for output in outputs])
         fixations = Fixations.concatenate(parts)
         return FrameTrace(
             index=frame.index,
             time=frame.time,
             fixations=layout.merge(fixations),
-            stop_probability=float(len(fixations) < slots.sum()),
-            num_gazing=slots.astype(np.int32),
+            stop_probability=float(len(fixations) < counts.sum()),
+            num_gazing=counts.astype(np.int32),
         )
 
     def _tile_batches(self, clip: list[Frame], layout: TileLayout) -> Iterator[Tensor]:
@@ -174,16 +170,16 @@ class AutoGazeSource(GazeSource):
         )
 
     def _fixations(self, output: GazeOutput, t: int, first_tile: int) -> Fixations:
-        """The fixations of all rows of ``output`` in frame ``t``, in tile coordinates."""
+        """The fixations of all tiles of ``output`` in frame ``t``, in tile coordinates."""
         layout = self.autogaze.config.layout
-        start = int(output.num_gazing_each_frame[:t].sum())
-        at = slice(start, start + int(output.num_gazing_each_frame[t]))
-        row, slot = np.nonzero(~output.if_padded_gazing[:, at].numpy())
+        counts = output.num_gazing_each_frame.tolist()
+        at = frame_tokens(counts, t)
+        tile, slot = np.nonzero(~output.if_padded_gazing[:, at].numpy())
         return layout.fixations(
-            output.gazing_pos[:, at].numpy()[row, slot] - layout.global_ids(0, t),
-            output.confidences[:, at].numpy()[row, slot],
+            layout.frame_ids(output.gazing_pos, counts, t)[tile, slot],
+            output.confidences[:, at].numpy()[tile, slot],
             slot=slot,
-            tile=first_tile + row,
+            tile=first_tile + tile,
         )
 
 

@@ -35,9 +35,9 @@ class PatchDiff:
     """Finds the cells of a square grid whose score is above a threshold.
 
     Attributes:
-        grid: Cells a side.
+        grid: Cells per side.
         threshold: In normalised units; a change of one grey level in all channels scores 0.0347.
-        std: Of the normalisation, a channel.
+        std: Standard deviation of the normalisation, per channel.
     """
 
     grid: int = 14
@@ -73,19 +73,6 @@ class PatchDiff:
         scores: NDArray[np.float64] = sums @ weights / _areas(rows, cols)
         return scores.astype(np.float32)
 
-    def scores_normalised(self, video: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Every cell's score, float32 ``[grid, grid]``, from the last two normalised frames.
-
-        Args:
-            video: ``[t, channels, h, w]``; with fewer than two frames all scores are 0.
-        """
-        if len(video) < 2:
-            return np.zeros((self.grid, self.grid), np.float32)
-        plane = np.abs(video[-1].astype(np.float64) - video[-2]).mean(axis=0)
-        rows, cols = (_bins(length, self.grid) for length in plane.shape)
-        sums = _sums(_sums(plane, rows).T, cols).T
-        return (sums / _areas(rows, cols)).astype(np.float32)
-
     def select(self, scores: NDArray[np.float32]) -> Fixations:
         """The cells whose score is finite and above the threshold, as fixations.
 
@@ -110,12 +97,6 @@ class PatchDiff:
                 "token": chosen,
             }
         )
-
-    def mask_pixels(self, scores: NDArray[np.float32], height: int, width: int) -> int:
-        """Pixels of the cells above the threshold when each pixel belongs to one cell only."""
-        edges = [-(-np.arange(self.grid + 1) * length // self.grid) for length in (height, width)]
-        areas = np.outer(*(np.diff(edge) for edge in edges))
-        return int(areas[scores > np.float32(self.threshold)].sum())
 
 
 class PatchDiffSource(GazeSource):

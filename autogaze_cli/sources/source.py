@@ -11,7 +11,7 @@ from autogaze_cli.media.video import Frame
 from autogaze_cli.trace import FrameTrace
 
 OnGazed = Callable[[float], None]
-"""Called while a source works: how many frames it has gazed at, parts of a clip included."""
+"""Progress callback: how many frames were gazed at so far, parts of a clip included."""
 
 
 class GazeSource(ABC):
@@ -20,11 +20,11 @@ class GazeSource(ABC):
     Attributes:
         settings: As given to ``open_source``.
         mask_source: ``autogaze`` or ``patch-diff``.
-        model: The model's name or folder; None without one. So are the next three.
+        model: The model's name or folder; None without one, as are the next three.
         model_sha256: Of its weights.
         scales: Its scales, such as ``32+64+112+224``.
-        num_vision_tokens_each_frame: Its ids a frame.
-        max_gaze_tokens_each_frame: Token budget of a tile and frame, before ``top_k`` raises it.
+        num_vision_tokens_each_frame: Its ids per frame.
+        max_gaze_tokens_each_frame: Token budget per tile and frame, before ``top_k`` raises it.
         task_loss_requirement: The threshold in force; None = no stopping.
         device: Where it runs.
     """
@@ -60,7 +60,7 @@ class GazeSource(ABC):
 
         Args:
             frames: In order; no more of them are held than a clip.
-            on_gazed: Whom to tell how far it is, where frames come in clips.
+            on_gazed: Progress callback, for sources that work in clips.
 
         Yields:
             Every frame once, in order, with its gaze.

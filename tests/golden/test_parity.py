@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from autogaze_cli.model.autogaze import AutoGaze, GazeOutput, load_model
+from autogaze_cli.model.autogaze import AutoGaze, load_model
+from autogaze_cli.model.output import GazeOutput
 
 ROOT = Path(__file__).parents[2]
 LARGE = Path(os.environ.get("AUTOGAZE_PARITY") or "no-parity-data")

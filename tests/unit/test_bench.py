@@ -206,7 +206,7 @@ def test_settings_that_cannot_be(settings: dict[str, Any], says: str) -> None:
 def test_a_device_that_is_not_there_is_an_error(run: Callable[..., Result]) -> None:
     result = run("--device", "cuda:99")
     assert result.exit_code == 2
-    assert "device cuda:99 is not there" in result.stderr
+    assert "device cuda:99 is not available" in result.stderr
 
 
 def test_a_file_that_is_none_is_refused_before_anything_is_measured() -> None:

@@ -74,9 +74,9 @@ def test_the_counts_are_those_of_the_calls_that_were_made(loss: float | None) ->
     calls: list[tuple[int, int]] = []
     run = model._decoder.run
 
-    def counted(x: torch.Tensor, positions: Any, rows: Any, lengths: list[int]) -> torch.Tensor:
-        calls.append((len(x), rows[0].end))
-        return run(x, positions, rows, lengths)
+    def counted(x: torch.Tensor, positions: Any, caches: Any, lengths: list[int]) -> torch.Tensor:
+        calls.append((len(x), caches[0].end))
+        return run(x, positions, caches, lengths)
 
     model._decoder.run = counted  # type: ignore[method-assign]
     for row in range(2):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,11 @@ from hypothesis import strategies as st
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.budget import (
     Budget,
+    BudgetRequest,
     CoverageTracker,
     coverage_budget,
     ratio_budget,
     requirement_from_db,
-    requirement_to_db,
 )
 from autogaze_cli.gaze.tokens import ScaleLayout
 
@@ -59,40 +61,21 @@ def test_requirement_from_db_rounds_once() -> None:
     assert math.isnan(requirement_from_db(-math.inf))
 
 
-@pytest.mark.parametrize(
-    ("requirement", "db"),
-    [
-        (0.45, 6.935749954590626),
-        (0.7, 3.0980393476346837),
-        (0.3, 10.457574560460515),
-        (2.0, -6.020599913279624),
-        (0.0, math.inf),
-        (-1.0, math.inf),
-    ],
-)
-def test_requirement_to_db(requirement: float, db: float) -> None:
-    assert requirement_to_db(requirement) == db
+@dataclass(frozen=True)
+class Published:
+    """The numbers of the published model."""
+
+    num_vision_tokens_each_frame: int = 265
+    num_multi_token_pred: int = 10
+    gazing_ratio: float | None = 0.75
+    task_loss_requirement: float | None = 0.7
 
 
-def test_requirement_to_db_of_what_is_not_finite() -> None:
-    assert math.isnan(requirement_to_db(math.nan))
-    assert math.isnan(requirement_to_db(math.inf))
+PUBLISHED = Published()
 
 
-@given(st.floats(0, 100))
-def test_db_and_requirement_are_inverse(db: float) -> None:
-    assert requirement_to_db(requirement_from_db(db)) == pytest.approx(db, abs=1e-5)
-
-
-def resolve(**given: object) -> Budget:
-    """With the numbers of the published model: ratio 0.75, requirement 0.7."""
-    model: dict[str, object] = {
-        "num_tokens": 265,
-        "num_multi_token_pred": 10,
-        "model_gazing_ratio": 0.75,
-        "model_task_loss_requirement": 0.7,
-    }
-    return Budget.resolve(**(model | given))  # type: ignore[arg-type]
+def resolve(model: Published = PUBLISHED, **asked: Any) -> Budget:
+    return Budget.resolve(model, BudgetRequest(**asked))
 
 
 @pytest.mark.parametrize(
@@ -105,8 +88,6 @@ def resolve(**given: object) -> Budget:
         ({"task_loss_requirement": 0}, 265, 0),
         ({}, 198, 0.7),
         ({"task_loss_requirement": None}, 198, None),
-        ({"model_task_loss_requirement": None}, 198, None),
-        ({"model_gazing_ratio": None}, 10, 0.7),
         ({"max_gaze_tokens_each_frame": 24}, 24, 0.7),
         ({"max_gaze_tokens_each_frame": 24, "task_loss_requirement": 0.6}, 24, 0.6),
         ({"max_gaze_tokens_each_frame": [24, 2]}, (24, 2), 0.7),
@@ -118,9 +99,22 @@ def resolve(**given: object) -> Budget:
     ],
 )
 def test_what_applies(
-    given: dict[str, object], tokens: int | tuple[int, ...], requirement: float | None
+    given: dict[str, Any], tokens: int | tuple[int, ...], requirement: float | None
 ) -> None:
     assert resolve(**given) == Budget(max_tokens=tokens, task_loss_requirement=requirement)
+
+
+def test_a_model_without_defaults() -> None:
+    never = Published(task_loss_requirement=None)
+    assert resolve(never) == Budget(max_tokens=198, task_loss_requirement=None)
+    without_ratio = Published(gazing_ratio=None)
+    assert resolve(without_ratio) == Budget(max_tokens=10, task_loss_requirement=0.7)
+
+
+@pytest.mark.parametrize("ratio", [math.nan, math.inf, [0.5, -math.inf]])
+def test_a_ratio_that_is_not_finite(ratio: float | list[float]) -> None:
+    with pytest.raises(ConfigError, match="gazing_ratio must be a finite number"):
+        resolve(gazing_ratio=ratio)
 
 
 def test_tokens_of_each_frame() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +107,18 @@ def test_threads_change_nothing(frames: list[Frame]) -> None:
         np.testing.assert_array_equal(column, two.columns()[name], name)
 
 
+def test_processes_with_other_threads_write_the_same_bytes(tmp_path: Path) -> None:
+    written = []
+    for threads in ("1", "2"):
+        out = tmp_path / threads
+        command = [sys.executable, "-m", "autogaze_cli", "trace", str(FIXTURES / "dog.mp4")]
+        command += ["--frames", "2", "--device", "cpu", "--out-dir", str(out)]
+        env = os.environ | {"OMP_NUM_THREADS": threads, "OMP_DYNAMIC": "false"}
+        subprocess.run(command, env=env, check=True, capture_output=True)
+        written.append((out / "dog.trace.json").read_bytes())
+    assert written[0] == written[1]
+
+
 @pytest.mark.parametrize("settings", MODES[:2], ids=["resize", "tiled"])
 def test_a_clip_sees_only_its_own_frames(frames: list[Frame], settings: dict[str, Any]) -> None:
     chunked = gaze(frames, **settings, clip_len=2)
@@ -120,7 +135,7 @@ def test_clips_side_by_side_are_the_same(frames: list[Frame]) -> None:
     settings = GazeSettings(mask_source="autogaze", model=tiny, clip_len=1, threads=1)
     source, alone = open_source(settings), open_source(settings)
     assert isinstance(source, AutoGazeSource)
-    source.crew = [AutoGazeSource(settings), AutoGazeSource(settings)]
+    source.replicas = [AutoGazeSource(settings), AutoGazeSource(settings)]
     found, wanted = list(source.trace(frames)), list(alone.trace(frames))
     assert [frame.index for frame, _ in found] == [frame.index for frame, _ in wanted]
     for (_, one), (_, other) in zip(found, wanted, strict=True):
@@ -133,6 +148,6 @@ def test_side_by_side_may_be_left_early(frames: list[Frame]) -> None:
     tiny = str(FIXTURES / "parity-tiny")
     source = open_source(GazeSettings(mask_source="autogaze", model=tiny, clip_len=1))
     assert isinstance(source, AutoGazeSource)
-    source.crew = [AutoGazeSource(source.settings)]
+    source.replicas = [AutoGazeSource(source.settings)]
     first = next(iter(source.trace(frames)))
     assert first[0].index == frames[0].index

@@ -23,7 +23,7 @@ from autogaze_cli.jobs.live import Latencies, live_stem, trace_live
 from autogaze_cli.media.live import read_live
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import Frame, read_frames
-from autogaze_cli.model import rolling
+from autogaze_cli.model import cache
 from autogaze_cli.model.autogaze import AutoGaze, load_model
 from autogaze_cli.sources.model import AutoGazeSource
 from autogaze_cli.trace import FrameTrace, read_trace
@@ -84,7 +84,7 @@ def test_memory_and_work_a_frame_stay_constant(model: AutoGaze) -> None:
     sizes, lengths = [], []
     for video in noise(30):
         model.generate(video, max_gaze_tokens_each_frame=20, state=state)
-        (row,) = state.rows
+        (row,) = state.caches
         sizes.append(sum(buffer.numel() for buffer in (*row.keys, *row.values)))
         lengths.append(row.end - row.start)
     assert max(sizes) == max(sizes[:8])
@@ -105,10 +105,10 @@ def test_positions_that_are_moved_back_change_no_token(
         gazes = [
             model.generate(video, max_gaze_tokens_each_frame=20, state=state) for video in noise(12)
         ]
-        return [gaze.gazing_pos[0].tolist() for gaze in gazes], state.rows[0].dropped
+        return [gaze.gazing_pos[0].tolist() for gaze in gazes], state.caches[0].dropped
 
     plain, far = tokens()
-    monkeypatch.setattr(rolling, "MOST_DROPPED", 1)
+    monkeypatch.setattr(cache, "MAX_DROPPED", 1)
     moved, near = tokens()
     assert moved == plain
     assert near < 800 < far

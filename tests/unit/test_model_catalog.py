@@ -117,7 +117,7 @@ def test_other_weights_than_the_shipped_ones_are_refused(models: Path) -> None:
 @pytest.mark.parametrize("name", catalog.FILES)
 def test_a_missing_file_is_named(models: Path, name: str) -> None:
     (models / "stand-in" / name).unlink()
-    with pytest.raises(ModelError, match=f"holds no {name}"):
+    with pytest.raises(ModelError, match=f"{name} is missing"):
         find_checkpoint("stand-in", models)
 
 
@@ -223,3 +223,21 @@ def test_the_environment_forbids_the_network(
     if offline:
         with pytest.raises(ModelError, match="is not fetched while offline"):
             catalog.fetch("nvidia/AutoGaze")
+
+
+def test_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError("no such user")
+
+    for name in ("HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    assert catalog.cached() == {}
+    for missing in ("some/model", "~/model"):
+        with pytest.raises(ModelError, match=f"{missing}: no such model"):
+            catalog.find(missing)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ModelError, match=str(tmp_path / "huggingface/hub/models--some--model")):
+        catalog.find("some/model")

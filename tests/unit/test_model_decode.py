@@ -12,11 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.cache import KVCache
 from autogaze_cli.model.choose import Chooser
 from autogaze_cli.model.config import GazeConfig, RopeConfig
-from autogaze_cli.model.decode import Decoder, RowState
-from autogaze_cli.model.network import GazeDecoder, GazeModel, rotary_frequencies
-from autogaze_cli.model.score import forward
+from autogaze_cli.model.decode import Decoder
+from autogaze_cli.model.layers import Linear
+from autogaze_cli.model.native import NativeLayers, library
+from autogaze_cli.model.network import GazeDecoder, rotary_frequencies
+from autogaze_cli.model.packed import PackedLayers
+
+needs_native = pytest.mark.skipif(
+    library() is None, reason="the compiled layers are not built, or the processor has no AVX-512"
+)
 
 
 def small_config(ids_side: int, k: int, vision_side: int = 2) -> GazeConfig:
@@ -113,31 +120,86 @@ def test_rows_are_judged_apart() -> None:
     assert batch.gaze().counts.tolist() == [3, 4]
 
 
-@pytest.mark.parametrize(("kv_heads", "bias"), [(4, False), (2, True)])
-def test_fused_layers_equal_the_plain_ones(kv_heads: int, bias: bool) -> None:
+class Recording(Decoder):
+    """Keeps what every call was fed, and what the heads made of it."""
+
+    def __init__(self, module: GazeDecoder, config: GazeConfig) -> None:
+        super().__init__(module, config)
+        self.fed: list[tuple[Tensor, NDArray[np.int64]]] = []
+        self.scores: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+
+    def run(
+        self, x: Tensor, positions: NDArray[np.int64], caches: Any, lengths: list[int]
+    ) -> Tensor:
+        self.fed.append((x, positions))
+        return super().run(x, positions, caches, lengths)
+
+    def heads(self, hidden: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.scores.append(super().heads(hidden))
+        return self.scores[-1]
+
+
+@pytest.mark.parametrize(
+    ("kv_heads", "head_dim", "bias", "layers"),
+    [
+        (4, 4, False, PackedLayers),
+        (2, 6, True, PackedLayers),
+        pytest.param(4, 32, False, NativeLayers, marks=needs_native),
+        pytest.param(4, 32, True, NativeLayers, marks=needs_native),
+    ],
+)
+def test_the_decode_loop_equals_the_plain_forward(
+    kv_heads: int, head_dim: int, bias: bool, layers: type
+) -> None:
     config = replace(
-        small_config(4, 2),
+        small_config(4, 2, vision_side=4),
         num_attention_heads=4,
         num_key_value_heads=kv_heads,
+        head_dim=head_dim,
         attention_bias=bias,
         mlp_bias=bias,
     )
     torch.manual_seed(1)
-    model = GazeModel(config).requires_grad_(False)
-    for parameter in model.gaze_decoder.parameters():
-        parameter.normal_()
-    decoder = Decoder(model.gaze_decoder, config)
-    x = torch.randn(1, 30, 8)
-    (row,) = decoder.new_rows(1, 0)
-    row.reserve(30)
-    for at in (slice(0, 18), slice(18, 30)):  # in two parts: the second reads the cache
-        hidden = decoder.run(x[0, at], np.arange(30)[at], [row], [len(x[0, at])])
-    logits, losses = decoder.heads(hidden)
-    plain = forward(model, config, x, torch.ones(1, 30, dtype=torch.bool))[:, -1]
-    wanted = model.gaze_decoder.lm_head(plain).view(1, 2, -1)
-    torch.testing.assert_close(torch.from_numpy(logits), wanted, atol=1e-4, rtol=1e-4)
-    wanted = model.gaze_decoder.task_loss_prediction_head(plain)
-    torch.testing.assert_close(torch.from_numpy(losses), wanted, atol=1e-4, rtol=1e-4)
+    module = GazeDecoder(config).requires_grad_(False)
+    for parameter in module.parameters():
+        parameter.normal_(0.2, 0.4)
+    decoder = Recording(module, config)
+    assert isinstance(decoder.layers, layers)
+    (cache,) = decoder.new_caches(1, 0)
+    for budget in (9, 1, 12):  # an odd one leaves half a chunk for the next frame
+        decoder.frame([cache], torch.randn(1, 16, 8), budget, None)
+    assert len(decoder.fed) == 5 + 1 + 6
+    # Every token is fed once, so one pass over all of them gives the same scores.
+    x = torch.cat([x for x, _ in decoder.fed])[None]
+    positions = torch.from_numpy(np.concatenate([positions for _, positions in decoder.fed]))[None]
+    logits, losses = module(x, positions, torch.ones(x.shape[:2], dtype=torch.bool))
+    ends = np.cumsum([len(x) for x, _ in decoder.fed]) - 1
+    for end, (our_logits, our_losses) in zip(ends, decoder.scores, strict=True):
+        np.testing.assert_allclose(our_logits[0], logits[0, end], atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(our_losses[0], losses[0, end], atol=1e-4, rtol=1e-4)
+
+
+def test_padding_changes_nothing_in_the_plain_forward() -> None:
+    torch.manual_seed(2)
+    module = GazeDecoder(small_config(4, 2)).requires_grad_(False)
+    x, positions = torch.randn(2, 9, 8), torch.arange(9).expand(2, 9)
+    real = torch.ones(2, 9, dtype=torch.bool)
+    real[:, [3, 7]] = False
+    logits, losses = module(x, positions, real)
+    alone = module(x[:, real[0]], positions[:, real[0]], real[:, real[0]])
+    torch.testing.assert_close(logits[:, real[0]], alone[0])
+    torch.testing.assert_close(losses[:, real[0]], alone[1])
+
+
+@pytest.mark.parametrize("columns", [7, 192, 384])
+def test_few_rows_of_a_product_equal_the_same_rows_among_many(columns: int) -> None:
+    torch.manual_seed(3)
+    linear = Linear((torch.randn(40, columns), torch.randn(40)), norm=torch.rand(columns))
+    x, add = torch.randn(64, columns), torch.randn(64, 40)
+    many, added = linear(x), linear(x, add)
+    for n in (1, 2, 5, 11, 15, 16, 17):
+        assert torch.equal(linear(x[:n]), many[:n])
+        assert torch.equal(linear(x[:n], add[:n]), added[:n])
 
 
 class Scripted(Decoder):
@@ -166,10 +228,10 @@ class Scripted(Decoder):
         return logits, losses
 
 
-def play(script: list[str], horizon: int | None) -> tuple[Scripted, RowState]:
+def play(script: list[str], horizon: int | None) -> tuple[Scripted, KVCache]:
     config = small_config(4, 2)
     decoder = Scripted(" ".join(script), config)
-    (row,) = decoder.new_rows(1, 0)
+    (row,) = decoder.new_caches(1, 0)
     for frame in script:
         tokens = 2 * len(frame.split())
         decoder.frame([row], torch.randn(1, 4, 8), tokens, 0.5, horizon=horizon)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from safetensors.torch import load_file, save_file
 
 import autogaze_cli
 from autogaze_cli.errors import ConfigError, DeviceError, ModelError
-from autogaze_cli.model.autogaze import AutoGaze, choose_device
-from autogaze_cli.model.catalog import sha256_of
+from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.model.autogaze import AutoGaze
+from autogaze_cli.model.catalog import default_model, sha256_of
+from autogaze_cli.model.devices import available_devices, choose_device
+from autogaze_cli.model.packed import PackedLayers
 
 TINY = Path(__file__).parents[2] / "fixtures" / "parity-tiny"
 
@@ -96,7 +100,7 @@ def test_surplus_tensors_are_ignored(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("tensor", "message"),
     [
-        (None, "lacks 1 tensors: .*lm_head.weight"),
+        (None, "1 tensors are missing: .*lm_head.weight"),
         (torch.zeros(3, 4), r"lm_head.weight is torch.float32 \[3, 4\], not float \[2660, 32\]"),
         (torch.zeros(2660, 32, dtype=torch.int64), "lm_head.weight is torch.int64"),
     ],
@@ -115,24 +119,123 @@ def test_missing_and_damaged_files_are_named(copy: Path, name: str) -> None:
     with pytest.raises(ModelError, match=name):
         autogaze_cli.load_model(copy)
     (copy / name).unlink()
-    with pytest.raises(ModelError, match=f"holds no {name}"):
+    with pytest.raises(ModelError, match=f"{name} is missing"):
         autogaze_cli.load_model(copy)
+
+
+DECODER = "gaze_model_config__gaze_decoder_config__"
+VISION = "gaze_model_config__vision_model_config__"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"gaze_model_config__gaze_decoder_config__vocab_size": 300}, "vocab_size is 300"),
-        ({"gaze_model_config__connector_config__num_tokens": 9}, "num_tokens is 9"),
+        ({DECODER + "vocab_size": 300}, "vocab_size must be 266, not 300"),
+        ({"gaze_model_config__connector_config__num_tokens": 9}, "num_tokens must be 196, not 9"),
         ({"scales": "32+x"}, "scales"),
-        ({"gaze_model_config__gaze_decoder_config__hidden_act": "gelu"}, "gelu"),
-        ({"gaze_model_config": {}}, "lacks 'vision_model_config'"),
+        ({"scales": True}, "scales"),
+        ({"scales": [math.inf]}, "scales"),
+        ({DECODER + "hidden_act": "gelu"}, "hidden_act must be 'silu', not 'gelu'"),
+        ({"gaze_model_config": {}}, "vision_model_config is missing"),
+        ({"gaze_model_config": [1]}, "gaze_model_config must be an object"),
+        ({"num_vision_tokens_each_frame": True}, "num_vision_tokens_each_frame must be a whole"),
+        ({VISION + "temporal_patch_size": 2}, "temporal_patch_size 2, not 1: not supported"),
+        ({VISION + "kernel_size": 0}, "kernel_size must be a whole number from 1"),
+        ({VISION + "trunk_spatial_kernel_size": 4}, "even trunk_spatial_kernel_size"),
+        ({VISION + "out_dim": 16}, "out_dim and decoder hidden_size that differ"),
+        ({"gaze_model_config__input_img_size": 8}, "kernel_size larger than input_img_size"),
+        (
+            {"gaze_model_config__input_img_size": 48}
+            | {"gaze_model_config__connector_config__num_tokens": 9},
+            "9 vision tokens per frame, fewer than the 10 tokens that one step predicts",
+        ),
+        ({DECODER + "num_hidden_layers": 0}, "num_hidden_layers must be a whole number from 1"),
+        ({DECODER + "num_hidden_layers": -1}, "num_hidden_layers"),
+        ({DECODER + "hidden_size": 10**400}, "hidden_size .* not a huge number"),
+        ({DECODER + "hidden_size": 32.0}, r"hidden_size .* not 32\.0"),
+        ({DECODER + "hidden_size": "32"}, "hidden_size .* not '32'"),
+        ({DECODER + "num_attention_heads": 0}, "num_attention_heads"),
+        ({DECODER + "num_key_value_heads": 3}, "attention heads for 3 key-value heads"),
+        ({DECODER + "head_dim": 7}, "odd head_dim, 7"),
+        ({DECODER + "num_multi_token_pred": 0}, "num_multi_token_pred"),
+        ({DECODER + "rms_norm_eps": math.nan}, "rms_norm_eps must be a number above 0, not nan"),
+        ({DECODER + "rope_theta": -1}, "rope_theta must be a number above 0"),
+        ({DECODER + "rope_theta": 10**400}, "rope_theta must be a number above 0, not a huge"),
+        ({DECODER + "rope_scaling": {"rope_type": "yarn"}}, "rope_scaling type 'yarn'"),
+        ({DECODER + "rope_scaling": {"rope_type": "llama3"}}, "low_freq_factor is missing"),
+        ({"gazing_ratio_config": {"fixed": {"gazing_ratio": math.nan}}}, "gazing_ratio must be"),
+        ({"gazing_ratio_config": 3}, "gazing_ratio_config must be an object, not 3"),
     ],
 )
-def test_contradicting_configs_are_refused(
+def test_configs_that_cannot_be_run_are_refused_when_loading(
     copy: Path, changes: dict[str, Any], message: str
 ) -> None:
     change_config(copy, **changes)
+    with pytest.raises(ModelError, match=message):
+        autogaze_cli.load_model(copy)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "[" * 100_000, '{"a": ' + "9" * 5000 + "}"])
+def test_json_that_is_no_configuration(copy: Path, text: str) -> None:
+    for name in ("config.json", "preprocessor_config.json"):
+        before = (copy / name).read_text()
+        (copy / name).write_text(text)
+        with pytest.raises(ModelError, match=name):
+            autogaze_cli.load_model(copy)
+        (copy / name).write_text(before)
+
+
+def change_preprocessor(folder: Path, **changes: Any) -> None:
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        (224, (224, 448)),
+        ({"shortest_edge": 112}, (112, 224)),
+        ([224, 200], (224, 200)),
+        ({"height": 96, "width": 112}, (96, 112)),
+    ],
+)
+def test_sizes_of_a_preprocessor(copy: Path, size: Any, shape: tuple[int, int]) -> None:
+    change_preprocessor(copy, size=size)
+    model = autogaze_cli.load_model(copy)
+    video = model.preprocess(np.zeros((1, 50, 100, 3), np.uint8))
+    assert tuple(video.shape[-2:]) == shape
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": None}, "size is missing"),
+        ({"size": 0}, "size must be a whole number from 1"),
+        ({"size": -224}, "size"),
+        ({"size": True}, "size"),
+        ({"size": 1 << 20}, "size"),
+        ({"size": "224"}, "size"),
+        ({"size": [224]}, "size must be two numbers"),
+        ({"size": [224, 0.5]}, r"size\.width"),
+        ({"size": {}}, r"size\.height is missing"),
+        ({"size": {"shortest_edge": math.nan}}, r"size\.shortest_edge"),
+        ({"do_center_crop": True}, "do_center_crop must be False, not True"),
+        ({"do_rescale": False}, "do_rescale must be True, not False"),
+        ({"resample": 3}, "resample must be 2, not 3"),
+        ({"rescale_factor": math.nan}, "rescale_factor"),
+        ({"rescale_factor": 1 / 255}, "rescale_factor .* not 1/127.5"),
+        ({"image_mean": 0.5}, "image_mean must be three numbers"),
+        ({"image_mean": [0.5, 0.5, math.inf]}, "image_mean"),
+        ({"image_std": [0.5, 0.5]}, "image_std must be three numbers"),
+        ({"image_std": [0.5, 0.5, 0]}, "image_std"),
+        ({"image_std": [0.5, 0.5, math.nan]}, "image_std"),
+        ({"image_std": [0.5, 0.5, "1"]}, "image_std"),
+    ],
+)
+def test_preprocessors_that_cannot_be_run_are_refused_when_loading(
+    copy: Path, changes: dict[str, Any], message: str
+) -> None:
+    change_preprocessor(copy, **changes)
     with pytest.raises(ModelError, match=message):
         autogaze_cli.load_model(copy)
 
@@ -160,10 +263,33 @@ def test_a_hub_id_is_found_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
-@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tpu", "abc:def"])
-def test_a_device_that_is_not_there_is_an_error(device: str) -> None:
-    with pytest.raises(DeviceError, match=device):
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "cuda:all", "mps"])
+def test_a_device_that_this_machine_lacks(device: str) -> None:
+    with pytest.raises(DeviceError, match=f"device {device} is not available") as error:
         choose_device(device)
+    assert error.value.hint is not None
+    assert "this machine has cpu" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "device", ["tpu", "abc:def", "meta", "xpu", "cuda:-1", "cuda:x", "cpu:3", "CPU", "", " cpu"]
+)
+def test_a_device_that_no_machine_has(device: str) -> None:
+    with pytest.raises(DeviceError, match=f"device {device!r} is not known"):
+        choose_device(device)
+    with pytest.raises(DeviceError, match=f"device {device!r} is not known"):
+        GazeSettings(device=device)  # without PyTorch, for sources that need none
+
+
+def test_auto_is_a_device_that_is_there() -> None:
+    assert str(choose_device("auto")) in (*available_devices(), "cuda")
+
+
+def test_the_default_model_is_loaded_when_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert autogaze_cli.load_model().name == default_model()
+    monkeypatch.setattr("autogaze_cli.model.autogaze.default_model", lambda: None)
+    with pytest.raises(ModelError, match="no model was named, and none is bundled"):
+        autogaze_cli.load_model()
 
 
 @pytest.mark.parametrize("shape", [(2, 224, 224), (224, 224, 4), (2, 10, 10, 4)])
@@ -209,8 +335,8 @@ def test_cache_length_of_the_specification_example(tiny: AutoGaze) -> None:
     video = tiny.preprocess(frames())
     for t, cached in enumerate((216, 438)):
         tiny.generate(video[:, t : t + 1], gazing_ratio=0.1, state=state)
-        assert state.rows[0].end == cached
-        assert len(state.rows[0].pending) == 6
+        assert state.caches[0].end == cached
+        assert len(state.caches[0].pending) == 6
 
 
 def test_coverage_ends_a_frame(tiny: AutoGaze) -> None:
@@ -233,3 +359,26 @@ def test_threads_never_change_a_result(tiny: AutoGaze) -> None:
     for other in outputs[1:]:
         assert torch.equal(outputs[0].gazing_pos, other.gazing_pos)
         assert torch.equal(outputs[0].confidences, other.confidences)
+
+
+def test_threads_never_change_a_bit_at_the_published_sizes() -> None:
+    """The convolution sums 1728 terms per step in time, which a library may split by threads."""
+    model = autogaze_cli.load_model()
+    video = torch.randn(1, 2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    layers = [model._decoder.layers, PackedLayers(model._decoder.weights)]
+    before = torch.get_num_threads()
+    outputs = []
+    try:
+        for threads in (1, 2, 8):
+            torch.set_num_threads(threads)
+            with torch.inference_mode():
+                embedded, _ = model.network.gazing_model.embed_video(video, None)
+            found = [embedded]
+            for model._decoder.layers in layers:
+                gaze = model.generate(video, max_gaze_tokens_each_frame=25)
+                found += [gaze.gazing_pos, gaze.confidences]
+            outputs.append(found)
+    finally:
+        torch.set_num_threads(before)
+    for other in outputs[1:]:
+        assert all(map(torch.equal, outputs[0], other))

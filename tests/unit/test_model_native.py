@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +11,12 @@ import pytest
 import torch
 
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.cache import KVCache
 from autogaze_cli.model.config import GazeConfig
-from autogaze_cli.model.decode import Decoder, RowState
-from autogaze_cli.model.native import library
+from autogaze_cli.model.decode import Decoder
+from autogaze_cli.model.native import NativeLayers, library
 from autogaze_cli.model.network import GazeDecoder
+from autogaze_cli.model.packed import PackedLayers
 
 pytestmark = pytest.mark.skipif(
     library() is None, reason="the compiled layers are not built, or the processor has no AVX-512"
@@ -36,13 +40,13 @@ def decoders(config: GazeConfig = CONFIG) -> tuple[Decoder, Decoder]:
     for name, parameter in module.named_parameters():
         if "norm" in name:
             parameter.uniform_(0.5, 1.5)
-    native, plain = Decoder(module, config), Decoder(module, config)
-    plain.native = None
-    assert native.native is not None
-    return native, plain
+    native, packed = Decoder(module, config), Decoder(module, config)
+    packed.layers = PackedLayers(packed.weights)
+    assert isinstance(native.layers, NativeLayers)
+    return native, packed
 
 
-def fed(decoder: Decoder, row: RowState, slots: int, seed: int) -> torch.Tensor:
+def fed(decoder: Decoder, row: KVCache, slots: int, seed: int) -> torch.Tensor:
     x = torch.from_numpy(np.random.default_rng(seed).standard_normal((slots, 40), np.float32))
     row.reserve(slots)
     first = row.dropped + row.end
@@ -51,12 +55,12 @@ def fed(decoder: Decoder, row: RowState, slots: int, seed: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_scores_and_caches_equal(bias: bool) -> None:
-    native, plain = decoders(replace(CONFIG, attention_bias=bias, mlp_bias=bias))
-    (a,), (b,) = native.new_rows(1, 0), plain.new_rows(1, 0)
+    native, packed = decoders(replace(CONFIG, attention_bias=bias, mlp_bias=bias))
+    (a,), (b,) = native.new_caches(1, 0), packed.new_caches(1, 0)
     for seed, slots in enumerate((206, 10, 10, 1, 199, 13, 300)):
-        hidden = [fed(native, a, slots, seed), fed(plain, b, slots, seed)]
+        hidden = [fed(native, a, slots, seed), fed(packed, b, slots, seed)]
         torch.testing.assert_close(hidden[0], hidden[1], atol=2e-5, rtol=1e-4)
-        for ours, theirs in zip(native.heads(hidden[0]), plain.heads(hidden[1]), strict=True):
+        for ours, theirs in zip(native.heads(hidden[0]), packed.heads(hidden[1]), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=2e-4)
     keys = a.keys[2].transpose(2, 3).flatten(1, 2)[:, : a.end]
     torch.testing.assert_close(keys, b.keys[2][:, : b.end], atol=2e-5, rtol=1e-4)
@@ -66,15 +70,15 @@ def test_scores_and_caches_equal(bias: bool) -> None:
 
 
 def test_a_rolling_window_starts_anywhere() -> None:
-    native, plain = decoders()
-    (a,), (b,) = native.new_rows(1, 0), plain.new_rows(1, 0)
+    native, packed = decoders()
+    (a,), (b,) = native.new_caches(1, 0), packed.new_caches(1, 0)
     for seed, (slots, forgotten) in enumerate(
         [(206, 0), (30, 7), (206, 100), (10, 37), (400, 290)]
     ):
         a.start += forgotten
         b.start += forgotten
         torch.testing.assert_close(
-            fed(native, a, slots, seed), fed(plain, b, slots, seed), atol=2e-5, rtol=1e-4
+            fed(native, a, slots, seed), fed(packed, b, slots, seed), atol=2e-5, rtol=1e-4
         )
         assert a.dropped + a.start == b.dropped + b.start
 
@@ -89,7 +93,7 @@ def test_rows_and_threads_change_no_bit() -> None:
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            rows = native.new_rows(4, 224)
+            rows = native.new_caches(4, 224)
             outputs.append(native.run(x, positions, rows, list(lengths)))
     finally:
         torch.set_num_threads(before)
@@ -97,16 +101,53 @@ def test_rows_and_threads_change_no_bit() -> None:
     assert torch.equal(outputs[0], outputs[2])
     at = 0
     for i, n in enumerate(lengths):
-        (row,) = native.new_rows(1, 224)
+        (row,) = native.new_caches(1, 224)
         alone = native.run(x[at : at + n], np.arange(n), [row], [n])
         assert torch.equal(alone[0], outputs[0][i])
         at += n
 
 
 def test_large_scores_stay_finite() -> None:
-    native, plain = decoders()
-    (a,), (b,) = native.new_rows(1, 64), plain.new_rows(1, 64)
+    native, packed = decoders()
+    (a,), (b,) = native.new_caches(1, 64), packed.new_caches(1, 64)
     x = 1e4 * torch.randn(40, 40)
-    out = [d.run(x, np.arange(40), [row], [40]) for d, row in ((native, a), (plain, b))]
+    out = [d.run(x, np.arange(40), [row], [40]) for d, row in ((native, a), (packed, b))]
     assert torch.isfinite(out[0]).all()
     torch.testing.assert_close(out[0], out[1], atol=1e-2, rtol=1e-3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a process's memory is Linux's")
+def test_memory_that_cannot_be_had_is_an_error() -> None:
+    program = """if True:
+        import resource, sys
+        import numpy as np, torch
+        from pathlib import Path
+        from autogaze_cli.model.config import GazeConfig
+        from autogaze_cli.model.decode import Decoder
+        from autogaze_cli.model.network import GazeDecoder
+        from autogaze_cli.gaze.tokens import ScaleLayout
+        from autogaze_cli.errors import as_autogaze_error
+
+        torch.set_num_threads(1)
+        layout = ScaleLayout.from_config("32+64+112+224", 265, 16)
+        config = GazeConfig(layout=layout, num_hidden_layers=1)
+        decoder = Decoder(GazeDecoder(config).requires_grad_(False), config)
+        (cache,) = decoder.new_caches(1, 0)
+        n = 100_000
+        cache.reserve(n)
+        x, positions = torch.zeros(n, 192), np.arange(n)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        now = pages * resource.getpagesize()
+        # Room for the copies that the call makes (100 MB), not for its working memory (0.9 GB).
+        resource.setrlimit(resource.RLIMIT_AS, (now + 400_000_000,) * 2)
+        try:
+            decoder.run(x, positions, [cache], [n])
+        except MemoryError as error:
+            print(as_autogaze_error(error, "a.mp4").line())
+    """
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    message = (
+        "a.mp4: out of memory: cannot allocate the decoder's working memory for 100000 tokens; "
+        "lower --tile-batch-size, --clip-len or --workers\n"
+    )
+    assert (found.returncode, found.stdout) == (0, message), found.stderr

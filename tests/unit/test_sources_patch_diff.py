@@ -11,20 +11,24 @@ from numpy.typing import NDArray
 from autogaze_cli.model.preprocess import IMAGE_STD, normalise
 from autogaze_cli.sources.patch_diff import PatchDiff
 
+Frame = NDArray[np.uint8]
 
-def changed(
-    height: int, width: int, rows: slice, cols: slice, channels: int = 3
-) -> NDArray[np.float32]:
-    """Two normalised frames, the second differing by 1 in the given region."""
-    video = np.zeros((2, channels, height, width), np.float32)
-    video[1, :, rows, cols] = 1
-    return video
+
+UNIT = (2.0, 2.0, 2.0)
+"""With this standard deviation a change from 0 to 255 is 1 in normalised units, as in the spec."""
+
+
+def changed(height: int, width: int, rows: slice, cols: slice) -> tuple[Frame, Frame]:
+    """Two frames, the second differing by 1 normalised unit in the given region."""
+    previous = np.zeros((height, width, 3), np.uint8)
+    current = previous.copy()
+    current[rows, cols] = 255
+    return previous, current
 
 
 def test_quarter_of_the_frame() -> None:
-    source = PatchDiff(grid=2, threshold=0.25)
-    scores = source.scores_normalised(changed(28, 28, slice(14, 28), slice(14, 28)))
-    found = source.select(scores)
+    source = PatchDiff(grid=2, threshold=0.25, std=UNIT)
+    found = source.fixations(*changed(28, 28, slice(14, 28), slice(14, 28)))
     assert (found.x.tolist(), found.y.tolist()) == ([0.75], [0.75])
     assert (found.width.tolist(), found.height.tolist()) == ([0.5], [0.5])
     assert (found.confidence.tolist(), found.token.tolist()) == ([1.0], [3])
@@ -32,8 +36,8 @@ def test_quarter_of_the_frame() -> None:
 
 
 def test_one_cell() -> None:
-    source = PatchDiff(grid=14, threshold=0.25)
-    found = source.select(source.scores_normalised(changed(28, 28, slice(10, 12), slice(8, 10))))
+    source = PatchDiff(grid=14, threshold=0.25, std=UNIT)
+    found = source.fixations(*changed(28, 28, slice(10, 12), slice(8, 10)))
     assert found.token.tolist() == [5 * 14 + 4]
     assert found.x[0] == np.float32(4.5) / np.float32(14)
     assert found.y[0] == np.float32(5.5) / np.float32(14)
@@ -41,10 +45,10 @@ def test_one_cell() -> None:
 
 
 def test_threshold_zero_has_graded_confidence() -> None:
-    video = changed(4, 4, slice(0, 2), slice(0, 2))
-    video[1, :, 1, 1] = 0
-    source = PatchDiff(grid=2, threshold=0)
-    scores = source.scores_normalised(video)
+    previous, current = changed(4, 4, slice(0, 2), slice(0, 2))
+    current[1, 1] = 0
+    source = PatchDiff(grid=2, threshold=0, std=UNIT)
+    scores = source.scores(previous, current)
     assert scores.ravel().tolist() == [0.75, 0, 0, 0]
     assert source.select(scores).confidence.tolist() == [0.75]
     tiny = np.array([[1e-12, 5.0], [np.inf, np.nan]], np.float32)
@@ -53,25 +57,17 @@ def test_threshold_zero_has_graded_confidence() -> None:
 
 
 def test_sizes_that_the_grid_does_not_divide() -> None:
-    source = PatchDiff(grid=3, threshold=0.1)
-    scores = source.scores_normalised(changed(5, 7, slice(0, 3), slice(0, 4)))
+    source = PatchDiff(grid=3, threshold=0.1, std=UNIT)
+    scores = source.scores(*changed(5, 7, slice(0, 3), slice(0, 4)))
     expected = np.array([1, 2 / 3, 0, 2 / 3, 4 / 9, 0, 0, 0, 0], np.float32)
     np.testing.assert_array_equal(scores.ravel(), expected)
     found = source.select(scores)
     assert found.token.tolist() == [0, 1, 3, 4]
     assert found.confidence.tolist() == [1.0] * 4
-    assert source.mask_pixels(scores, 5, 7) == 2 * 3 + 2 * 2 + 2 * 3 + 2 * 2
 
 
 def test_one_frame_has_no_points() -> None:
-    source = PatchDiff()
-    assert len(source.fixations(None, np.zeros((4, 4, 3), np.uint8))) == 0
-    assert not source.scores_normalised(np.zeros((1, 3, 4, 4))).any()
-
-
-def test_only_the_last_two_frames_count() -> None:
-    video = np.concatenate([np.full((1, 3, 28, 28), 9.0), np.zeros((2, 3, 28, 28))])
-    assert not PatchDiff().scores_normalised(video).any()
+    assert len(PatchDiff().fixations(None, np.zeros((4, 4, 3), np.uint8))) == 0
 
 
 def test_threshold_is_exclusive() -> None:
@@ -103,12 +99,13 @@ def test_standard_deviation_is_that_of_the_processor() -> None:
     grid=st.integers(1, 16),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_integer_sums_equal_normalised_means(height: int, width: int, grid: int, seed: int) -> None:
+def test_integer_sums_equal_the_normalised_means_of_the_reference(
+    height: int, width: int, grid: int, seed: int
+) -> None:
     frames = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), np.uint8)
     source = PatchDiff(grid=grid)
     exact = source.scores(frames[0], frames[1])
     video = normalise(torch.from_numpy(frames)).numpy()
-    np.testing.assert_allclose(exact, source.scores_normalised(video), rtol=0, atol=2e-6)
     # The reference's own definition: the mean over channels, averaged adaptively.
     plane = torch.from_numpy(np.abs(video[1] - video[0]).mean(axis=0))[None]
     pooled = torch.nn.functional.adaptive_avg_pool2d(plane, (grid, grid))[0]
