@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from autogaze_cli.batch.cpus import available_cpus
 from autogaze_cli.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
         except ConnectionError:
             if address is not None:
                 raise
-            start(num_cpus=max(cpus, os.cpu_count() or 1))
+            start(num_cpus=max(cpus, available_cpus()))
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"no Ray cluster at {address or 'this machine'}: {str(error).partition(chr(10))[0]}",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from autogaze_cli.batch.cpus import available_cpus
 from autogaze_cli.batch.inputs import Input
 from autogaze_cli.batch.outputs import name_temporaries
 from autogaze_cli.batch.result import Result
@@ -111,7 +111,7 @@ def worker_settings(settings: GazeSettings, worker: int, workers: int) -> GazeSe
         return settings
     import torch
 
-    threads = settings.threads or max(1, (os.cpu_count() or 1) // workers)
+    threads = settings.threads or max(1, available_cpus() // workers)
     gpus = torch.cuda.device_count() if settings.device in ("auto", "cuda") else 0
     device = f"cuda:{worker % gpus}" if gpus > 1 else settings.device
     return replace(settings, threads=threads, device=device)
