@@ -157,8 +157,9 @@ compute = section(
     option(
         "--device",
         default=_GAZE.device,
-        metavar="auto|cpu|cuda[:N|:all]",
-        help="Device to run on; cuda:all spreads the clips of a video over all GPUs.",
+        metavar="auto|cpu|cuda[:N|:all]|mps",
+        help="Device to run on; cuda:all spreads the clips of a video over all GPUs; mps (Apple) is "
+        "untested.",
     ),
     option(
         "--dtype",
