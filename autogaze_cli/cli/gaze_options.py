@@ -158,8 +158,8 @@ compute = section(
         "--device",
         default=_GAZE.device,
         metavar="auto|cpu|cuda[:N|:all]|mps",
-        help="Device to run on; cuda:all spreads the clips of a video over all GPUs; mps (Apple) is "
-        "untested.",
+        help="Device to run on; cuda:all spreads the clips of a video over all GPUs; mps (Apple) "
+        "is untested.",
     ),
     option(
         "--dtype",

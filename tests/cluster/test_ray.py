@@ -201,7 +201,7 @@ def test_what_stops_all_is_one_line(
     line = one_error(run("trace", "in/a.mp4", *PATCH_DIFF, "--device", "cuda"))
     assert "no machine of the Ray cluster has 1 CPU and 1 GPU for a worker" in line
     line = one_error(run("trace", "in/a.mp4", *PATCH_DIFF, "--device", "cuda:1"))
-    assert "give --device cuda; Ray chooses which" in line
+    assert "Ray assigns GPUs; with --engine ray give --device cuda" in line
     with monkeypatch.context() as patch:
         patch.setattr(ray_engine, "__version__", "0.0.1")  # as of a driver that is older
         line = one_error(run("trace", "in/a.mp4", *PATCH_DIFF))
