@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from autogaze_cli.errors import InputError
-from autogaze_cli.media.opening import missing_bytes
+from autogaze_cli.media.whole import missing_bytes
 from autogaze_cli.media.video import probe, read_frames
 
 IMAGES = np.random.default_rng(7).integers(0, 256, (6, 32, 48, 3), np.uint8)
@@ -53,7 +53,7 @@ def test_a_file_cut_anywhere_is_refused(name: str, tmp_path: Path) -> None:
         while whole[cut - 1 : cut] == b";" or whole[cut + 4 : cut + 8] in (b"moof", b"mdat"):
             cut -= 1
         video.write_bytes(whole[:cut])
-        with pytest.raises(InputError, match=r"was cut short, [0-9]+ bytes are missing"):
+        with pytest.raises(InputError, match=r"truncated: [0-9]+ bytes? missing"):
             probe(video)
 
 

@@ -446,7 +446,7 @@ def test_an_abandoned_reader_closes_its_file() -> None:
 
     frames = read_frames(DOG, Sampling(start=Fraction(1)))
     next(frames)
-    assert opened() == 2
+    assert opened() == 1
     frames.close()  # type: ignore[attr-defined]
     assert opened() == 0
 
