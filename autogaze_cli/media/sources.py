@@ -39,6 +39,15 @@ MAX_BAD_PACKETS = 8
 
 _MICROSECOND = Fraction(1, 1_000_000)
 
+_HIDDEN_FRAMES = frozenset(["vp8", "vp9", "av1", "libdav1d"])
+"""Codecs with packets of which no frame is shown."""
+
+_WITHOUT_RATE = frozenset(["gif", "apng"])
+"""Formats that give each frame a time of its own, of which FFmpeg guesses a rate."""
+
+_MAX_AHEAD = 64
+"""Frames that a decoder with threads may hold back at the end."""
+
 _TS_DISCONT = 0x200
 """FFmpeg's flag of formats whose clock may jump."""
 
@@ -191,7 +200,8 @@ class ContainerSource(Source):
         else:
             self.duration = self.frames / self.fps if self.frames and self.fps else None
         steady = count and _fraction(stream.base_rate) == self.fps
-        self._timing = None
+        self._timing: Timing | None = None
+        self._end: int | None = None
         if self._measured and not image and not steady and self.container != "avi":
             self._timing = self._measure()
             self.rewind()
@@ -209,20 +219,27 @@ class ContainerSource(Source):
 
     def _correct(self, timing: Timing) -> None:
         """Believe the times of the frames where the container says otherwise."""
-        measured = timing.fps(self.time_base)
+        end = timing.end
+        if timing.whole and not timing.jumps and not timing.last_known:
+            end = self._end = max(end, self._stated_end())
+        duration = (end - timing.first) * self.time_base
+        measured = timing.frames / duration
         stated = _fraction(self._stream.average_rate)
-        wrong = not stated or abs(stated / measured - 1) > _TOLERANCE
-        if wrong:
+        if not stated or abs(stated / measured - 1) > _TOLERANCE:
+            self.fps = measured
             said = f"{float(stated):g} frames per second" if stated else "no frame rate"
             tell = f"the times of its frames tell {float(measured):.4g}"
-            self._notes.add("rate", f"states {said}; {tell}")
-            self.fps = measured
+            if self.container not in _WITHOUT_RATE:
+                self._notes.add("rate", f"states {said}; {tell}")
         if timing.jumps:
             self._note_jump(timing.jumps[0])
         if timing.whole:
-            self.frames = timing.frames
-            if wrong or timing.jumps or self.duration is None:
-                self.duration = timing.units * self.time_base
+            self.frames, self.duration = timing.frames, duration
+
+    def _stated_end(self) -> int:
+        """When Matroska says that the file ends, where this is when its one stream ends; or 0."""
+        alone = len(self._input.streams) == 1 and self.container.startswith("matroska")
+        return round((self._input.duration or 0) * _MICROSECOND / self.time_base) * alone
 
     def close(self) -> None:
         """Close the container."""
@@ -285,12 +302,20 @@ class ContainerSource(Source):
         clock = self._clock(self._note_jump)
         # AVI has no times of showing, only an order of decoding at a constant rate.
         by_order = self.container == "avi"
-        for number, frame in enumerate(self._decode_any()):
+        last: VideoFrame | None = None
+        for frame in self._decode_any():
             time = frame.dts if by_order or frame.pts is None else frame.pts
-            if time is None and number == 0:  # after a jump to the end
+            if time is None and last is None:  # after a jump to the end
                 time = frame.pts
             frame.pts, frame.duration = clock(time, frame.duration)
-            yield frame
+            if self._end is None:
+                yield frame
+            elif last:
+                yield last
+            last = frame
+        if last and self._end is not None and last.pts is not None:
+            last.duration = max(last.duration, self._end - last.pts)
+            yield last
 
     def _note_jump(self, seconds: Fraction) -> None:
         how = "ahead" if seconds > 0 else "back"
@@ -299,24 +324,26 @@ class ContainerSource(Source):
 
     def _decode_any(self) -> Iterator[VideoFrame]:
         """Decode; after the first error once more, with care, from the same place."""
-        done = 0
+        done = sent = threads = 0
         try:
             for packet in self._input.demux(self._stream):
+                sent += bool(packet.size) and not packet.is_discard
                 for frame in packet.decode():
                     yield frame
                     done += 1
-            self.check()
-            return
         except EOFError:
-            self.check()
-            return
+            pass
         except NO_THREADS:
             threads = 1
         except (FFmpegError, OSError) as error:
             self._raise_failure(error)
-            # Threads that decode ahead report an error late and lose good frames with it, so what
-            # a damaged file gives would depend on their number.
-            threads = 0
+        else:
+            # Threads that decode ahead lose errors among the last frames, with good frames.
+            if self.codec in _HIDDEN_FRAMES or not 0 < sent - done <= _MAX_AHEAD:
+                self.check()
+                return
+        # They report others late and lose good frames there too, so what a damaged file gives would
+        # depend on their number.
         self.close()
         self._open("SLICE", threads)
         if self._sought is not None:

@@ -24,20 +24,20 @@ class Timing:
     Attributes:
         frames: Packets that were read.
         step: Units from one frame to the next: the median.
-        units: Units from the first frame to the end of the last.
+        first: Time of the first frame.
+        end: When the last one ends; without jumps of the clock on it, otherwise counted on.
+        last_known: Whether the last frame has a duration of its own.
         whole: Whether all packets were read.
         jumps: By how many seconds the clock jumps, each time.
     """
 
     frames: int
     step: int
-    units: int
+    first: int
+    end: int
+    last_known: bool
     whole: bool
     jumps: tuple[Fraction, ...]
-
-    def fps(self, time_base: Fraction) -> Fraction:
-        """Average frames per second."""
-        return self.frames / (self.units * time_base)
 
 
 def packet_timing(
@@ -75,9 +75,9 @@ def packet_timing(
     jumps: list[Fraction] = []
     clock = Clock(time_base, step, discontinuous=discontinuous, on_jump=jumps.append)
     steady = [clock(time, duration) for time, duration in zip(decoded, durations, strict=True)]
+    last = max(range(len(shown)), key=shown.__getitem__)
+    first, end = min(shown), shown[last] + (durations[last] or step)
     if jumps:
-        units = steady[-1][0] + steady[-1][1] - steady[0][0]
-    else:
-        last = max(range(len(shown)), key=shown.__getitem__)
-        units = shown[last] + (durations[last] or step) - min(shown)
-    return Timing(len(decoded), step, max(units, 1), whole, tuple(jumps))
+        first, end = steady[0][0], sum(steady[-1])
+    known = durations[last] > 0
+    return Timing(len(decoded), step, first, max(end, first + 1), known, whole, tuple(jumps))

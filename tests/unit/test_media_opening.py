@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from autogaze_cli.errors import InputError
-from autogaze_cli.media.whole import missing_bytes
 from autogaze_cli.media.video import probe, read_frames
+from autogaze_cli.media.whole import missing_bytes
 
 IMAGES = np.random.default_rng(7).integers(0, 256, (6, 32, 48, 3), np.uint8)
 FORMATS = ("mp4", "mov", "faststart.mp4", "fragmented.mp4", "mkv", "avi", "gif", "webp")
