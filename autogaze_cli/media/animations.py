@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from PIL import Image, ImageOps
 
 from autogaze_cli.media.notes import Notes
-from autogaze_cli.media.sources import Source, unreadable
+from autogaze_cli.media.source import Source, unreadable
 from autogaze_cli.media.watched import Unchanged
 
 _MILLISECOND = Fraction(1, 1000)

@@ -20,7 +20,7 @@ class Clock:
 
     Args:
         time_base: Seconds in one unit of time.
-        step: Units from one frame to the next where nothing else tells; at least 1.
+        step: Units from one frame to the next where nothing else tells; None = as the first two.
         discontinuous: Whether the container's clock may jump, as in transport streams.
         on_jump: Called with the seconds of each jump.
     """
@@ -28,14 +28,13 @@ class Clock:
     def __init__(
         self,
         time_base: Fraction,
-        step: int,
+        step: int | None,
         *,
         discontinuous: bool,
         on_jump: Callable[[Fraction], object],
     ) -> None:
         self._base, self._step, self._on_jump = time_base, step, on_jump
-        seconds = DISCONTINUOUS_GAP_S if discontinuous else GAP_S
-        self._gap = max(int(seconds / time_base), 10 * step)
+        self._limit = int((DISCONTINUOUS_GAP_S if discontinuous else GAP_S) / time_base)
         self._offset = 0
         self._last: int | None = None
         self._next = 0
@@ -47,7 +46,7 @@ class Clock:
             time: What the container says, or None.
             duration: Likewise; 0 = unknown.
         """
-        duration = duration if duration > 0 else self._step
+        duration = duration if duration > 0 else self._step or 1
         if self._last is None:
             now = 0 if time is None else time
         elif time is None:
@@ -59,9 +58,12 @@ class Clock:
 
     def _continued(self, time: int, last: int) -> int:
         """``time`` after ``last``; when it is a jump, all that follows is moved with it."""
-        if last < time <= self._next + self._gap:
+        step = self._step or 1
+        if last < time <= self._next + max(self._limit, 10 * step):
+            if self._step is None:
+                self._step = time - last
             return time
-        if last - 3 * self._step / 2 < time <= last:
+        if last - 3 * step / 2 < time <= last:
             return last + 1
         self._on_jump((time - self._next) * self._base)
         self._offset += self._next - time

@@ -42,7 +42,8 @@ def usable(frame: VideoFrame) -> tuple[Tags, str | None]:
     """The tags by which a frame can be read, and what is wrong with its own.
 
     Returns:
-        The tags, and words such as ``matrix 3`` about those that were replaced, or None.
+        The tags, and words such as ``matrix 3 as unspecified`` about those that were replaced, or
+        None.
     """
     own = tags(frame)
     matrix = own.matrix
@@ -56,7 +57,7 @@ def usable(frame: VideoFrame) -> tuple[Tags, str | None]:
     transfer = UNSPECIFIED if reserved else own.transfer
     taken = Tags(matrix, primaries, transfer, 0 if own.range > _LAST_RANGE else own.range)
     wrong = [
-        f"{name} {number}"
+        f"{name} {number} as {'unspecified' if other in (0, UNSPECIFIED) else other}"
         for name, number, other in zip(Tags._fields, own, taken, strict=True)
         if number != other
     ]

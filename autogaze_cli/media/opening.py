@@ -8,8 +8,9 @@ from autogaze_cli.errors import InputError
 from autogaze_cli.media.animations import WebPSource
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sequence import image_sequence
-from autogaze_cli.media.sources import ContainerSource, Source
-from autogaze_cli.media.whole import missing_bytes
+from autogaze_cli.media.source import Source
+from autogaze_cli.media.sources import ContainerSource
+from autogaze_cli.media.whole import ends_in_media, missing_bytes
 
 _LOOK_BYTES = 4096
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat")
@@ -53,17 +54,28 @@ def open_source(
         with path.open("rb") as file:
             head = file.read(64)
             missing = missing_bytes(file)
+            indexed = bool(missing) and ends_in_media(file)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if not head:
         raise InputError(f"{path}: is empty", hint="copy or download it again")
-    if missing and not allow_truncated:
-        raise _truncated(path, missing)
     # FFmpeg's WebP decoder reads only still pictures.
     if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
+        if missing and not allow_truncated:
+            raise _truncated(path, missing)
         source: Source = WebPSource(path, notes)
     else:
-        source = ContainerSource(path, notes, threads=threads, stream=stream)
+        try:
+            source = ContainerSource(path, notes, threads=threads, stream=stream)
+        except InputError as error:
+            if missing and not allow_truncated:
+                raise _truncated(path, missing) from error
+            raise
+        if indexed and source.has_all_of_index(path.stat().st_size):
+            missing = 0  # only the size that it states is wrong
+        if missing and not allow_truncated:
+            source.close()
+            raise _truncated(path, missing)
     if missing:
         notes.add("truncated", f"truncated: {_bytes(missing)} missing; read as far as it goes")
     return source, missing

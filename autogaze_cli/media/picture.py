@@ -92,5 +92,5 @@ def note_colours(frame: VideoFrame, notes: Notes) -> Tags:
     """The tags by which a frame is read; where they are not its own, that is noted."""
     taken, wrong = usable(frame)
     if wrong:
-        notes.add("colour", f"has colour tags that cannot be used ({wrong}); taken as unspecified")
+        notes.add("colour", f"has colour tags that cannot be used: reads {wrong}")
     return taken

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -19,11 +17,11 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from autogaze_cli.errors import InputError
 from autogaze_cli.media.clock import Clock
 from autogaze_cli.media.filters import NO_THREADS
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sequence import ImageSequence
+from autogaze_cli.media.source import Source, no_threads, unreadable
 from autogaze_cli.media.streams import choose_stream
 from autogaze_cli.media.timing import Timing, packet_timing
 from autogaze_cli.media.watched import (
@@ -37,10 +35,16 @@ from autogaze_cli.media.watched import (
 MAX_BAD_PACKETS = 8
 """Corrupt packets in a row after which the rest of a file is given up."""
 
+MAX_GUESSED_FPS = 240
+"""Above this, a rate that FFmpeg only guesses is not believed."""
+
 _MICROSECOND = Fraction(1, 1_000_000)
 
 _HIDDEN_FRAMES = frozenset(["vp8", "vp9", "av1", "libdav1d"])
 """Codecs with packets of which no frame is shown."""
+
+_FILM_SUFFIXES = frozenset([".mjpeg", ".mjpg"])
+"""Names of films that FFmpeg takes for pictures."""
 
 _WITHOUT_RATE = frozenset(["gif", "apng"])
 """Formats that give each frame a time of its own, of which FFmpeg guesses a rate."""
@@ -53,61 +57,6 @@ _TS_DISCONT = 0x200
 
 _TOLERANCE = Fraction(1, 10)
 """How far a stated frame rate may be from that of the frames before it is corrected."""
-
-
-class Source(AbstractContextManager["Source"], ABC):
-    """An opened video. Close it, or use it as a context manager.
-
-    Attributes:
-        container: Name of the container format.
-        codec: Name of the codec.
-        stream: Index of the stream in the file.
-        fps: Average frame rate, or None.
-        frames: Best estimate of the number of frames, or None.
-        duration: Seconds, or None.
-        aspect: Width of a pixel by its height.
-        still: Whether this is a single picture, which has no duration.
-        time_base: Seconds in one unit of the frames' ``pts``.
-    """
-
-    container: str
-    codec: str
-    stream: int = 0
-    fps: Fraction | None
-    frames: int | None
-    duration: Fraction | None
-    aspect: Fraction = Fraction(1)
-    still: bool = False
-    time_base: Fraction
-
-    @abstractmethod
-    def decode(self) -> Iterator[VideoFrame]:
-        """The frames from where the source stands; every one has a ``pts``, and these rise.
-
-        Raises:
-            InputError: The file could not be read, or was changed since it was opened.
-        """
-
-    def seek(self, pts: int) -> bool:
-        """Move to a key frame at or before ``pts``; False when this cannot be done."""
-        return False
-
-    def rewind(self) -> None:
-        """Move to the first frame."""
-
-    def check(self) -> None:
-        """Raise the ``InputError`` that the file was changed since it was opened, if it was."""
-
-    def close(self) -> None:
-        """Close the file."""
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class ContainerSource(Source):
@@ -189,8 +138,10 @@ class ContainerSource(Source):
         self.aspect = _fraction(stream.sample_aspect_ratio) or Fraction(1)
         self._discontinuous = bool(self._input.format.flags & _TS_DISCONT)
         self.fps = _fraction(stream.average_rate) or _fraction(stream.guessed_rate)
+        if not stream.average_rate and self.fps == 1 / self.time_base > MAX_GUESSED_FPS:
+            self.fps = None  # the unit of time and no rate
         image = self.container == "image2" or self.container.endswith("_pipe")
-        self.still = image and not self._images
+        self.still = image and not self._images and self._path.suffix.lower() not in _FILM_SUFFIXES
         count = len(self._images.files) if self._images else stream.frames
         self.frames = 1 if self.still else count or None
         if stream.duration:
@@ -207,8 +158,10 @@ class ContainerSource(Source):
             self.rewind()
         if self._timing:
             self._correct(self._timing)
-        if self.frames is None and self.duration and self.fps:
-            self.frames = max(1, round(self.duration * self.fps))
+        if self.duration and self.fps and not self.still:
+            # Of an MP4 with an edit list not all frames are shown.
+            count = max(1, round(self.duration * self.fps))
+            self.frames = min(self.frames or count, count) if steady else self.frames or count
 
     def _measure(self) -> Timing | None:
         return packet_timing(self._packets(), self.time_base, discontinuous=self._discontinuous)
@@ -224,17 +177,27 @@ class ContainerSource(Source):
             end = self._end = max(end, self._stated_end())
         duration = (end - timing.first) * self.time_base
         measured = timing.frames / duration
-        stated = _fraction(self._stream.average_rate)
-        if not stated or abs(stated / measured - 1) > _TOLERANCE:
-            self.fps = measured
-            said = f"{float(stated):g} frames per second" if stated else "no frame rate"
+        stated = [_fraction(self._stream.average_rate), _fraction(self._stream.guessed_rate)]
+        rates = [rate for rate in stated if rate]
+        true = [rate for rate in rates if abs(rate / measured - 1) <= _TOLERANCE]
+        self.fps = true[0] if true else measured
+        if not true and self.container not in _WITHOUT_RATE:
+            said = f"{float(rates[0]):g} frames per second" if rates else "no frame rate"
             tell = f"the times of its frames tell {float(measured):.4g}"
-            if self.container not in _WITHOUT_RATE:
-                self._notes.add("rate", f"states {said}; {tell}")
+            self._notes.add("rate", f"states {said}; {tell}")
         if timing.jumps:
             self._note_jump(timing.jumps[0])
         if timing.whole:
             self.frames, self.duration = timing.frames, duration
+
+    def has_all_of_index(self, size: int) -> bool:
+        """Whether all frames of an MP4's index lie within a file of this size."""
+        entries = self._stream.index_entries
+        return (
+            self.container.startswith("mov")
+            and 0 < self._stream.frames <= len(entries)
+            and all(entry.pos + entry.size <= size for entry in entries)
+        )
 
     def _stated_end(self) -> int:
         """When Matroska says that the file ends, where this is when its one stream ends; or 0."""
@@ -289,10 +252,10 @@ class ContainerSource(Source):
         return bool(jumps)
 
     def _clock(self, on_jump: Any) -> Clock:
-        step = round(1 / (self.fps * self.time_base)) if self.fps else 1
+        step = max(1, round(1 / (self.fps * self.time_base))) if self.fps else None
         return Clock(
             self.time_base,
-            max(1, self._timing.step if self._timing else step),
+            self._timing.step if self._timing else step,
             discontinuous=self._discontinuous,
             on_jump=on_jump,
         )
@@ -303,7 +266,9 @@ class ContainerSource(Source):
         # AVI has no times of showing, only an order of decoding at a constant rate.
         by_order = self.container == "avi"
         last: VideoFrame | None = None
-        for frame in self._decode_any():
+        # Cameras put further pictures behind a JPEG.
+        most = 1 if self.still and self._measured else None
+        for frame in islice(self._decode_any(), most):
             time = frame.dts if by_order or frame.pts is None else frame.pts
             if time is None and last is None:  # after a jump to the end
                 time = frame.pts
@@ -407,24 +372,6 @@ def open_container(
         metadata_errors="replace",
         buffer_size=BUFFER_BYTES,
     )
-
-
-def no_threads(path: Path) -> InputError:
-    """The error where the system gives no thread or memory to decode with."""
-    return InputError(
-        f"{path}: the system gave no thread or memory to decode it",
-        hint="raise the limits on processes and memory, or run less at once",
-    )
-
-
-def unreadable(path: Path, error: Exception) -> InputError:
-    """The error for what FFmpeg cannot open."""
-    reason = getattr(error, "strerror", None) or str(error)
-    hint = "is it a video?"
-    with suppress(OSError), path.open("rb") as file:
-        if file.read(12)[4:8] == b"ftyp":
-            hint = "an MP4 whose recording broke off has no index (moov); record it again"
-    return InputError(f"{path}: cannot be opened as a video ({reason})", hint=hint)
 
 
 def _fraction(rate: Any) -> Fraction | None:

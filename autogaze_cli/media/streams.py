@@ -47,6 +47,7 @@ def choose_stream(container: InputContainer, path: Path, index: int | None) -> V
     return max(decodable, key=_score)
 
 
-def _score(stream: VideoStream) -> int:
+def _score(stream: VideoStream) -> tuple[int, bool]:
     default = bool(stream.disposition & Disposition.default)
-    return stream.width * stream.height + _DEFAULT_SCORE * default
+    # An animated AVIF has its first picture as a stream of its own.
+    return stream.width * stream.height + _DEFAULT_SCORE * default, stream.frames != 1

@@ -51,30 +51,34 @@ def packet_timing(
         discontinuous: Whether the container's clock may jump.
     """
     read = 0
-    decoded: list[int] = []
+    decoded: list[int | None] = []
     shown: list[int] = []
     durations: list[int] = []
     whole = True
     for packet in packets:
         if not packet.size:
             continue
-        time = packet.dts if packet.dts is not None else packet.pts
-        if time is None:
+        shows = packet.dts if packet.pts is None else packet.pts
+        if shows is None:
             return None
-        decoded.append(time)
-        shown.append(time if packet.pts is None else packet.pts)
+        decoded.append(packet.dts)
+        shown.append(shows)
         durations.append(packet.duration or 0)
         read += packet.size
         if read > MAX_BYTES:
             whole = False
             break
-    gaps = [gap for a, b in pairwise(decoded) if (gap := b - a) > 0]
+    # Only where all are known do the times of decoding rise.
+    rising = [time for time in decoded if time is not None]
+    if len(rising) < len(shown):
+        rising = sorted(shown)
+    gaps = [gap for a, b in pairwise(rising) if (gap := b - a) > 0]
     if not gaps:
         return None
     step = median_low(gaps)
     jumps: list[Fraction] = []
     clock = Clock(time_base, step, discontinuous=discontinuous, on_jump=jumps.append)
-    steady = [clock(time, duration) for time, duration in zip(decoded, durations, strict=True)]
+    steady = [clock(time, duration) for time, duration in zip(rising, durations, strict=True)]
     last = max(range(len(shown)), key=shown.__getitem__)
     first, end = min(shown), shown[last] + (durations[last] or step)
     if jumps:

@@ -23,7 +23,7 @@ from autogaze_cli.media.opening import open_source
 from autogaze_cli.media.orientation import orientation
 from autogaze_cli.media.picture import Painter, displayed_size, note_colours
 from autogaze_cli.media.sampling import Sampling, paced
-from autogaze_cli.media.sources import Source, no_threads
+from autogaze_cli.media.source import Source, no_threads
 
 __all__ = ["Frame", "Sampling", "Video", "VideoInfo", "few_frames_error", "probe", "read_frames"]
 

@@ -114,6 +114,17 @@ def _element(data: bytes, at: int) -> tuple[int, int | None]:
 
 def _mp4_end(file: BinaryIO, end: int) -> int:
     """Where the boxes of an MP4 end, as far as they can be followed."""
+    return max((after for _, after in _mp4_boxes(file, end)), default=0)
+
+
+def ends_in_media(file: BinaryIO) -> bool:
+    """Whether the last box of an MP4 is the one with the frames, after their index."""
+    names = [name for name, _ in _mp4_boxes(file, file.seek(0, 2))]
+    return names[-1:] == [b"mdat"] and b"moov" in names
+
+
+def _mp4_boxes(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int]]:
+    """Name of each box of an MP4, and where it ends."""
     at = 0
     while at + 8 <= end:
         file.seek(at)
@@ -122,6 +133,6 @@ def _mp4_end(file: BinaryIO, end: int) -> int:
         if size == 1:
             size = int.from_bytes(header[8:], "big")
         if header[4:8] not in _MP4_BOXES or size < 8:  # a size of 0 stands for "until the end"
-            break
+            return
         at += size
-    return at
+        yield header[4:8], at
