@@ -37,6 +37,7 @@ class Clock:
         self._limit = int((DISCONTINUOUS_GAP_S if discontinuous else GAP_S) / time_base)
         self._offset = 0
         self._last: int | None = None
+        self._delta = 0
         self._next = 0
 
     def __call__(self, time: int | None, duration: int) -> tuple[int, int]:
@@ -50,9 +51,11 @@ class Clock:
         if self._last is None:
             now = 0 if time is None else time
         elif time is None:
-            now = self._next
+            now = self._last + (self._delta or duration)
         else:
             now = self._continued(time + self._offset, self._last)
+        if self._last is not None:
+            self._delta = now - self._last
         self._last, self._next = now, now + duration
         return now, duration
 
