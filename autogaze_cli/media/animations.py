@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -18,16 +20,23 @@ _MILLISECOND = Fraction(1, 1000)
 
 
 class WebPSource(Source):
-    """An animated WebP."""
+    """An animated WebP.
 
-    def __init__(self, path: Path, notes: Notes) -> None:
+    Args:
+        path: The file.
+        notes: Where corrections are noted.
+        truncated: Whether its end is missing.
+    """
+
+    def __init__(self, path: Path, notes: Notes, *, truncated: bool = False) -> None:
         self._path, self._notes = path, notes
         self.container = self.codec = "webp"
         self.time_base = _MILLISECOND
         self._unchanged = Unchanged(path, [path])
         try:
-            self._durations = _webp_durations(path)
-            self._image = Image.open(path)
+            self._file: BinaryIO = _whole_chunks(path) if truncated else path.open("rb")
+            self._durations = _webp_durations(self._file)
+            self._image = Image.open(self._file)
         except OSError as error:
             raise unreadable(path, error) from error
         self.frames = len(self._durations)
@@ -37,6 +46,7 @@ class WebPSource(Source):
     def close(self) -> None:
         """Close the image."""
         self._image.close()
+        self._file.close()
 
     def check(self) -> None:
         """Raise the ``InputError`` that the file was changed since it was opened, if it was."""
@@ -59,15 +69,29 @@ class WebPSource(Source):
         self.check()
 
 
-def _webp_durations(path: Path) -> list[int]:
+def _whole_chunks(path: Path) -> BinaryIO:
+    """The chunks of a file that are all there, with a header that says so."""
+    data = path.read_bytes()
+    end = 12
+    while (after := end + 8 + _even(data[end + 4 : end + 8])) <= len(data):
+        end = after
+    return io.BytesIO(data[:4] + (end - 8).to_bytes(4, "little") + data[8:end])
+
+
+def _webp_durations(file: BinaryIO) -> list[int]:
     """Milliseconds of each animation frame; 0 is shown for 100, as browsers do."""
     durations = []
-    with path.open("rb") as file:
-        file.seek(12)
-        while len(chunk := file.read(8)) == 8:
-            size = int.from_bytes(chunk[4:], "little")
-            end = file.tell() + size + size % 2
-            if chunk[:4] == b"ANMF":
-                durations.append(int.from_bytes(file.read(15)[12:], "little") or 100)
-            file.seek(end)
+    file.seek(12)
+    while len(chunk := file.read(8)) == 8:
+        end = file.tell() + _even(chunk[4:])
+        if chunk[:4] == b"ANMF":
+            durations.append(int.from_bytes(file.read(15)[12:], "little") or 100)
+        file.seek(end)
+    file.seek(0)
     return durations
+
+
+def _even(size: bytes) -> int:
+    """The size of a chunk with its padding."""
+    number = int.from_bytes(size, "little")
+    return number + number % 2

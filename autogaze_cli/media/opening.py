@@ -63,7 +63,7 @@ def open_source(
     if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
         if missing and not allow_truncated:
             raise _truncated(path, missing)
-        source: Source = WebPSource(path, notes)
+        source: Source = WebPSource(path, notes, truncated=bool(missing))
     else:
         try:
             source = ContainerSource(path, notes, threads=threads, stream=stream)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autogaze_cli.errors import ConfigError, OutputError
+from autogaze_cli.media.colour import Tags
 from autogaze_cli.media.filters import Resizer
 from autogaze_cli.media.mask_palette import MASK_PALETTE, packed
 from autogaze_cli.media.timeline import gif_delays
@@ -383,3 +385,95 @@ def test_a_gif_that_is_no_longer_wanted_is_not_finished(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         writer.close(check)
     assert (checks, list(tmp_path.iterdir())) == (3, [])
+
+
+PHONE = [Fraction(n, 30) for n in range(15)] + [Fraction(3 + n, 5) for n in range(7)]
+"""15 frames at 30 per second, then 7 at 5: the last is shown at 1.8 s, and ends at 2.0."""
+
+
+def write_timed(path: Path, times: Sequence[Fraction], last: Fraction, **how: Any) -> Path:
+    images = [np.full((36, 64, 3), 10 * n % 250, np.uint8) for n in range(len(times))]
+    settings: dict[str, Any] = {
+        "format": "gif",
+        "fps": Fraction(30),
+        "width": 64,
+        "height": 36,
+    } | how
+    with open_writer(path, **settings) as writer:
+        for image, time in zip(images, times, strict=True):
+            writer.write(image, time, last)
+    return path
+
+
+@pytest.mark.parametrize("format", ["gif", "mp4", "webm"])
+@pytest.mark.parametrize("start", [Fraction(0), Fraction(7, 3)])
+def test_drawn_frames_are_shown_at_their_source_s_times(
+    tmp_path: Path, format: Format, start: Fraction
+) -> None:
+    times = [start + time for time in PHONE]
+    path = write_timed(tmp_path / "out", times, Fraction(1, 5), format=format)
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+    frames = list(read_frames(path))
+    exact = {"gif": Fraction(1, 200), "mp4": Fraction(0), "webm": Fraction(1, 2000)}[format]
+    assert len(frames) == 22
+    assert all(abs(f.time - time) <= exact for f, time in zip(frames, PHONE, strict=True))
+    levels = [float(frame.rgb.mean()) for frame in frames]
+    assert levels == pytest.approx([10 * n for n in range(22)], abs=4)
+    assert frames[-1].duration is not None
+    assert frames[-1].time + frames[-1].duration == 2
+    assert probe(path).duration == 2
+    with av.open(str(path)) as container:
+        assert container.duration == 2_000_000
+
+
+@pytest.mark.parametrize("format", ["gif", "mp4", "webm"])
+def test_frames_at_a_constant_rate_give_the_same_bytes_with_their_times_or_without(
+    tmp_path: Path, clip: Images, format: Format
+) -> None:
+    fps = Fraction(30000, 1001)
+    plain = write(tmp_path / "plain", clip, (64, 36), format=format, fps=fps).read_bytes()
+    for name, times in {
+        "exact": [3 + n / fps for n in range(16)],
+        "milliseconds": [Fraction(round(1000 * n / fps), 1000) for n in range(16)],
+    }.items():
+        path = tmp_path / name
+        with open_writer(path, format=format, fps=fps, width=64, height=36) as writer:
+            for image, time in zip(clip, times, strict=True):
+                writer.write(image, time, 1 / fps)
+        assert path.read_bytes() == plain
+
+
+@pytest.mark.parametrize("rate", [8, 30, 50, 60, 120, 240])
+def test_the_gifs_of_a_run_share_one_clock(tmp_path: Path, rate: int) -> None:
+    times = [Fraction(n, rate) for n in range(rate)]
+    last = Fraction(1, rate)
+    palettes: tuple[Palette, ...] = ("video", "mask")
+    delays = []
+    for palette in palettes:
+        path = write_timed(tmp_path / palette, times, last, palette=palette, fps=Fraction(rate))
+        delays.append(parse_gif(path).delays)
+    assert delays[0] == delays[1]
+    assert min(delays[0]) >= 2
+    assert abs(sum(delays[0]) - 100) <= 1
+
+
+def test_a_pause_longer_than_a_gif_s_delay(tmp_path: Path) -> None:
+    times = [Fraction(0), Fraction(1), Fraction(1500)]
+    path = write_timed(tmp_path / "out", times, Fraction(700))
+    frames = list(read_frames(path))
+    assert [frame.time for frame in frames[:2]] == [0, 1]
+    assert float(frames[2].rgb.mean()) == float(frames[1].rgb.mean())
+    assert sum(parse_gif(path).delays) == 220_000
+    assert frames[-1].time >= 1500
+
+
+def test_times_that_do_not_rise_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not after"):
+        write_timed(tmp_path / "out", [Fraction(1), Fraction(1)], Fraction(1))
+
+
+def test_hdr_tags_are_kept_when_asked_to(tmp_path: Path) -> None:
+    tags = Tags(matrix=9, primaries=9, transfer=16, range=1)
+    for format in ("mp4", "webm"):
+        path = write_timed(tmp_path / format, PHONE[:5], Fraction(1), format=format, colours=tags)
+        assert probe(path).colours == tags
