@@ -46,6 +46,28 @@ inputs = group(
 )
 
 
+_reading_options = group(
+    option(
+        "--stream",
+        type=Whole(0),
+        help="Index of the video stream in the file.  [default: FFmpeg's choice: the default "
+        "stream, else the largest]",
+    ),
+    option(
+        "--tone-map",
+        type=click.Choice(["auto", "none"]),
+        default="auto",
+        help="Map HDR video (PQ, HLG) to BT.709, or keep its values.",
+    ),
+    option(
+        "--allow-truncated",
+        is_flag=True,
+        help="Read a file whose end is missing as far as it goes.",
+    ),
+)
+"""How a video is read."""
+
+
 def sampling_options(
     *,
     fps: int | None = None,
@@ -94,6 +116,7 @@ def sampling_options(
             default=inference_height,
             help="Height of decoded frames, in pixels." + ("" if inference_height else own),
         ),
+        _reading_options,
     )
 
 

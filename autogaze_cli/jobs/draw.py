@@ -82,6 +82,7 @@ def draw(
             summary=metrics.summary(),
             files=drawn,
         )
+        document |= job.remarks
         write_document(outputs.add(files["metrics"]), document)
         if page:
             page.close(document)
@@ -126,7 +127,7 @@ def _show(page: PageWriter, views: Feed[tuple[FrameView, FrameTrace]]) -> None:
 
 def _compose(
     visualization: Visualization,
-    branches: list[Behind[FrameView]],
+    branches: list[Behind[tuple[FrameView, Frame]]],
     shown: Behind[tuple[FrameView, FrameTrace]] | None,
     metrics: RenderMetrics,
     total: int | None,
@@ -138,7 +139,7 @@ def _compose(
     for done, (frame, gaze) in enumerate(gazed, 1):
         view = compositor.step(frame.rgb, gaze.fixations)
         for branch in branches:
-            branch.put(view)
+            branch.put((view, frame))
         metrics.add(view)
         if shown:  # after the PSNR, which it would else compute a second time
             shown.put((view, gaze))
@@ -149,12 +150,14 @@ def _compose(
 
 
 def _write(
-    writer: FrameWriter, draw: Callable[[FrameView], NDArray[np.uint8]], views: Feed[FrameView]
+    writer: FrameWriter,
+    draw: Callable[[FrameView], NDArray[np.uint8]],
+    views: Feed[tuple[FrameView, Frame]],
 ) -> None:
     """Draw and encode one output."""
     with writer:
-        for view in views:
-            writer.write(draw(view))
+        for view, frame in views:
+            writer.write(draw(view), frame.time, frame.duration)
         writer.close(views.check)
 
 

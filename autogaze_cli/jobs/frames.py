@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from autogaze_cli.batch.inputs import file_state
 from autogaze_cli.errors import InputError
 from autogaze_cli.jobs.pipeline import ahead
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, VideoInfo, probe, read_frames
+from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from autogaze_cli.version import __version__
@@ -22,6 +22,10 @@ OnFrame = Callable[[float, int | None, str | None], None]
 Also called while a clip is gazed at, before any of its frames is done, without a line. Not always
 from the caller's thread, but never from two at a time.
 """
+
+_PLAIN = Sampling()
+_READING = ("stream", "tone_map", "allow_truncated")
+"""Settings of ``Sampling`` that a trace records only where they are not at their defaults."""
 
 WAITING = 3
 """Frames between two stages at most, except that those of a model's clip come all at once."""
@@ -37,6 +41,7 @@ class Job:
         sampling: Its frames. Fewer than ``sampling.frames`` are an error.
         gaze: A source, or a trace made earlier of the same frames.
         name: How outputs and messages name the video.
+        notes: What was assumed or corrected; complete when all frames have been read.
     """
 
     video: Path
@@ -44,6 +49,7 @@ class Job:
     sampling: Sampling
     gaze: GazeSource | Trace
     name: str
+    notes: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> int | None:
@@ -63,6 +69,14 @@ class Job:
         if isinstance(self.gaze, Trace):
             return self.gaze.header.fps
         return self.sampling.fps or self.info.fps or Fraction(25)
+
+    @property
+    def remarks(self) -> dict[str, Any]:
+        """What documents say about how the video was read, where there is anything to say."""
+        said: dict[str, Any] = {"notes": list(self.notes)} if self.notes else {}
+        return said | (
+            {"missing_bytes": self.info.missing_bytes} if self.info.missing_bytes else {}
+        )
 
     @property
     def waiting(self) -> int:
@@ -98,7 +112,9 @@ def open_job(
     name = name or str(video)
     if isinstance(gaze, Trace) and len(gaze) == 0:
         raise InputError(f"{name}: its trace has no frames", hint="trace the video again")
-    return Job(video=video, info=info or probe(video), sampling=sampling, gaze=gaze, name=name)
+    return Job(
+        video=video, info=info or probe(video, sampling), sampling=sampling, gaze=gaze, name=name
+    )
 
 
 def gazed_frames(job: Job, on_frame: OnFrame | None = None) -> Iterator[tuple[Frame, FrameTrace]]:
@@ -112,17 +128,8 @@ def gazed_frames(job: Job, on_frame: OnFrame | None = None) -> Iterator[tuple[Fr
         InputError: The video cannot be read, has too few frames, is not the trace's, or was
             changed while it was read.
     """
-    state = file_state(str(job.video))
-    yield from _gazed_frames(job, on_frame)
-    if file_state(str(job.video)) != state:
-        raise InputError(
-            f"{job.name}: was changed or moved while it was read", hint="run again when it is whole"
-        )
-
-
-def _gazed_frames(job: Job, on_frame: OnFrame | None) -> Iterator[tuple[Frame, FrameTrace]]:
     total = job.total
-    frames = ahead(read_frames(job.video, job.sampling, require=True), job.waiting)
+    frames = ahead(_frames(job), job.waiting)
     if on_frame:
         on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):
@@ -139,6 +146,12 @@ def _gazed_frames(job: Job, on_frame: OnFrame | None) -> Iterator[tuple[Frame, F
         raise _not_the_trace(job, f"it has {done} frames, the trace {len(trace)}")
 
 
+def _frames(job: Job) -> Iterator[Frame]:
+    with Video(job.video, job.sampling) as video:
+        yield from video.frames(require=True)
+        job.notes[:] = video.info.notes
+
+
 def sampling_of(header: TraceHeader) -> Sampling:
     """The frames that a trace was made of."""
     settings = header.settings
@@ -149,6 +162,7 @@ def sampling_of(header: TraceHeader) -> Sampling:
         fps=None if fps is None else Fraction(fps),
         width=header.width or None,
         height=header.height or None,
+        **{name: settings[name] for name in _READING if name in settings},
     )
 
 
@@ -175,6 +189,13 @@ def trace_header(job: Job) -> TraceHeader:
         "fps": None if sampling.fps is None else str(sampling.fps),
     }
     del settings["threads"]  # results do not depend on them
+    settings |= {
+        n: getattr(sampling, n) for n in _READING if getattr(sampling, n) != getattr(_PLAIN, n)
+    }
+    if job.info.notes:
+        settings["notes"] = list(job.info.notes)
+    if job.info.missing_bytes:
+        settings["missing_bytes"] = job.info.missing_bytes
     return TraceHeader(
         source=job.name,
         source_width=job.info.width,

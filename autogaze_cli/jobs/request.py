@@ -166,6 +166,7 @@ class Request:
 _FIXED_BY_A_TRACE = (
     *GazeSettings.__dataclass_fields__,
     *("task_loss_requirement_db", "start", "fps", "inference_width", "inference_height"),
+    *("stream", "tone_map", "allow_truncated"),
 )
 
 
@@ -253,6 +254,9 @@ def _sampling(values: Values) -> Sampling:
         fps=None if fps is None else _named("fps", parse_rate, fps),
         width=values["inference_width"],
         height=values["inference_height"],
+        stream=values["stream"],
+        tone_map=values["tone_map"],
+        allow_truncated=values["allow_truncated"],
     )
 
 

@@ -63,6 +63,7 @@ def save_trace(
         "frames": frames,
         "positive_fixations": fixations,
         "output_files": {role: str(path) for role, path in files.items()},
+        **job.remarks,
     }
     return Result(files=files, document=document)
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal, TypedDict
 
 from autogaze_cli.gaze.settings import MaskSource, Mode
+from autogaze_cli.media.sampling import ToneMap
 
 Source = str | os.PathLike[str]
 Rate = float | Fraction | str
@@ -28,6 +29,9 @@ class Values(TypedDict, total=False):
             video's own.
         inference_width: Width of decoded frames in pixels; None = the video's own.
         inference_height: Height of decoded frames in pixels; None = the video's own.
+        stream: Index of the video stream in the file; None = FFmpeg's own choice.
+        tone_map: ``auto`` maps HDR to BT.709; ``none`` keeps the values.
+        allow_truncated: Read a file whose end is missing as far as it goes.
         mask_source: ``autogaze`` or ``patch-diff``; None = ``autogaze`` if there is a model.
         model: Bundled name, folder or cached Hub id; None = the bundled default.
         mode: ``resize``, ``tiled`` or ``tiled-full``.
@@ -88,6 +92,9 @@ class Values(TypedDict, total=False):
     fps: Rate | None
     inference_width: int | None
     inference_height: int | None
+    stream: int | None
+    tone_map: ToneMap
+    allow_truncated: bool
     mask_source: MaskSource | None
     model: Source | None
     mode: Mode

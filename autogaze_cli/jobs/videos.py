@@ -165,7 +165,7 @@ def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
         described["gaze"]["device"] = device
         return Plan(
             work=VideoWork(request=request, sampling=request.sampling),
-            check=_probe,
+            check=partial(_probe, request.sampling),
             estimate=partial(_estimate, request, request.sampling),
             described=described,
             model_sha256=partial(_model_sha256, request),
@@ -179,7 +179,7 @@ def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
     described["gaze"] = {"trace": catalog.sha256_of(request.trace)}
     return Plan(
         work=VideoWork(request=request, sampling=sampling, trace=trace),
-        check=_probe,
+        check=partial(_probe, sampling),
         estimate=partial(_estimate, request, sampling),
         described=described,
     )
@@ -201,8 +201,8 @@ def _device_type(request: Request) -> str:
     return choose_device(request.gaze.device).type
 
 
-def _probe(item: Input) -> VideoInfo:
-    return probe(Path(item.path))
+def _probe(sampling: Sampling, item: Input) -> VideoInfo:
+    return probe(Path(item.path), sampling)
 
 
 def _estimate(request: Request, sampling: Sampling, info: VideoInfo) -> dict[str, Any]:
