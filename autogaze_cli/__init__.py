@@ -12,9 +12,7 @@ from autogaze_cli.version import __version__
 
 if TYPE_CHECKING:
     from autogaze_cli.api import (
-        audit as audit,
-    )
-    from autogaze_cli.api import (
+        audit_readout,
         project_readout,
         render_assets,
         render_interframe,
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
-    "audit",
+    "audit_readout",
     "load_model",
     "project_readout",
     "render_assets",

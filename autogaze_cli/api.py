@@ -8,8 +8,7 @@ option out; only ``task_loss_requirement=None`` means never to stop.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,29 +152,76 @@ def run_batch(command: str, inputs: Source | Iterable[Source], **settings: Any) 
     return _run(command, [os.fspath(name) for name in names], settings)
 
 
-def audit(*paths: Source, **settings: Any) -> Audit:
+def audit_readout(
+    *paths: Source,
+    rules: Iterable[str] = (),
+    exclude_rules: Iterable[str] = (),
+    severity: Mapping[str, str] | None = None,
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    languages: Iterable[str] = (),
+    tests: str | None = None,
+    include_provider: bool = False,
+    include_vendored: bool = False,
+    no_gitignore: bool = False,
+    require_helpers: bool = False,
+    baseline: Source | None = None,
+    max_file_size_bytes: int = 2097152,
+) -> Audit:
     """Find local arithmetic on AutoGaze ids in source trees: ``autogaze audit-readout``.
+
+    A project's own settings file is read as on the command line; arguments given here win.
 
     Args:
         *paths: Files and folders.
-        **settings: Fields of ``autogaze_cli.audit.settings.AuditSettings``.
+        rules: Ids or prefixes of the rules to run; empty = all.
+        exclude_rules: Ids or prefixes of the rules to leave out.
+        severity: Level of a rule by its id: "error", "warning", "note" or "off".
+        include: Patterns of the files to scan, as in ``.gitignore``; empty = all.
+        exclude: Patterns of files not to scan.
+        languages: Languages to scan; empty = all.
+        tests: Findings in test code are "note", "same" or "skip"; None = "note".
+        include_provider: Scan the modules that define the model.
+        include_vendored: Scan copies of other projects.
+        no_gitignore: Scan what git ignores.
+        require_helpers: Require that readout helpers are called.
+        baseline: File of known findings.
+        max_file_size_bytes: Larger files are skipped.
+
+    Returns:
+        The findings, and which files were analysed, skipped or failed.
 
     Raises:
-        AutogazeError: A path or a setting is not what it should be.
+        AutogazeError: A path or an argument is invalid.
 
     Examples:
-        >>> found = audit("fixtures/audit/pos/d.go")
+        >>> found = audit_readout("fixtures/audit/pos/d.go")
         >>> found.findings[0].rule, found.exit_code("warning")
         ('AGR107', 1)
     """
     from autogaze_cli.audit.audit import run_audit
     from autogaze_cli.audit.settings import AuditSettings
 
-    _refuse_unknown("audit", settings, [field.name for field in fields(AuditSettings)])
     places = [Path(path) for path in paths]
     if not places:
         raise InputError("no path given", hint="name a folder or a file to audit")
-    return run_audit(places, AuditSettings(**settings).with_config(places[0], settings))
+    settings = AuditSettings(
+        rules=tuple(rules),
+        exclude_rules=tuple(exclude_rules),
+        severity=dict(severity or {}),
+        include=tuple(include),
+        exclude=tuple(exclude),
+        languages=tuple(languages),
+        tests=tests or "note",
+        include_provider=include_provider,
+        include_vendored=include_vendored,
+        gitignore=not no_gitignore,
+        require_helpers=require_helpers,
+        max_file_size_bytes=max_file_size_bytes,
+        baseline=Path(baseline) if baseline is not None else None,
+    )
+    given = {"rules": settings.rules, "tests": tests, "baseline": baseline}
+    return run_audit(places, settings.with_config(places[0], [k for k, v in given.items() if v]))
 
 
 def _one(command: str, video: Source, settings: dict[str, Any]) -> Result:
@@ -245,7 +291,7 @@ def _refuse_unknown(command: str, settings: dict[str, Any], known: list[str]) ->
 
 __all__ = [
     "AutogazeError",
-    "audit",
+    "audit_readout",
     "project_readout",
     "render_assets",
     "render_interframe",

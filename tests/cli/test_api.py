@@ -98,14 +98,3 @@ print(len(report.results))
         check=True,
     )
     assert run.stdout == "once\n2\n"
-
-
-def test_the_audit_can_be_called_again_and_beside_its_package() -> None:
-    path = Path(__file__).parents[2] / "fixtures/audit/pos/d.go"
-    first, second = autogaze_cli.audit(path), autogaze_cli.audit(path)
-    assert first.findings == second.findings != []
-
-    from autogaze_cli.audit.settings import AuditSettings
-
-    assert AuditSettings().max_file_size_bytes
-    assert autogaze_cli.audit(path).findings == first.findings
