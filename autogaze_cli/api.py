@@ -167,6 +167,7 @@ def audit_readout(
     require_helpers: bool = False,
     baseline: Source | None = None,
     max_file_size_bytes: int = 2097152,
+    file_time_limit_s: float = 10.0,
 ) -> Audit:
     """Find local arithmetic on AutoGaze ids in source trees: ``autogaze audit-readout``.
 
@@ -187,6 +188,7 @@ def audit_readout(
         require_helpers: Require that readout helpers are called.
         baseline: File of known findings.
         max_file_size_bytes: Larger files are skipped.
+        file_time_limit_s: Seconds per file; one that takes longer is not analysed.
 
     Returns:
         The findings, and which files were analysed, skipped or failed.
@@ -218,6 +220,7 @@ def audit_readout(
         gitignore=not no_gitignore,
         require_helpers=require_helpers,
         max_file_size_bytes=max_file_size_bytes,
+        file_time_limit_s=file_time_limit_s,
         baseline=Path(baseline) if baseline is not None else None,
     )
     given = {"rules": settings.rules, "tests": tests, "baseline": baseline}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from autogaze_cli.audit.deadline import Deadline
 from autogaze_cli.audit.names import (
     DIVISIONS,
     VOCABULARY_SIZES,
@@ -60,20 +61,24 @@ class Facts:
         source: Its text in UTF-8.
         names: The classes of names.
         tree: The parse.
+        deadline: When to give up.
         scopes: The code outside functions first, then the functions in source order.
         constants: Names bound in this file to 265 or 196, and where.
+        tables: Lists of numbers outside functions, by the name they are bound to.
         fields: Fields that a class of this file sets to ids, each with the class before it.
         sized: Fields that it sets to the number of ids of a frame.
         running: Fields that grow by it.
         givers: Functions of this file that hand ids on as they are.
     """
 
-    def __init__(self, source: bytes, tree: Tree, names: Names) -> None:
+    def __init__(self, source: bytes, tree: Tree, names: Names, deadline: Deadline) -> None:
         self.source = source
         self.names = names
         self.tree = tree
+        self.deadline = deadline
         self.scopes = list(find_scopes(tree.root))
         self.constants: dict[str, Node] = {}
+        self.tables: dict[str, list[Node]] = {}
         self.fields: set[tuple[str, str]] = set()
         self.sized: set[tuple[str, str]] = set()
         self.running: set[tuple[str, str]] = set()
@@ -214,6 +219,7 @@ class Facts:
 
     def is_id(self, node: Node, scope: Scope) -> bool:
         """Whether the value of ``node`` is an id, or a list of them."""
+        self.deadline.check()
         kind = node.kind
         if kind == "name":
             return node.text in scope.ids or self.names.is_ids(node.text)

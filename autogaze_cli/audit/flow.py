@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from autogaze_cli.audit.deadline import Deadline
 from autogaze_cli.audit.facts import INDEXED, PLAIN, Facts
 from autogaze_cli.audit.names import (
     RAW,
@@ -40,8 +41,12 @@ MOST_NAMES = 3
 class File(Facts):
     """A parsed file, ready for the rules: all that can be known of its names is."""
 
-    def __init__(self, source: bytes, tree: Tree, names: Names) -> None:
-        super().__init__(source, tree, names)
+    def __init__(self, source: bytes, tree: Tree, names: Names, deadline: Deadline) -> None:
+        super().__init__(source, tree, names, deadline)
+        self._by_name: dict[tuple[str, str | None], list[Scope]] = {}
+        for scope in self.scopes[1:]:
+            self._by_name.setdefault((scope.name, scope.owner), []).append(scope)
+            self._by_name.setdefault((scope.name, None), []).append(scope)
         for scope in self.scopes:
             self._constants(scope)
         for scope in self.scopes:
@@ -70,6 +75,9 @@ class File(Facts):
         for node in scope.of("assign"):
             if len(node.parts) < 2:
                 continue
+            if scope.function is None and node.parts[0].text:
+                lists = [below for below in node.parts[1].walk() if below.kind == "sequence"]
+                self.tables.setdefault(node.parts[0].text, []).extend(lists)
             target, number = node.parts[0], self.fold(node.parts[1])
             if target.kind not in ("name", "member") or number is None:
                 continue
@@ -254,11 +262,8 @@ class File(Facts):
 
     def _hand_on(self) -> None:
         """Find the functions that only give ids away, and do not compute with them."""
-        by_name: dict[str, list[Scope]] = {}
-        for scope in self.scopes[1:]:
-            by_name.setdefault(scope.name, []).append(scope)
-        for name, scopes in by_name.items():
-            if all(self._gives_ids(scope) for scope in scopes):
+        for (name, owner), scopes in self._by_name.items():
+            if owner is None and all(self._gives_ids(scope) for scope in scopes):
                 self.givers.add(name)
                 self.fields.update((scope.owner, name) for scope in scopes if scope.owner)
 
@@ -294,20 +299,20 @@ class File(Facts):
 
     def _pass_on(self) -> None:
         """Follow ids from calls into the parameters of this file's own functions."""
-        by_name: dict[str, list[Scope]] = {}
-        for scope in self.scopes[1:]:
-            by_name.setdefault(scope.name, []).append(scope)
         for scope in self.scopes:
             for node in scope.of("call"):
-                if not is_own(node):
-                    continue
-                targets = by_name.get(node.text, [])
-                method = node.parts[0].kind == "member"
-                near = [t for t in targets if t.owner == (scope.owner if method else scope.label)]
-                targets = near or targets
-                if len(targets) != 1 or targets[0] is scope:
-                    continue
-                self._pass_arguments(node, scope, targets[0])
+                target = self.function(node, scope) if is_own(node) else None
+                if target is not None and target is not scope:
+                    self._pass_arguments(node, scope, target)
+
+    def function(self, call: Node, scope: Scope) -> Scope | None:
+        """The function of this file that a call names, if there is one such."""
+        owner = scope.owner if call.parts[0].kind == "member" else scope.label
+        for key in ((call.text, owner), (call.text, None)):
+            targets = self._by_name.get(key, [])
+            if targets:
+                return targets[0] if len(targets) == 1 else None
+        return None
 
     def _pass_arguments(self, call: Node, scope: Scope, target: Scope) -> None:
         parameters = [p for p in target.parameters() if p.names not in (("self",), ("cls",))]

@@ -91,7 +91,7 @@ def find_scopes(root: Node) -> Iterator[Scope]:
     """The code outside functions first, then the functions in source order."""
     waiting: list[tuple[str, Node | None, list[Node]]] = [("<module>", None, [root])]
     while waiting:
-        label, function, roots = waiting.pop(0)
+        label, function, roots = waiting.pop()
         nodes: list[Node] = []
         parents: dict[Node, Node] = {}
         below: list[tuple[str, Node | None, list[Node]]] = []
@@ -109,7 +109,7 @@ def find_scopes(root: Node) -> Iterator[Scope]:
         for node in nodes:
             by_kind.setdefault(node.kind, []).append(node)
         yield Scope(label, function, nodes, parents, by_kind)
-        waiting[:0] = below
+        waiting += reversed(below)
 
 
 def own_field(node: Node, scope: Scope) -> tuple[str, str] | None:

@@ -38,7 +38,7 @@ def test_fixtures_of_the_specification(name: str) -> None:
 
 def test_both_folders_together() -> None:
     audit = run_audit([FIXTURES], AuditSettings())
-    assert audit.files_scanned == 9
+    assert audit.coverage.analysed == 9
     assert {f.path for f in audit.counted()} == {n for n, lines in EXPECTED.items() if lines}
     assert audit.notices == []
 

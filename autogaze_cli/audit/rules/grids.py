@@ -41,11 +41,8 @@ def scale_count_table(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit
     tables = [node for node in scope.of("sequence") if is_table(node, COUNT_TABLES)]
     if scope.function is not None:
         used = {node.text for node in scope.of("name", "member")}
-        for node in file.scopes[0].of("assign"):
-            if node.parts[0].text in used:
-                tables += [
-                    b for b in node.walk() if b.kind == "sequence" and is_table(b, COUNT_TABLES)
-                ]
+        for name in sorted(used & file.tables.keys()):
+            tables += [node for node in file.tables[name] if is_table(node, COUNT_TABLES)]
     for node in tables:
         yield Hit(
             "AGR106",
@@ -60,15 +57,14 @@ def hard_coded_vocabulary(file: File, scope: Scope, hits: list[Hit]) -> Iterator
     if not any(hit.rule in (*_ARITHMETIC, "AGR108") for hit in hits):
         return
     used = {node.text for node in scope.of("name", "member")}
-    for name, node in file.constants.items():
-        if name in used:
-            yield Hit(
-                "AGR107",
-                node,
-                f"`{name}` pins the ids of a frame to one configuration; read "
-                "num_vision_tokens_each_frame from the model's config, or call a helper that needs "
-                "no count",
-            )
+    for name in sorted(used & file.constants.keys()):
+        yield Hit(
+            "AGR107",
+            file.constants[name],
+            f"`{name}` pins the ids of a frame to one configuration; read "
+            "num_vision_tokens_each_frame from the model's config, or call a helper that needs "
+            "no count",
+        )
 
 
 def id_mask_scatter(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
