@@ -13,8 +13,8 @@ from autogaze_cli.audit.deadline import Deadline
 from autogaze_cli.audit.languages import code, language, parser, require_grammars
 from autogaze_cli.audit.names import Names
 from autogaze_cli.audit.nodes import Node
-from autogaze_cli.audit.settings import AuditSettings
 from autogaze_cli.audit.reading import decoded
+from autogaze_cli.audit.settings import AuditSettings
 from autogaze_cli.audit.tree import parse
 from autogaze_cli.audit.view import is_test
 from autogaze_cli.errors import ConfigError

@@ -11,12 +11,11 @@ import autogaze_cli.readout
 from autogaze_cli.audit.analysis import analyse
 from autogaze_cli.audit.audit import Audit, run_audit
 from autogaze_cli.audit.names import Names
-from autogaze_cli.audit.patches import patch_problems
 from autogaze_cli.audit.reference import BENCH, check
 from autogaze_cli.audit.rules import BY_ID, RULES, Rule
 from autogaze_cli.audit.rules.boundary import REQUIRED_HELPERS
 from autogaze_cli.audit.settings import AuditSettings
-from autogaze_cli.errors import ConfigError, InputError
+from autogaze_cli.errors import ConfigError
 
 DOCS = Path(__file__).parents[2] / "docs"
 TABLE = {
@@ -212,54 +211,6 @@ def test_a_broken_settings_file_is_an_error(tmp_path: Path, text: str, message: 
     with pytest.raises(ConfigError, match=message) as caught:
         AuditSettings().with_config(tmp_path)
     assert ".autogaze-audit.toml" in str(caught.value)
-
-
-PATCH = """\
---- a/src/a.py
-+++ b/src/a.py
-@@ -1,2 +1,2 @@
- import torch
--local = ids % 265
-+local = frames[0]
-"""
-
-
-def test_whether_a_patch_applies(tmp_path: Path) -> None:
-    root = tmp_path / "checkout"
-    (root / "src").mkdir(parents=True)
-    file = root / "src/a.py"
-    patch = tmp_path / "move.patch"
-    patch.write_text(PATCH)
-    file.write_text("import torch\nlocal = ids % 265\n")
-    assert patch_problems(patch, root) == []
-    assert file.read_text() == "import torch\nlocal = ids % 265\n"
-    file.write_text("import torch\nlocal = frames[0]\n")
-    assert patch_problems(patch, root) == [
-        "patch failed: src/a.py:1", "src/a.py: patch does not apply"
-    ]  # fmt: skip
-    file.unlink()
-    assert patch_problems(patch, root) == ["src/a.py: No such file or directory"]
-
-
-def test_a_checkout_around_the_folder_changes_nothing(tmp_path: Path) -> None:
-    # git takes paths from the top of a checkout, and passes over those outside the folder
-    import subprocess
-
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "move.patch").write_text(PATCH)
-    assert patch_problems(tmp_path / "move.patch", tmp_path / "inner") != []
-
-
-@pytest.mark.parametrize(
-    "text", ["", "no patch at all\n", "--- a/x\n+++ b/x\n@@ -1 +1 @@\nbroken\n"]
-)
-def test_what_is_no_patch_is_an_error(tmp_path: Path, text: str) -> None:
-    (tmp_path / "a.patch").write_text(text)
-    with pytest.raises(InputError, match=r"a\.patch"):
-        patch_problems(tmp_path / "a.patch", tmp_path)
-    with pytest.raises(InputError, match="gone"):
-        patch_problems(tmp_path / "gone", tmp_path)
 
 
 MIGRATED = (
