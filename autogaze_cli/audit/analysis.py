@@ -13,7 +13,8 @@ from autogaze_cli.audit.languages import code, parser
 from autogaze_cli.audit.names import LEGACY, Names, is_evidence, normalise
 from autogaze_cli.audit.nodes import Node
 from autogaze_cli.audit.providers import definitions
-from autogaze_cli.audit.rules import STAGES, Hit
+from autogaze_cli.audit.rules import BY_ID, STAGES, Hit, Rule
+from autogaze_cli.audit.rules.advice import helpers
 from autogaze_cli.audit.rules.decoders import mask_projection, takes_output
 from autogaze_cli.audit.scopes import Scope
 from autogaze_cli.audit.suppressions import Suppression
@@ -21,6 +22,12 @@ from autogaze_cli.audit.tree import parse
 from autogaze_cli.audit.view import View
 
 _MENTION = re.compile(rb"gazing|auto[_-]?gaze|gaze_?(?:pos|ids|token)")
+_BY_TABLE = tuple(rule for rule in STAGES if rule.id in ("AGR105", "AGR106", "AGR115"))
+"""What is looked for in a file that mentions AutoGaze in a comment, a string or its path alone."""
+
+_READOUT = "autogaze_cli.readout"
+"""Whoever imports from it calls a helper, whatever its name."""
+
 _RECURSION = 20_000
 """Calls in one another: a dozen for each of the constructs that may be nested."""
 
@@ -57,16 +64,19 @@ class FileResult:
     test: bool = False
 
 
-def is_candidate(data: bytes, names: Names, *, helpers: bool) -> bool:
+def is_candidate(path: str, text: bytes, names: Names, *, helpers: bool) -> bool:
     """Whether a file could hold anything to report: a quick look at its bytes.
 
     Args:
-        data: The file.
+        path: Its name.
+        text: Its text.
         names: The classes of names.
         helpers: Whether calls of the helpers matter too.
     """
-    lower = data.lower()
+    lower = text.lower()
     if b"gaz" in lower and _MENTION.search(lower):
+        return True
+    if _MENTION.search(path.lower().encode("utf-8", "replace")):
         return True
     if helpers and b"readout" in lower:
         return True
@@ -108,35 +118,42 @@ def _analyse(path: str, text: bytes, names: Names, deadline: Deadline) -> FileRe
         rest = "nothing after it" if tree.cut is not None else "what could be parsed around it"
         line = view.place(tree.damage)[0]
         result.damage = f"line {line} could not be parsed; {rest} was analysed"
-    relevant = [word for _, word in tree.words if is_evidence(word) or names.is_ids(word)]
+    relevant = any(is_evidence(word) or names.is_ids(word) for _, word in tree.words)
     file = File(source.text, tree, names, deadline)
-    result.calls_helper = any(_calls_helper(scope, names) for scope in file.scopes)
+    result.calls_helper = any(_READOUT in text for text in tree.imports) or any(
+        _calls_helper(scope, names) for scope in file.scopes
+    )
     strong = sorted(
         (node for s in file.scopes for node in (*s.accesses, *s.pads, *s.counts)),
         key=lambda node: node.at,
     )
     if strong:
         result.access = view.finding("", strong[0], "", "<module>")
-    if relevant or strong:
-        for scope in file.scopes:
-            deadline.check()
-            _apply(file, scope, view, result)
+    stages = STAGES if relevant or strong else _BY_TABLE if file.has_scales() else ()
+    for scope in file.scopes if stages else ():
+        deadline.check()
+        _apply(file, scope, stages, view, result)
     return result
 
 
-def _apply(file: File, scope: Scope, view: View, result: FileResult) -> None:
+def _apply(
+    file: File, scope: Scope, stages: tuple[Rule, ...], view: View, result: FileResult
+) -> None:
     """Run the rules on one scope."""
     legacy = normalise(scope.name) in LEGACY
-    if scope.is_quiet() and not legacy and not takes_output(scope):
+    if file.is_quiet(scope) and not legacy and not takes_output(scope):
         return
     hits: list[Hit] = []
-    for rule in STAGES:
+    for rule in stages:
         if rule.check is not None:
             hits += list(rule.check(file, scope, hits))
     found: dict[tuple[str, int], Finding] = {}
     for hit in sorted(hits, key=lambda hit: hit.node.at):
         label = scope.label if hit.rule != "AGR107" else _owner(file, hit.node)
         finding = view.finding(hit.rule, hit.node, hit.message, label)
+        finding.use = helpers(hit, hits)
+        advice = BY_ID[hit.rule].advice.format(finding.use[0])
+        finding.message = f"{hit.message}; {advice}"
         finding.related = [view.related(node, message) for node, message in hit.related]
         found.setdefault((hit.rule, finding.line), finding)
     result.findings += [finding for key, finding in found.items() if key not in result.places]
@@ -148,6 +165,8 @@ def _apply(file: File, scope: Scope, view: View, result: FileResult) -> None:
     if masks and not projected and (takes_output(scope) or scope.accesses):
         hit = mask_projection(scope)
         finding = view.finding(hit.rule, hit.node, hit.message, scope.label)
+        finding.use = BY_ID[hit.rule].use
+        finding.message = f"{hit.message}; {BY_ID[hit.rule].advice.format(finding.use[0])}"
         place = [
             (node.text, view.related(node, "calls the local decoder")) for node in scope.of("call")
         ]

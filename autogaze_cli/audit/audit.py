@@ -15,6 +15,7 @@ from autogaze_cli.audit.findings import Finding, add_fingerprints
 from autogaze_cli.audit.languages import require_grammars
 from autogaze_cli.audit.providers import provider_folders
 from autogaze_cli.audit.reading import TooLargeError, decoded, read_regular
+from autogaze_cli.audit.rules import BY_ID
 from autogaze_cli.audit.rules.boundary import MISSING_DEPENDENCY, MISSING_HELPERS
 from autogaze_cli.audit.rules.rule import LEVELS
 from autogaze_cli.audit.settings import AuditSettings
@@ -135,7 +136,7 @@ def _texts(
         text = _text(selected, coverage, settings)
         if text is not None:
             coverage.analysed += 1
-            if is_candidate(text, names, helpers=settings.require_helpers):
+            if is_candidate(selected.name, text, names, helpers=settings.require_helpers):
                 texts[selected] = text
     return texts
 
@@ -220,9 +221,13 @@ def _boundary(results: dict[Selected, FileResult], *, has_dependency: bool) -> N
     if not accesses or any(r.calls_helper and not r.test for r in results.values()):
         return
     result, access = next((item for item in accesses if not item[1].test), accesses[0])
-    result.findings.append(replace(access, rule="AGR201", message=MISSING_HELPERS))
+    result.findings.append(
+        replace(access, rule="AGR201", message=MISSING_HELPERS, use=BY_ID["AGR201"].use)
+    )
     if not has_dependency:
-        result.findings.append(replace(access, rule="AGR202", message=MISSING_DEPENDENCY))
+        use = BY_ID["AGR202"].use
+        finding = replace(access, rule="AGR202", message=MISSING_DEPENDENCY, use=use)
+        result.findings.append(finding)
 
 
 def _suppress(result: FileResult, *, with_helpers: bool) -> None:

@@ -206,8 +206,13 @@ class SourceReader(ExpressionReader):
             if item.type == "parameter_declaration" and item.child_by_field_name("name"):
                 parameters += [Parameter((name.text,), text) for name in read]  # Go: a, b int
             elif read:
-                parameters.append(Parameter(tuple(n for node in read for n in node.names()), text))
+                bound = tuple(n for node in read for n in node.names())
+                parameters.append(Parameter(bound, text, self._default(item)))
         return parameters
+
+    def _default(self, raw: Raw) -> Node | None:
+        fields = ("value", "right", "default_value")
+        return self.read(next((c for f in fields if (c := raw.child_by_field_name(f))), None))
 
     def _decorated(self, raw: Raw) -> Node | None:
         parts = self.children(raw)
@@ -231,6 +236,7 @@ class SourceReader(ExpressionReader):
 
     def _imports(self, raw: Raw) -> None:
         """An import holds no code, but may mention the package."""
+        self.imports.append(self.text(raw))
         for node in leaves(raw):
             text = self.text(node)
             if "gaz" in text.lower():

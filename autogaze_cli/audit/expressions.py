@@ -124,8 +124,11 @@ class ExpressionReader(Reader):
         if len(children) == 2 and children[1].type == "subscript_argument_list":
             children = [children[0], *children[1].named_children]
         parts = self.read_all(children)
-        if len(parts) == 2 and parts[1].kind == "string" and not parts[1].parts:
-            return self._field_by_name(raw, parts[0], parts[1])
+        key = parts[1] if len(parts) == 2 else None
+        if key is not None and key.kind == "binary" and key.text == "+" and key.parts:
+            key = key.parts[0]  # out["gazing_pos_" + view]
+        if key is not None and key.kind == "string" and (not key.parts or "gaz" in key.text):
+            return self._field_by_name(raw, parts[0], key)
         return self.node("index", raw, parts)
 
     def _field_by_name(self, raw: Raw, owner: Node, key: Node, *rest: Node) -> Node:

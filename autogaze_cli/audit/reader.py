@@ -56,6 +56,7 @@ class Reader:
         self.comments: list[tuple[int, int]] = []
         self.tests: list[tuple[int, int]] = []
         self.words: list[tuple[int, str]] = []
+        self.imports: list[str] = []
 
     # What one construct becomes.
 

@@ -59,8 +59,8 @@ def _finding_lines(finding: Finding, *, brief: bool) -> Iterator[list[Piece]]:
         return
     if finding.snippet.strip():
         yield [("    code: ", ""), (finding.snippet.strip().expandtabs(4), "code")]
-    if rule.use:
-        yield [("    fix: ", ""), (", ".join(rule.use), "fix")]
+    if finding.use:
+        yield [("    fix: ", ""), (", ".join(finding.use), "fix")]
     for other in finding.related:
         yield [(f"    {shown(other.path)}:{other.line}:{other.column}: {other.message}", "")]
 
@@ -147,7 +147,7 @@ def _finding_entry(finding: Finding) -> dict[str, Any]:
         "end_line": finding.end_line,
         "end_column": finding.end_column,
         "message": finding.message,
-        "replacement": list(BY_ID[finding.rule].use),
+        "replacement": list(finding.use),
         "scope": finding.scope,
         "snippet": finding.snippet,
         "test": finding.test,

@@ -39,7 +39,8 @@ def parse(source: bytes, parser: Parser, deadline: Deadline) -> Tree:
     node = reader.read(root) or Node("group", 0, len(source), 0)
     damage = cut if cut is not None else next((e.start_byte for e in _errors(root)), None)
     places = [place for place in (damage, reader.deep) if place is not None]
-    return Tree(node, reader.comments, reader.tests, reader.words, min(places, default=None), cut)
+    first = min(places, default=None)
+    return Tree(node, reader.comments, reader.tests, reader.words, reader.imports, first, cut)
 
 
 def _root(source: bytes, parser: Parser, deadline: Deadline) -> Raw:

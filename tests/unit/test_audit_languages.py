@@ -152,9 +152,9 @@ def test_a_file_that_never_mentions_a_gaze_is_not_parsed(tmp_path: Path) -> None
     (tmp_path / "a.py").write_text("x = )( % 265")
     audit = run_audit([tmp_path], AuditSettings())
     assert (audit.notices, audit.coverage.analysed) == ([], 1)
-    assert not is_candidate(b"gazelle", Names(), helpers=False)
-    assert is_candidate(b"readout", Names(), helpers=True)
-    assert is_candidate(b"x.lookIds", Names(extra_id_names=("look_ids",)), helpers=False)
+    assert not is_candidate("a.py", b"gazelle", Names(), helpers=False)
+    assert is_candidate("a.py", b"readout", Names(), helpers=True)
+    assert is_candidate("a.py", b"x.lookIds", Names(extra_id_names=("look_ids",)), helpers=False)
 
 
 def test_a_missing_grammar_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

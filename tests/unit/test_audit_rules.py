@@ -21,7 +21,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 TABLE = {
     "AGR101": "e", "AGR102": "e", "AGR103": "e", "AGR104": "e", "AGR105": "e", "AGR106": "w",
     "AGR107": "w", "AGR108": "w", "AGR109": "w", "AGR110": "w", "AGR111": "w", "AGR112": "w",
-    "AGR113": "n", "AGR114": "n", "AGR201": "w", "AGR202": "n", "AGR900": "n", "AGR901": "n",
+    "AGR113": "n", "AGR114": "n",
+    "AGR115": "w", "AGR116": "w", "AGR117": "w", "AGR118": "w",
+    "AGR201": "w", "AGR202": "n", "AGR900": "n", "AGR901": "n",
 }  # fmt: skip
 
 # What has to stand around an example for its rule to see it.
@@ -38,6 +40,10 @@ AROUND = {
     "AGR112": "def f(out, frame, mask):\n    ids = out.gazing_pos\n    {}",
     "AGR113": "def f(out, frame, joined):\n    ids = out.gazing_pos\n    {}",
     "AGR114": "import autogaze\n{}",
+    "AGR115": "def f(out, begin, count):\n    {}",
+    "AGR116": "def f(out):\n    {}",
+    "AGR117": "def f(out, scores):\n    {}",
+    "AGR118": "def f(out, shift):\n    {}",
 }
 
 
