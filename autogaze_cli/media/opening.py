@@ -47,7 +47,8 @@ def open_source(path: Path, *, threads: int | None = None) -> Source:
     if not head:
         raise InputError(f"{path}: is empty", hint=again)
     if missing:
-        raise InputError(f"{path}: was cut short, {missing} bytes are missing", hint=again)
+        size = "1 byte" if missing == 1 else f"{missing} bytes"
+        raise InputError(f"{path}: truncated: {size} missing", hint=again)
     # FFmpeg's WebP decoder reads only still pictures.
     if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
         return WebPSource(path)
