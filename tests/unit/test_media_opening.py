@@ -53,7 +53,7 @@ def test_a_file_cut_anywhere_is_refused(name: str, tmp_path: Path) -> None:
         while whole[cut - 1 : cut] == b";" or whole[cut + 4 : cut + 8] in (b"moof", b"mdat"):
             cut -= 1
         video.write_bytes(whole[:cut])
-        with pytest.raises(InputError, match=r": truncated: ([2-9]|[0-9]{2,}) bytes missing|: truncated: 1 byte missing"):
+        with pytest.raises(InputError, match=r": truncated: (1 byte|[0-9]+ bytes) missing"):
             probe(video)
 
 
