@@ -141,13 +141,13 @@ def _bars() -> Iterator[Open]:
 
         @contextmanager
         def opened(label: str) -> Iterator[Advance]:
-            begin = time.monotonic()
+            start = time.monotonic()
             if len(label) > room:  # keep the end of the label, and the figures visible
                 label = "…" + label[1 - room :]
             task = progress.add_task(label, total=None, rate="")
 
             def advance(done: float, total: int | None) -> None:
-                rate = done / max(time.monotonic() - begin, 1e-9)
+                rate = done / max(time.monotonic() - start, 1e-9)
                 progress.update(task, completed=done, total=total, rate=f"{rate:.3g} frames/s")
 
             yield advance
@@ -158,7 +158,7 @@ def _bars() -> Iterator[Open]:
 
 
 def _lines(label: str, stream: TextIO) -> Advance:
-    begin = last = time.monotonic()
+    start = last = time.monotonic()
 
     def advance(done: float, total: int | None) -> None:
         nonlocal last
@@ -166,7 +166,7 @@ def _lines(label: str, stream: TextIO) -> Advance:
         if now - last < LINE_EVERY_S:
             return
         last = now
-        rate = done / max(now - begin, 1e-9)
+        rate = done / max(now - start, 1e-9)
         left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
         with suppress(OSError, ValueError):
             stream.write(f"{label}: {int(done)}/{total or '?'} frames, {rate:.3g} frames/s{left}\n")

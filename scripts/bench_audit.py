@@ -70,9 +70,9 @@ def main() -> int:
         root = options.keep or Path(scratch)
         used = make_tree(root, options.files, options.share, options.seed)
         size = sum(path.stat().st_size for path in root.rglob("*.*"))
-        begin = time.perf_counter()
+        start = time.perf_counter()
         audit = run_audit([root], AuditSettings())
-        seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - start
     reported = len({finding.path for finding in audit.counted()})
     print(
         f"{audit.files_scanned} files, {size / 1e6:.0f} MB, {used} use AutoGaze, "

@@ -27,7 +27,7 @@ def record(models: Path, name: str, licence: str, summary: str, *, default: bool
     folder = models / name
     Model(name=name, kind="folder", folder=folder).verify()
     if not (folder / CARD).is_file():
-        raise ModelError(f"{folder}: holds no {CARD}", hint="say what it is and what it may do")
+        raise ModelError(f"{folder}: {CARD} is missing", hint="describe the model and its licence")
     path = models / "models.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     entry = {

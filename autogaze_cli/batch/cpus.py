@@ -44,14 +44,14 @@ def cgroup_limit(root: Path = ROOT) -> float | None:
                 mount = mount.with_name("cpu")
         else:
             continue
-        # A container may see its own group as the mount itself, whatever its path says.
+        # A container may see its own group as the mount itself, regardless of its path.
         group = mount / path.strip("/")
         limits += [read(at) for at in (group, *group.parents) if at.is_relative_to(mount)]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _limit_v2(group: Path) -> float | None:
-    """``cpu.max`` holds ``QUOTA PERIOD`` or ``max PERIOD``."""
+    """``cpu.max`` contains ``QUOTA PERIOD`` or ``max PERIOD``."""
     try:
         quota, period = (group / "cpu.max").read_text().split()
         return int(quota) / int(period)

@@ -146,12 +146,12 @@ class Manifest:
         Raises:
             InputError: The input has changed since it was started.
         """
-        begun = self._started.pop(item, None)
+        before = self._started.pop(item, None)
         try:
             found = {**_identity(item.path), "modified": _modified(item.path), **self._fingerprint}
         except OSError:
-            begun = None
-        if begun is None or file_state(item.path) != begun:
+            before = None
+        if before is None or file_state(item.path) != before:
             raise InputError(
                 f"{item.name}: was changed or moved while it was read",
                 hint="once it is complete, give --resume to process it again",

@@ -117,7 +117,7 @@ class Budget:
         given                     tokens                      task loss requirement
         ========================  ==========================  ==========================
         ratio and requirement     from the ratio              as given
-        ratio alone               from the ratio              none, whatever the model says
+        ratio alone               from the ratio              none, regardless of the model
         requirement alone         all                         as given
         neither                   the model's                 the model's
         a number of tokens        that number                 as given, or the model's

@@ -77,13 +77,13 @@ class _Run:
     frames: int = 0
     fixations: int = 0
     latencies: Latencies = field(default_factory=Latencies)
-    begin: float = 0.0
+    start: float = 0.0
     end: float = 0.0
     interrupt: BaseException | None = None
 
     def summary(self) -> dict[str, Any]:
         """Frames, rate and latency as entries of a JSON document."""
-        rate = self.frames / (self.end - self.begin) if self.frames else 0.0
+        rate = self.frames / (self.end - self.start) if self.frames else 0.0
         quantiles = {f"p{q}": self.latencies.quantile(q / 100) * 1000 for q in (50, 95)}
         return {
             "frames": self.frames,
@@ -153,7 +153,7 @@ def trace_live(
     with Outputs(overwrite=overwrite) as outputs:
         header = trace_header(open_job(Path(name), source, sampling, name=name, info=info))
         writer = open_trace_writer(outputs.add(files["trace"]), header, format)
-        run.begin = run.end = time.perf_counter()
+        run.start = run.end = time.perf_counter()
         # The file is written in a separate thread, where no interrupt can split a frame.
         with Behind(partial(_write, writer, run, on_gaze), _WAITING) as behind:
             try:

@@ -89,7 +89,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_what_was_never_written_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="b: was announced and never"), Outputs() as outputs:  # noqa: PT012
+    with pytest.raises(OutputError, match="b: was registered but never"), Outputs() as outputs:  # noqa: PT012
         outputs.add(tmp_path / "a").write_text("a")
         outputs.add(tmp_path / "b")
     assert tree(tmp_path) == {}
