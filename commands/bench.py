@@ -61,7 +61,7 @@ from autogaze_cli.cli.types import ModelName, Real, Whole
 @click.option(
     "--quick",
     is_flag=True,
-    help="Small pictures, fewer runs: about half a minute instead of minutes.",
+    help="Smaller images and fewer runs: about half a minute instead of several minutes.",
 )
 @click.option("--growth", is_flag=True, help="Also measure twice the frames and twice the batch.")
 @click.option(

@@ -1,7 +1,7 @@
-"""Every option that several commands share, once: its spellings, type, section and help.
+"""The options that several commands share: names, type, section and help.
 
-A group of options is a decorator. A command receives all values by parameter name, which
-``cli/printing.py`` hands to ``make_request``.
+A group of options is a decorator. A command receives all values by parameter name, and
+``cli/printing.py`` passes them to ``make_request``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from autogaze_cli.visualize.settings import (
 )
 
 _VIEW = Visualization()
-"""The defaults of its options."""
+"""The defaults of the drawing options."""
 
 inputs = group(
     click.argument("inputs", nargs=-1),
@@ -75,11 +75,11 @@ def sampling_options(
     inference_width: int | None = None,
     inference_height: int | None = None,
 ) -> Decorator:
-    """Which frames are decoded, and at what size.
+    """The options of the frames to decode and their size.
 
     Args:
-        fps: Default rate; None = the video's own.
-        frames: Default number; None = all.
+        fps: Default sampling rate in frames per second; None = the video's own.
+        frames: Default number of frames; None = all.
         inference_width: Default width in pixels; None = the video's own.
         inference_height: Default height in pixels; None = the video's own.
     """
@@ -128,14 +128,14 @@ def drawing_options(
     min_keyframe_duration: int = 0,
     gif_size: tuple[int, int] | None = None,
 ) -> Decorator:
-    """How masks and interframes are drawn.
+    """The options of drawing masks and interframes.
 
     Args:
-        mask_visualization: Default panel.
-        blend_alpha: Default strength of the image panels.
-        keyframe_duration: Default frames from one keyframe to the next.
-        min_keyframe_duration: 0 where "only the first" may be asked for, else 1.
-        gif_size: Default width and height of a drawn file; None = from the frames.
+        mask_visualization: Default mask panel.
+        blend_alpha: Default opacity of color in the image panels.
+        keyframe_duration: Default number of frames from one keyframe to the next.
+        min_keyframe_duration: 0 if "only the first" is allowed, otherwise 1.
+        gif_size: Default width and height of drawn files in pixels; None = from the frames.
     """
     return section(
         "Drawing",
@@ -183,7 +183,7 @@ def drawing_options(
 
 
 def _size_options(gif_size: tuple[int, int] | None) -> Decorator:
-    """How large drawn files are."""
+    """The options of the size of drawn files."""
     width, height = gif_size or (None, None)
     own = "" if gif_size else "  [default: the frames', at most 640 wide for a GIF]"
     return group(
@@ -218,7 +218,7 @@ from_trace = section(
 
 
 def output_options(*formats: str) -> Decorator:
-    """Where files go.
+    """The options of output files.
 
     Args:
         formats: The choices of ``--format``, the default first; none = no such option.
@@ -298,13 +298,13 @@ batch = group(
             "--address",
             metavar="ADDRESS",
             help="Address of the Ray cluster (HOST:PORT).  [default: the cluster running here, "
-            "else a new one]",
+            "otherwise a new one]",
         ),
         option(
             "--gpus-per-worker",
             type=Real(0),
-            help="GPUs that Ray reserves per worker.  [default: 1 with --device cuda, else 0]",
+            help="GPUs that Ray reserves per worker.  [default: 1 with --device cuda, otherwise 0]",
         ),
     ),
 )
-"""How many inputs are processed: which, where, and what is printed about them."""
+"""The options of processing several inputs and of JSON output."""

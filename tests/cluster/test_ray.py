@@ -140,7 +140,7 @@ def test_a_killed_worker_is_replaced(folder: Path, address: str) -> None:
     os.kill(worker, signal.SIGKILL)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    assert errors.count("its worker ended; it is begun again") == 1
+    assert errors.count("worker died; retrying") == 1
     events = [json.loads(line) for line in output.splitlines()]  # and nothing of Ray's
     assert [event["event"] for event in events].count("finished") == 4
     leftovers = {name for name in tree(folder / "out") if name.startswith(".autogaze-")}
