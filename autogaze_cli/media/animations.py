@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -58,8 +59,7 @@ class WebPSource(Source):
         try:
             for number, duration in enumerate(self._durations):
                 self._image.seek(number)
-                image = self._image.convert("RGBA")
-                image = ImageOps.exif_transpose(image)
+                image = _turned(self._image.convert("RGBA"))
                 frame = VideoFrame.from_ndarray(np.asarray(image, np.uint8), format="rgba")
                 frame.pts, frame.duration = pts, duration
                 pts += duration
@@ -67,6 +67,14 @@ class WebPSource(Source):
         except (OSError, EOFError) as error:
             self._notes.add("corrupt", f"stops early ({error})")
         self.check()
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """The image as its EXIF says; as it is where that cannot be read."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, LookupError, struct.error):
+        return image
 
 
 def _whole_chunks(path: Path) -> BinaryIO:

@@ -60,7 +60,7 @@ def open_source(
     if not head:
         raise InputError(f"{path}: is empty", hint="copy or download it again")
     # FFmpeg's WebP decoder reads only still pictures.
-    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
+    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) > 20 and head[20] & 2:
         if missing and not allow_truncated:
             raise _truncated(path, missing)
         source: Source = WebPSource(path, notes, truncated=bool(missing))

@@ -43,6 +43,9 @@ _MICROSECOND = Fraction(1, 1_000_000)
 _HIDDEN_FRAMES = frozenset(["vp8", "vp9", "av1", "libdav1d"])
 """Codecs with packets of which no frame is shown."""
 
+_END = (EOFError, IndexError)
+"""How PyAV ends; by the second when streams were added while a file was read."""
+
 _FILM_SUFFIXES = frozenset([".mjpeg", ".mjpg"])
 """Names of films that FFmpeg takes for pictures."""
 
@@ -167,7 +170,7 @@ class ContainerSource(Source):
         return packet_timing(self._packets(), self.time_base, discontinuous=self._discontinuous)
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
-        with suppress(FFmpegError, OSError):
+        with suppress(FFmpegError, OSError, *_END):
             yield from self._input.demux(self._stream)
 
     def _correct(self, timing: Timing) -> None:
@@ -296,7 +299,7 @@ class ContainerSource(Source):
                 for frame in packet.decode():
                     yield frame
                     done += 1
-        except EOFError:
+        except _END:
             pass
         except NO_THREADS:
             threads = 1
@@ -326,7 +329,7 @@ class ContainerSource(Source):
                     if packet is None:
                         break
                     frames = packet.decode()
-                except EOFError:
+                except _END:
                     break
                 except (FFmpegError, OSError) as error:
                     self._raise_failure(error)
