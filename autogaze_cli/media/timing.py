@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from autogaze_cli.media.clock import Clock
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 32 << 20
 """Files up to this size are read whole to learn their timing; of others, this much."""
 
 
