@@ -40,9 +40,7 @@ MAX_GUESSED_FPS = 240
 
 _MICROSECOND = Fraction(1, 1_000_000)
 
-_HIDDEN_FRAMES = frozenset(
-    ["vp8", "libvpx", "vp9", "libvpx-vp9", "av1", "libdav1d", "libaom-av1"]
-)
+_HIDDEN_FRAMES = frozenset(["vp8", "libvpx", "vp9", "libvpx-vp9", "av1", "libdav1d", "libaom-av1"])
 """Decoders of packets of which not every one has a frame to show."""
 
 _END = (EOFError, IndexError)
