@@ -230,7 +230,7 @@ class ContainerSource(Source):
 
     def seek(self, pts: int) -> bool:
         """Move to a key frame at or before ``pts``; False when the container cannot."""
-        if self._discontinuous and self._jumps_before(pts):
+        if self._jumps_before(pts):
             return False
         try:
             self._input.seek(pts, stream=self._stream, backward=True)
@@ -243,6 +243,8 @@ class ContainerSource(Source):
         """Whether the clock jumps before ``pts``, so that this place cannot be found by time."""
         if self._timing and (self._timing.whole or self._timing.jumps):
             return bool(self._timing.jumps)
+        if not self._discontinuous:
+            return False
         jumps: list[Fraction] = []
         clock = self._clock(jumps.append)
         self.rewind()
