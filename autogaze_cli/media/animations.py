@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image, ImageOps
 
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.source import Source, unreadable
-from autogaze_cli.media.watched import Unchanged
+from autogaze_cli.media.watched import Unchanged, failed_read
 
 _MILLISECOND = Fraction(1, 1000)
 
@@ -37,7 +38,8 @@ class WebPSource(Source):
             self._file: BinaryIO = _whole_chunks(path) if truncated else path.open("rb")
             self._durations = _webp_durations(self._file)
             self._image = Image.open(self._file)
-        except OSError as error:
+        except (OSError, Image.DecompressionBombError) as error:
+            self._raise_failed_read(error)
             raise unreadable(path, error) from error
         self.frames = len(self._durations)
         self.duration = sum(self._durations) * _MILLISECOND
@@ -58,15 +60,28 @@ class WebPSource(Source):
         try:
             for number, duration in enumerate(self._durations):
                 self._image.seek(number)
-                image = self._image.convert("RGBA")
-                image = ImageOps.exif_transpose(image)
+                image = _turned(self._image.convert("RGBA"))
                 frame = VideoFrame.from_ndarray(np.asarray(image, np.uint8), format="rgba")
                 frame.pts, frame.duration = pts, duration
                 pts += duration
                 yield frame
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, Image.DecompressionBombError) as error:
+            self._raise_failed_read(error)
             self._notes.add("corrupt", f"stops early ({error})")
         self.check()
+
+    def _raise_failed_read(self, error: Exception) -> None:
+        """Raise the ``InputError`` for an error of the system, which alone has a number."""
+        if isinstance(error, OSError) and error.errno:
+            raise failed_read(self._path, error) from error
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """The image as its EXIF says; as it is where that cannot be read."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, LookupError, struct.error):
+        return image
 
 
 def _whole_chunks(path: Path) -> BinaryIO:

@@ -43,8 +43,7 @@ class FilterChain:
     ) -> None:
         # The graph must outlive its filters: PyAV's filters do not keep it alive.
         self._graph = graph = av.filter.Graph()
-        if threads and hasattr(graph, "threads"):
-            graph.threads = threads
+        graph.threads = threads
         self._time_base = time_base
         self._source = graph.add("buffer", _buffer_arguments(like, time_base))
         self._sink = graph.add("buffersink")

@@ -60,22 +60,20 @@ def open_source(
     if not head:
         raise InputError(f"{path}: is empty", hint="copy or download it again")
     # FFmpeg's WebP decoder reads only still pictures.
-    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
-        if missing and not allow_truncated:
-            raise _truncated(path, missing)
+    animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:] and head[20] & 2
+    cut = missing and not allow_truncated
+    if animated and not cut:
         source: Source = WebPSource(path, notes, truncated=bool(missing))
+    elif cut and not indexed:
+        raise _truncated(path, missing)
     else:
-        try:
-            source = ContainerSource(path, notes, threads=threads, stream=stream)
-        except InputError as error:
-            if missing and not allow_truncated:
-                raise _truncated(path, missing) from error
-            raise
-        if indexed and source.has_all_of_index(path.stat().st_size):
-            missing = 0  # only the size that it states is wrong
-        if missing and not allow_truncated:
-            source.close()
+        container = ContainerSource(path, notes, threads=threads, stream=stream)
+        if indexed and container.has_all_of_index(path.stat().st_size):
+            cut = missing = 0  # only the size that it states is wrong
+        if cut:
+            container.close()
             raise _truncated(path, missing)
+        source = container
     if missing:
         notes.add("truncated", f"truncated: {_bytes(missing)} missing; read as far as it goes")
     return source, missing

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
@@ -11,25 +10,25 @@ from pathlib import Path
 
 import av
 
-_MAX_RATE = 1_000_000
+from autogaze_cli.media.timeline import MAX_RATE, Timeline
+
 _COMMON_RATE = 90_000
 _MILLISECONDS = 1000
 
 
-def retime(
-    path: Path, container: str, times: Sequence[Fraction], end: Fraction, options: dict[str, str]
-) -> None:
+def retime(path: Path, container: str, timeline: Timeline, options: dict[str, str]) -> None:
     """Give the frames of a video file their times.
 
     Args:
         path: The file, replaced.
         container: FFmpeg's name of its format.
-        times: Seconds of each frame, rising from 0.
-        end: When the last one ends.
+        timeline: When each frame is shown.
         options: Of the format.
     """
-    base = Fraction(1, _MILLISECONDS if container == "webm" else _rate([*times, end]))
-    ticks = _rising([round(time / base) for time in (*times, end)])
+    rate = _MILLISECONDS if container == "webm" else _rate(timeline)
+    base = Fraction(1, rate)
+    seconds = [*timeline.times, float(timeline.end)]
+    ticks = _rising([round(time * rate) for time in seconds])
     # An absolute path, for FFmpeg takes "a:b.mp4" for a protocol named "a".
     absolute = Path(os.path.abspath(path))  # noqa: PTH100
     timed = absolute.with_name(absolute.name + ".timed")
@@ -62,12 +61,12 @@ def retime(
         timed.unlink(missing_ok=True)
 
 
-def _rate(times: Sequence[Fraction]) -> int:
+def _rate(timeline: Timeline) -> int:
     """Units per second in which all times are whole, if a file can have them."""
-    rate = lcm(*(time.denominator for time in times))
+    rate = lcm(timeline.rate, timeline.end.denominator)
     while rate < _MILLISECONDS:
         rate *= 10
-    return rate if rate <= _MAX_RATE else _COMMON_RATE
+    return rate if rate <= MAX_RATE else _COMMON_RATE
 
 
 def _rising(ticks: list[int]) -> list[int]:

@@ -40,8 +40,11 @@ MAX_GUESSED_FPS = 240
 
 _MICROSECOND = Fraction(1, 1_000_000)
 
-_HIDDEN_FRAMES = frozenset(["vp8", "vp9", "av1", "libdav1d"])
-"""Codecs with packets of which no frame is shown."""
+_HIDDEN_FRAMES = frozenset(["vp8", "libvpx", "vp9", "libvpx-vp9", "av1", "libdav1d", "libaom-av1"])
+"""Decoders of packets of which not every one has a frame to show."""
+
+_END = (EOFError, IndexError)
+"""How PyAV ends; by the second when streams were added while a file was read."""
 
 _FILM_SUFFIXES = frozenset([".mjpeg", ".mjpg"])
 """Names of films that FFmpeg takes for pictures."""
@@ -167,7 +170,7 @@ class ContainerSource(Source):
         return packet_timing(self._packets(), self.time_base, discontinuous=self._discontinuous)
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
-        with suppress(FFmpegError, OSError):
+        with suppress(FFmpegError, OSError, *_END):
             yield from self._input.demux(self._stream)
 
     def _correct(self, timing: Timing) -> None:
@@ -227,7 +230,7 @@ class ContainerSource(Source):
 
     def seek(self, pts: int) -> bool:
         """Move to a key frame at or before ``pts``; False when the container cannot."""
-        if self._discontinuous and self._jumps_before(pts):
+        if self._jumps_before(pts):
             return False
         try:
             self._input.seek(pts, stream=self._stream, backward=True)
@@ -240,6 +243,8 @@ class ContainerSource(Source):
         """Whether the clock jumps before ``pts``, so that this place cannot be found by time."""
         if self._timing and (self._timing.whole or self._timing.jumps):
             return bool(self._timing.jumps)
+        if not self._discontinuous:
+            return False
         jumps: list[Fraction] = []
         clock = self._clock(jumps.append)
         self.rewind()
@@ -296,7 +301,7 @@ class ContainerSource(Source):
                 for frame in packet.decode():
                     yield frame
                     done += 1
-        except EOFError:
+        except _END:
             pass
         except NO_THREADS:
             threads = 1
@@ -326,7 +331,7 @@ class ContainerSource(Source):
                     if packet is None:
                         break
                     frames = packet.decode()
-                except EOFError:
+                except _END:
                     break
                 except (FFmpegError, OSError) as error:
                     self._raise_failure(error)

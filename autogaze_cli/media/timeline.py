@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from math import lcm
 from typing import Generic, TypeVar
 
 _JITTER = Fraction(1, 1000)
@@ -11,6 +13,9 @@ _JITTER = Fraction(1, 1000)
 
 MIN_DELAY = 2
 """Centiseconds; browsers show for 10 what a GIF wants shown for less."""
+
+MAX_RATE = 1_000_000
+"""Units per second above which times are not all whole."""
 
 MAX_DELAY = 65535
 """Centiseconds, the most a GIF can say."""
@@ -23,14 +28,19 @@ class Timeline:
 
     Args:
         fps: Frames per second. Frames that come at this rate get exactly its times.
+
+    Attributes:
+        times: Seconds of each frame.
+        rate: Units per second in which all times are whole, if there are not too many.
     """
 
     def __init__(self, fps: Fraction) -> None:
         self._fps = fps
         self._steady = True
         self._origin = Fraction(0)
-        self._end = Fraction(0)
-        self.times: list[Fraction] = []
+        self._last = self._end = Fraction(0)
+        self.times = array("d")  # hours of frames are kept
+        self.rate = 1
 
     def add(self, time: Fraction | None = None, duration: Fraction | None = None) -> Fraction:
         """Add a frame, and return its time, but for jitter.
@@ -45,18 +55,19 @@ class Timeline:
         number = len(self.times)
         nominal = number / self._fps
         if time is None:
-            now = self.times[-1] + 1 / self._fps if self.times else nominal
+            now = self._last + 1 / self._fps if number else nominal
         else:
             if number == 0:
                 self._origin = time
             now = time - self._origin
-        if self.times and now <= self.times[-1]:
-            raise ValueError(f"frame {number} at {now} s is not after {self.times[-1]} s")
+        if number and now <= self._last:
+            raise ValueError(f"frame {number} at {now} s is not after {self._last} s")
         on_time = abs(now - nominal) <= _JITTER
         self._steady &= on_time
-        before = now - self.times[-1] if self.times and not self._steady else 1 / self._fps
-        self._end = now + (duration or before)
-        self.times.append(now)
+        before = now - self._last if number and not self._steady else 1 / self._fps
+        self._last, self._end = now, now + (duration or before)
+        self.times.append(float(now))
+        self.rate = lcm(self.rate, now.denominator) if self.rate <= MAX_RATE else self.rate
         return nominal if on_time else now
 
     @property

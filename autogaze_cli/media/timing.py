@@ -13,7 +13,10 @@ from av.video.stream import VideoStream
 
 from autogaze_cli.media.clock import Clock
 
-MAX_BYTES = 64 << 20
+_MAX_REORDERED = 16
+"""Frames that may be decoded between one and the next shown; as many as H.264 allows."""
+
+MAX_BYTES = 32 << 20
 """Files up to this size are read whole to learn their timing; of others, this much."""
 
 
@@ -68,14 +71,14 @@ def packet_timing(
         if read > MAX_BYTES:
             whole = False
             break
-    # Only where all are known do the times of decoding rise.
-    rising = [time for time in decoded if time is not None]
-    if len(rising) < len(shown):
-        rising = sorted(shown)
-    gaps = [gap for a, b in pairwise(rising) if (gap := b - a) > 0]
+    gaps = [b - a for a, b in pairwise(sorted(set(shown)))]
     if not gaps:
         return None
     step = median_low(gaps)
+    # The times of decoding rise as long as the clock does not jump, but are not always all known.
+    rising = [time for time in decoded if time is not None]
+    if len(rising) < len(shown):
+        rising = _in_order(shown, _MAX_REORDERED * step)
     jumps: list[Fraction] = []
     clock = Clock(time_base, step, discontinuous=discontinuous, on_jump=jumps.append)
     steady = [clock(time, duration) for time, duration in zip(rising, durations, strict=True)]
@@ -85,3 +88,13 @@ def packet_timing(
         first, end = steady[0][0], sum(steady[-1])
     known = durations[last] > 0
     return Timing(len(decoded), step, first, max(end, first + 1), known, whole, tuple(jumps))
+
+
+def _in_order(shown: list[int], reordered: int) -> list[int]:
+    """Times of showing in order, anew from each that lies further back than reordering explains."""
+    parts: list[list[int]] = [[]]
+    for time in shown:
+        if parts[-1] and time < max(parts[-1][-2 * _MAX_REORDERED :]) - reordered:
+            parts.append([])
+        parts[-1].append(time)
+    return [time for part in parts for time in sorted(part)]

@@ -247,7 +247,7 @@ class _Video:
         # Encoders want to be told the rate before the first frame.
         if not timeline.constant:
             options = self._muxer.container_options
-            retime(self._path, self._format, timeline.times, timeline.end, options)
+            retime(self._path, self._format, timeline, options)
 
     def discard(self) -> None:
         self._muxer.discard()

@@ -185,3 +185,17 @@ def test_clock() -> None:
 def test_a_frame_out_of_order_moves_no_other() -> None:
     clock = Clock(Fraction(1, 25), 1, discontinuous=False, on_jump=lambda _: pytest.fail("jump"))
     assert [clock(time, 1)[0] for time in (0, 2, 2, 4)] == [0, 2, 3, 4]
+
+
+def test_two_recordings_joined_in_matroska(tmp_path: Path) -> None:
+    times = [40 * n for n in range(30)]
+    one = make(tmp_path / "one.mkv", times, codec="libx264", bf="2")
+    two = make(tmp_path / "two.mkv", times, codec="libx264", bf="2", first=30)
+    joined = tmp_path / "joined.mkv"
+    joined.write_bytes(one.read_bytes() + two.read_bytes())
+    frames = read(joined)
+    assert [frame.time for frame in frames] == steady(60)
+    assert numbers(read(joined, start=Fraction(2))) == list(range(50, 60))
+    info = probe(joined)
+    assert (info.frames, info.fps) == (60, Fraction(25))
+    assert info.duration == pytest.approx(Fraction(12, 5), abs=0.05)
