@@ -205,7 +205,7 @@ def test_what_stops_all_is_one_line(
     with monkeypatch.context() as patch:
         patch.setattr(ray_engine, "__version__", "0.0.1")  # as of a driver that is older
         line = one_error(run("trace", "in/a.mp4", *PATCH_DIFF))
-    assert "and this machine 0.0.1; install the same version on every machine" in line
+    assert "but this machine has 0.0.1; install the same version on every machine" in line
 
 
 @pytest.mark.parametrize("where", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere"])
