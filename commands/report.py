@@ -23,15 +23,21 @@ logger = logging.getLogger("autogaze_cli.jobs.pages")
 @click.command(
     "report",
     cls=options.Command,
+    common=("videos", "overwrite", "json"),
     short_help="Write a viewer page for each result in a folder, and an index of them.",
 )
 @click.argument("out_dir", type=click.Path(exists=True, file_okay=False))
-@click.option(
-    "--videos",
-    type=click.Path(exists=True, file_okay=False),
-    help="Where the videos of saved traces are.  [default: their paths when they were traced]",
+@options.section(
+    "Input",
+    options.option(
+        "--videos",
+        type=click.Path(exists=True, file_okay=False),
+        help="Where the videos of saved traces are.  [default: their paths when they were traced]",
+    ),
 )
-@click.option("--overwrite", is_flag=True, help="Rewrite existing pages.")
+@options.section(
+    "Output", options.option("--overwrite", is_flag=True, help="Rewrite existing pages.")
+)
 @options.as_json
 @options.always
 def report(**values: Any) -> None:

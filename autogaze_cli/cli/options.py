@@ -9,8 +9,9 @@ from __future__ import annotations
 import click
 
 from autogaze_cli.cli.command import Command as Command
-from autogaze_cli.cli.command import Decorator, group
+from autogaze_cli.cli.command import Decorator
 from autogaze_cli.cli.command import always as always
+from autogaze_cli.cli.command import group as group
 from autogaze_cli.cli.command import option as option
 from autogaze_cli.cli.command import section as section
 from autogaze_cli.cli.gaze_options import compute as compute
