@@ -167,7 +167,12 @@ class ContainerSource(Source):
             self.frames = min(self.frames or count, count) if steady else self.frames or count
 
     def _measure(self) -> Timing | None:
-        return packet_timing(self._packets(), self.time_base, discontinuous=self._discontinuous)
+        return packet_timing(
+            self._packets(),
+            self.time_base,
+            discontinuous=self._discontinuous,
+            rated=bool(self._stream.average_rate),
+        )
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         with suppress(FFmpegError, OSError, *_END):

@@ -44,7 +44,11 @@ class Timing:
 
 
 def packet_timing(
-    packets: Iterable[Packet[VideoStream]], time_base: Fraction, *, discontinuous: bool
+    packets: Iterable[Packet[VideoStream]],
+    time_base: Fraction,
+    *,
+    discontinuous: bool,
+    rated: bool,
 ) -> Timing | None:
     """Timing by up to ``MAX_BYTES`` of packets; None when they carry no times.
 
@@ -52,6 +56,7 @@ def packet_timing(
         packets: Packets of one stream, from the first on; errors end them.
         time_base: Seconds in one unit of their times.
         discontinuous: Whether the container's clock may jump.
+        rated: Whether the container states a rate. Where it does not, FFmpeg makes durations up.
     """
     read = 0
     decoded: list[int | None] = []
@@ -83,10 +88,10 @@ def packet_timing(
     clock = Clock(time_base, step, discontinuous=discontinuous, on_jump=jumps.append)
     steady = [clock(time, duration) for time, duration in zip(rising, durations, strict=True)]
     last = max(range(len(shown)), key=shown.__getitem__)
-    first, end = min(shown), shown[last] + (durations[last] or step)
+    known = durations[last] > (0 if rated else step / 2)
+    first, end = min(shown), shown[last] + (durations[last] if known else step)
     if jumps:
         first, end = steady[0][0], sum(steady[-1])
-    known = durations[last] > 0
     return Timing(len(decoded), step, first, max(end, first + 1), known, whole, tuple(jumps))
 
 

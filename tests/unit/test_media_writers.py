@@ -387,6 +387,16 @@ def test_a_gif_that_is_no_longer_wanted_is_not_finished(tmp_path: Path) -> None:
     assert (checks, list(tmp_path.iterdir())) == (3, [])
 
 
+def test_a_long_film_of_unequal_times(tmp_path: Path) -> None:
+    gaps = np.random.default_rng(0).integers(5, 90, 255).tolist()
+    times = [Fraction(sum(gaps[:n]), 1000) for n in range(256)]
+    for format in ("mp4", "webm"):
+        path = write_timed(tmp_path / format, times, Fraction(1, 2), format=format)
+        frames = list(read_frames(path))
+        assert [frame.time for frame in frames] == times
+        assert frames[-1].duration == Fraction(1, 2)
+
+
 PHONE = [Fraction(n, 30) for n in range(15)] + [Fraction(3 + n, 5) for n in range(7)]
 """15 frames at 30 per second, then 7 at 5: the last is shown at 1.8 s, and ends at 2.0."""
 
