@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -103,7 +102,7 @@ def _draw_frames(
     with ExitStack() as stack:
         branches = []
         for role, path in drawn.items():
-            writer = _opened(outputs, role, path, drawing, job.fps, size)
+            writer = _opened(outputs, role, path, drawing, job, size)
             branch = Behind(partial(_write, writer, _PIXELS[role]), QUEUE_SIZE)
             branches.append(stack.enter_context(branch))
         shown = stack.enter_context(Behind(partial(_show, page), QUEUE_SIZE)) if page else None
@@ -174,17 +173,18 @@ def _synchronized(on_frame: OnFrame | None) -> OnFrame | None:
 
 
 def _opened(
-    outputs: Outputs, role: str, path: Path, drawing: Drawing, fps: Fraction, size: tuple[int, int]
+    outputs: Outputs, role: str, path: Path, drawing: Drawing, job: Job, size: tuple[int, int]
 ) -> FrameWriter:
     """Open the writer of one drawn file."""
     add = outputs.add_folder if drawing.format == "png" else outputs.add
     return open_writer(
         add(path),
         format=drawing.format,
-        fps=fps,
+        fps=job.fps,
         width=size[0],
         height=size[1],
         palette=_palette(role, drawing.visualization),
+        colours=job.info.colours if job.sampling.tone_map == "none" else None,
     )
 
 

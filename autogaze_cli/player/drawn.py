@@ -13,6 +13,8 @@ from autogaze_cli.player.page import PageWriter
 ROLES = ("input", "mask", "output")
 """The pictures of a page, from left to right."""
 
+_GIF_ROUNDING_S = 0.02
+
 
 def write_drawn_page(
     path: Path, name: str, drawn: Mapping[str, Path], document: Mapping[str, Any]
@@ -40,5 +42,7 @@ def write_drawn_page(
         streams = (read_frames(drawn[role]) for role in roles)
         for number, frames in enumerate(zip(*streams, strict=False)):
             pictures = {role: frame.rgb for role, frame in zip(roles, frames, strict=True)}
-            page.add_pictures(number / fps, pictures)
+            time, nominal = float(frames[0].time), number / fps
+            steady = info.container == "image2" or abs(time - nominal) < _GIF_ROUNDING_S
+            page.add_pictures(nominal if steady else time, pictures)
         page.close({**document, "fps": fps})

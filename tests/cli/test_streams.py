@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+
+from autogaze_cli.media.video import Frame, Video
 
 ROOT = Path(__file__).parents[2]
 PLAIN = ("--mask-source", "patch-diff", "--frames", "2")
@@ -118,17 +120,17 @@ def test_a_source_that_changes_while_it_is_read_fails(
 ) -> None:
     video = tmp_path / "video.mp4"
     shutil.copy(clip, video)
-    read = __import__("autogaze_cli.jobs.frames", fromlist=["read_frames"]).read_frames
+    frames = Video.frames
 
-    def touched(*arguments: object, **options: object) -> object:
-        for frame in read(*arguments, **options):
+    def touched(self: Video, *, require: bool = False) -> Iterator[Frame]:
+        for frame in frames(self, require=require):
             os.utime(video, ns=(1, 1))
             yield frame
 
-    monkeypatch.setattr("autogaze_cli.jobs.frames.read_frames", touched)
+    monkeypatch.setattr(Video, "frames", touched)
     result = run("trace", video, *PLAIN, "-o", tmp_path / "out")
     assert result.exit_code == 2
-    assert "was changed or moved while it was read" in result.stderr
+    assert "was changed while it was read" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
