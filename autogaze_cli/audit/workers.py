@@ -10,13 +10,12 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 
 from autogaze_cli.audit.analysis import FileResult, analyse
-from autogaze_cli.audit.files import Selected
+from autogaze_cli.audit.linking import Seeds
 from autogaze_cli.audit.names import Names
 from autogaze_cli.audit.settings import AuditSettings
 
@@ -26,8 +25,8 @@ _WORTHWHILE_BYTES = 400_000
 _MAIN = "import sys; sys.path[:] = {!r}; from autogaze_cli.audit.workers import work; work()"
 """Run in isolation: the folder that is audited, which may be the current one, holds no modules."""
 
-Task = tuple[str, bytes]
-"""The name of a file and its text."""
+Task = tuple[str, bytes, Seeds]
+"""The name of a file, its text, and what is known of it from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +36,16 @@ class _Job:
     limit_s: float
 
 
-def analyse_all(texts: Mapping[Selected, bytes], settings: AuditSettings) -> list[FileResult]:
+def analyse_all(tasks: list[Task], settings: AuditSettings) -> list[FileResult]:
     """The result of each file, in their order; the same with any number of processes."""
-    tasks = [(selected.name, text) for selected, text in texts.items()]
     names, limit_s = settings.names(), settings.file_time_limit_s
     count = min(len(os.sched_getaffinity(0)), len(tasks))
-    if count < 2 or sum(len(text) for _, text in tasks) < _WORTHWHILE_BYTES or not sys.executable:
-        return [analyse(name, text, names, limit_s) for name, text in tasks]
+    if (
+        count < 2
+        or sum(len(text) for _, text, _ in tasks) < _WORTHWHILE_BYTES
+        or not sys.executable
+    ):
+        return [analyse(name, text, names, limit_s, seeds) for name, text, seeds in tasks]
     order = sorted(range(len(tasks)), key=lambda index: -len(tasks[index][1]))
     shares = [order[k::count] for k in range(count)]  # the large ones first, dealt in turn
     results: list[FileResult | None] = [None] * len(tasks)
@@ -96,6 +98,6 @@ def _answers(output: bytes) -> list[FileResult]:
 def work() -> None:
     """What a worker does: read its job from stdin, and write each result to stdout."""
     job = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own process
-    for name, text in job.tasks:
-        pickle.dump(analyse(name, text, job.names, job.limit_s), sys.stdout.buffer)
+    for name, text, seeds in job.tasks:
+        pickle.dump(analyse(name, text, job.names, job.limit_s, seeds), sys.stdout.buffer)
         sys.stdout.buffer.flush()
