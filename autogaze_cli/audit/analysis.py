@@ -117,7 +117,7 @@ def analyse(
 
 def _analyse(path: str, text: bytes, names: Names, deadline: Deadline, seeds: Seeds) -> FileResult:
     source = code(path, text)
-    tree = parse(source.text, parser(path), deadline)
+    tree = parse(source.text, parser(path), deadline, (*seeds.given, *names.added()))
     tree.comments += source.comments
     view = View(path, source, tree)
     result = FileResult(comments=view.suppressions(), test=view.is_test)

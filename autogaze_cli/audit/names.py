@@ -143,6 +143,10 @@ class Names:
     extra_id_names: tuple[str, ...] = ()
     extra_helper_names: tuple[str, ...] = ()
 
+    def added(self) -> tuple[str, ...]:
+        """What a project adds."""
+        return (*self.extra_vocab_names, *self.extra_id_names, *self.extra_helper_names)
+
     def is_ids(self, name: str) -> bool:
         """A list of generated ids."""
         return _output_name(name) in IDS or _among(name, self.extra_id_names)

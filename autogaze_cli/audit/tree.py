@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from autogaze_cli.audit.deadline import Deadline, TimeLimitError
 from autogaze_cli.audit.definitions import SourceReader
 from autogaze_cli.audit.nodes import Node, Tree
+from autogaze_cli.audit.units import unread
 
 if TYPE_CHECKING:
     from tree_sitter import Node as Raw
@@ -20,13 +21,16 @@ _MOST_ERRORS = 50
 """Places without valid syntax that are looked at for the beginning of an open string."""
 
 
-def parse(source: bytes, parser: Parser, deadline: Deadline) -> Tree:
+def parse(
+    source: bytes, parser: Parser, deadline: Deadline, needed: Iterable[str] | None = None
+) -> Tree:
     """Parse ``source``, as far as it can be.
 
     Args:
         source: The file's text in UTF-8.
         parser: A parser of its language.
         deadline: When to give up.
+        needed: Names that make a function worth reading, see ``units``; None = read them all.
 
     Raises:
         TimeLimitError: It took too long.
@@ -36,6 +40,8 @@ def parse(source: bytes, parser: Parser, deadline: Deadline) -> Tree:
     if cut is not None:
         root = _root(source[:cut], parser, deadline)
     reader = SourceReader(source, parser, deadline)
+    if needed is not None:
+        reader.unread = unread(root, source, needed)
     node = reader.read(root) or Node("group", 0, len(source), 0)
     damage = cut if cut is not None else next((e.start_byte for e in _errors(root)), None)
     places = [place for place in (damage, reader.deep) if place is not None]
