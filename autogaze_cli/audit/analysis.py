@@ -105,7 +105,7 @@ def analyse(
     try:
         return _analyse(path, text, names, Deadline(limit_s), seeds or Seeds())
     except TimeLimitError:
-        failure = "timed out", f"not analysed: it took longer than {limit_s:g} s"
+        failure = timed_out(limit_s)
     except RecursionError:
         failure = "unparsed", "not analysed: nested too deeply"
     except ValueError as error:
@@ -113,6 +113,11 @@ def analyse(
     finally:
         sys.setrecursionlimit(limit)
     return FileResult(failure=failure)
+
+
+def timed_out(limit_s: float) -> tuple[str, str]:
+    """The failure of a file that took too long."""
+    return "timed out", f"not analysed: it took longer than {limit_s:g} s"
 
 
 def _analyse(path: str, text: bytes, names: Names, deadline: Deadline, seeds: Seeds) -> FileResult:

@@ -141,6 +141,24 @@ def test_a_file_that_takes_too_long_is_reported(tmp_path: Path) -> None:
     assert {f.path for f in audit.findings} == {"b.py"}
 
 
+def test_a_parser_that_crashes_takes_one_file_with_it(tmp_path: Path) -> None:
+    blocks = "".join(f"{' ' * n}if x:\n" for n in range(700))  # more than the grammar can keep
+    files = {"a.py": blocks + " " * 700 + BAD, "b.py": BAD}
+    audit = audit_of(tmp_path, files)  # type: ignore[arg-type]
+    assert {f.path for f in audit.findings} >= {"b.py"}
+    assert {f.path for f in audit.findings} | {n.path for n in audit.notices} == set(files)
+
+
+def test_any_number_of_processes_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "".join(BAD.replace("265", str(n)) for n in range(2, 300))
+    files = {f"{n}.py": text + BAD for n in range(5)}
+    alone = audit_of(tmp_path, files)  # type: ignore[arg-type]
+    monkeypatch.setattr("autogaze_cli.audit.workers._WORTHWHILE_BYTES", 0)
+    assert run_audit([tmp_path], AuditSettings()).findings == alone.findings != []
+
+
 def test_code_nested_a_thousand_deep(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {
         "a.py": f"x = {'[' * 1000}out['gazing_pos'] % 265{']' * 1000}\n",
