@@ -118,6 +118,10 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
 @click.option(
     "--write-baseline", type=click.Path(), help="Write all findings to this file, as known."
 )
+@click.option(
+    "--fix", is_flag=True, help="Rewrite Python decoders to call a helper, where that is certain."
+)
+@click.option("--diff", is_flag=True, help="Print what --fix would change as a patch.")
 @click.option("--show-suppressed", is_flag=True, help="List suppressed findings as well.")
 @click.option(
     "--max-file-size",
@@ -193,9 +197,21 @@ def audit_readout(**values: Any) -> None:
 def _audit(paths: list[Path], values: dict[str, Any]) -> None:
     from autogaze_cli.audit.audit import run_audit
     from autogaze_cli.audit.baseline import write_baseline
-    from autogaze_cli.audit.reading import shown
+    from autogaze_cli.audit.reading import shown, write_whole
 
-    audit = run_audit(paths, _settings(paths, values))
+    settings = _settings(paths, values)
+    audit = run_audit(paths, settings)
+    if values["diff"] or values["fix"]:
+        from autogaze_cli.audit.fixes import rewrites
+
+        changes = rewrites(paths, audit.counted())
+        if values["diff"]:
+            _write(values, "".join(change.patch() for change in changes))
+            click.get_current_context().exit(2 if audit.is_void() else 0)
+        for change in changes:
+            write_whole(change.path, change.after)
+            logger.info("rewrote %s", shown(change.name))
+        audit = run_audit(paths, settings)
     for notice in audit.notices:
         level = logging.DEBUG if notice.kind == "generated" else logging.WARNING
         logger.log(level, "%s: %s", shown(notice.path), notice.message)

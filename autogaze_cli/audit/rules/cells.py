@@ -139,7 +139,9 @@ def _is_harmless(right: Node, file: File, scope: Scope) -> bool:
 _CELLS = (
     "from autogaze_cli.readout import generated_to_fixation_sets\n\n"
     "frames = generated_to_fixation_sets(out, config, 0)\n"
-    "grid, cell = frames[t].fixations.grid, frames[t].fixations.token"
+    "points = frames[t].fixations.active()\n"
+    "grid = points.grid  # 2, 4, 7 or 14, in the order of choice\n"
+    "row, col = (points.y * grid).astype(int), (points.x * grid).astype(int)"
 )
 _EXAMPLE = 'ids = out["gazing_pos"][0][~out["if_padded_gazing"][0]]\n'
 
