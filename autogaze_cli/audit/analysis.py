@@ -175,7 +175,7 @@ def _apply(
         finding.related = [view.related(node, message) for node, message in hit.related]
         found.setdefault((hit.rule, finding.line), finding)
     result.findings += [finding for key, finding in found.items() if key not in result.places]
-    result.places |= found.keys()
+    result.places.update(found)
     if any(hit.rule == "AGR101" for hit in hits) and scope.function is not None:
         result.decoders.add(scope.name)
     projected = any(hit.rule == "AGR102" for hit in hits)

@@ -242,7 +242,8 @@ class File(NamedFacts):
             elif node.text in ("reduce", "fold", "try_fold", "scan"):
                 chosen = chosen[1:2]
             for parameter in chosen:
-                names = parameter.names[1:] if indexed else parameter.names
+                several = indexed and len(parameter.names) > 1  # Rust's `_` is no name
+                names = parameter.names[1:] if several else parameter.names
                 if len(names) <= MOST_NAMES:
                     scope.ids.update(name for name in names if name != "_")
 
