@@ -59,10 +59,10 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
     "format",
     type=click.Choice(["text", "json", "sarif"]),
     default="text",
-    help="Form of the report.",
+    help="Report format.",
 )
 @options.as_json
-@click.option("--output", type=click.Path(dir_okay=False), help="Write the report there.")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write the report to this file.")
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "note", "never"]),
@@ -75,9 +75,11 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
     is_flag=True,
     help="Exit with 1 when a file could not be analysed or was skipped unasked.",
 )
-@click.option("--rule", "rules", multiple=True, metavar="ID", help="Run this rule; AGR1 = all 1xx.")
 @click.option(
-    "--exclude-rule", "exclude_rules", multiple=True, metavar="ID", help="Leave this rule out."
+    "--rule", "rules", multiple=True, metavar="ID", help="Run only this rule; AGR1 = all 1xx."
+)
+@click.option(
+    "--exclude-rule", "exclude_rules", multiple=True, metavar="ID", help="Do not run this rule."
 )
 @click.option(
     "--severity",
@@ -87,32 +89,40 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
     help="Level of a rule: error, warning, note or off.",
 )
 @click.option(
-    "--include", multiple=True, metavar="GLOB", help="Scan these alone; as .gitignore has them."
+    "--include", multiple=True, metavar="GLOB", help="Scan only matching files (gitignore syntax)."
 )
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Do not scan these; likewise.")
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Skip matching files (gitignore syntax)."
+)
 @click.option(
     "--language",
     "languages",
     multiple=True,
     type=click.Choice(["rust", "python", "js", "cpp", "go"]),
-    help="Scan this language alone; may repeat.  [default: all]",
+    help="Scan only this language; repeatable.  [default: all]",
 )
 @click.option(
     "--tests",
     type=click.Choice(["note", "same", "skip"]),
-    help="What becomes of findings in test code.  [default: note]",
+    help="Level of findings in test code.  [default: note]",
 )
 @click.option(
-    "--include-provider", is_flag=True, help="Scan packages that own the decoding, at level note."
+    "--include-provider",
+    is_flag=True,
+    help="Scan the modules that define the model, at level note.",
 )
-@click.option("--include-vendored", is_flag=True, help="Scan copies of other projects too.")
-@click.option("--no-gitignore", is_flag=True, help="Scan what git ignores too.")
-@click.option("--require-helpers", is_flag=True, help="Ask that the readout helpers are called.")
-@click.option("--baseline", type=click.Path(), help="Findings listed in this file are known.")
+@click.option("--include-vendored", is_flag=True, help="Scan vendored copies of other projects.")
+@click.option("--no-gitignore", is_flag=True, help="Scan files that git ignores.")
+@click.option("--require-helpers", is_flag=True, help="Require that readout helpers are called.")
+@click.option("--baseline", type=click.Path(), help="File of known findings, which do not count.")
 @click.option(
-    "--write-baseline", type=click.Path(), help="List all findings in this file, as known."
+    "--write-baseline", type=click.Path(), help="Write all findings to this file, as known."
 )
-@click.option("--show-suppressed", is_flag=True, help="List suppressed findings too.")
+@click.option(
+    "--fix", is_flag=True, help="Rewrite Python decoders to call a helper, where that is certain."
+)
+@click.option("--diff", is_flag=True, help="Print what --fix would change as a patch.")
+@click.option("--show-suppressed", is_flag=True, help="List suppressed findings as well.")
 @click.option(
     "--max-file-size",
     "max_file_size_bytes",
@@ -133,13 +143,13 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
     "--profile",
     type=click.Choice(["generic", "burn-jepa"]),
     default="generic",
-    help="burn-jepa = the reference tool's fixed checks of that repository.",
+    help="burn-jepa: the reference tool's fixed checks of that repository.",
 )
 @click.option(
     "--check-patch",
     type=click.Path(),
     metavar="FILE",
-    help="Say whether this patch still applies to PATH; changes nothing.",
+    help="Check whether this patch still applies to PATH; changes nothing.",
 )
 @click.option(
     "--list-rules", is_flag=True, is_eager=True, expose_value=False, callback=_print_rules,
@@ -165,10 +175,11 @@ def audit_readout(**values: Any) -> None:
     Settings may also stand in .autogaze-audit.toml, or in pyproject.toml under
     [tool.autogaze.audit]; the command line wins.
 
-    It is a heuristic without types: ids that reach another file under another name are lost.
-    Silence is not proof.
+    The audit is a heuristic without types. It follows ids through functions, fields and one level
+    of imports; silence is not proof. The last line counts what was not analysed.
 
-    Exit codes: 0 nothing at or above --fail-on; 1 findings; 2 usage, or a file could not be read.
+    Exit codes: 0 nothing at or above --fail-on; 1 findings, or gaps with --strict-coverage; 2
+    usage, a file could not be read, or nothing was analysed.
     """
     from autogaze_cli.batch.inputs import named_paths
 
@@ -186,9 +197,21 @@ def audit_readout(**values: Any) -> None:
 def _audit(paths: list[Path], values: dict[str, Any]) -> None:
     from autogaze_cli.audit.audit import run_audit
     from autogaze_cli.audit.baseline import write_baseline
-    from autogaze_cli.audit.reading import shown
+    from autogaze_cli.audit.reading import shown, write_whole
 
-    audit = run_audit(paths, _settings(paths, values))
+    settings = _settings(paths, values)
+    audit = run_audit(paths, settings)
+    if values["diff"] or values["fix"]:
+        from autogaze_cli.audit.fixes import rewrites
+
+        changes = rewrites(paths, audit.counted())
+        if values["diff"]:
+            _write(values, "".join(change.patch() for change in changes))
+            click.get_current_context().exit(2 if audit.is_void() else 0)
+        for change in changes:
+            write_whole(change.path, change.after)
+            logger.info("rewrote %s", shown(change.name))
+        audit = run_audit(paths, settings)
     for notice in audit.notices:
         level = logging.DEBUG if notice.kind == "generated" else logging.WARNING
         logger.log(level, "%s: %s", shown(notice.path), notice.message)

@@ -1,7 +1,8 @@
 """Time the audit of a synthetic repository.
 
 python scripts/bench_audit.py                     # 5,000 files, one in twenty uses AutoGaze
-python scripts/bench_audit.py --files 1000 --share 1 --keep /some/folder
+python scripts/bench_audit.py --share 1 --functions 3 8    # small files, which all do
+python scripts/bench_audit.py --files 1000 --keep /some/folder
 """
 
 from __future__ import annotations
@@ -32,8 +33,15 @@ USES = {
 }
 
 
-def make_tree(root: Path, files: int, share: float, seed: int) -> int:
+def make_tree(root: Path, files: int, share: float, functions: list[int], seed: int) -> int:
     """Write the files.
+
+    Args:
+        root: Where to.
+        files: How many.
+        share: How many of them use AutoGaze, as a fraction.
+        functions: Least and most functions per file.
+        seed: Of what is chosen by chance.
 
     Returns:
         The number of files that use AutoGaze.
@@ -42,17 +50,17 @@ def make_tree(root: Path, files: int, share: float, seed: int) -> int:
     used = 0
     for index in range(files):
         suffix = chance.choice(list(LINES))
-        functions = [
+        parts = [
             LINES[suffix].format(name=f"f{index}_{k}", n=chance.randint(2, 400))
-            for k in range(chance.randint(20, 100))
+            for k in range(chance.randint(*functions))
         ]
         if chance.random() < share:
-            functions.insert(len(functions) // 2, USES[suffix].format(n=index))
+            parts.insert(len(parts) // 2, USES[suffix].format(n=index))
             used += 1
         head = "package a\n\n" if suffix == "go" else ""
         path = root / f"part{index % 97}" / f"mod{index % 13}" / f"file{index}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(head + "\n".join(functions))
+        path.write_text(head + "\n".join(parts))
     return used
 
 
@@ -60,22 +68,21 @@ def main() -> int:
     """Generate the tree, audit it, and print the time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=5000)
-    parser.add_argument(
-        "--share", type=float, default=0.05, help="fraction of files that use AutoGaze"
-    )
+    parser.add_argument("--share", type=float, default=0.05, help="of files that use AutoGaze")
+    parser.add_argument("--functions", type=int, nargs=2, default=[20, 100], metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="leave the tree in this folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         root = options.keep or Path(scratch)
-        used = make_tree(root, options.files, options.share, options.seed)
+        used = make_tree(root, options.files, options.share, options.functions, options.seed)
         size = sum(path.stat().st_size for path in root.rglob("*.*"))
         start = time.perf_counter()
         audit = run_audit([root], AuditSettings())
         seconds = time.perf_counter() - start
     reported = len({finding.path for finding in audit.counted()})
     print(
-        f"{audit.files_scanned} files, {size / 1e6:.0f} MB, {used} use AutoGaze, "
+        f"{audit.coverage.analysed} files, {size / 1e6:.0f} MB, {used} use AutoGaze, "
         f"{reported} reported: {seconds:.2f} s"
     )
     return 0 if reported == used else 1

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from autogaze_cli.audit.deadline import Deadline, TimeLimitError
 from autogaze_cli.audit.findings import Finding, Related
 from autogaze_cli.audit.flow import File
+from autogaze_cli.audit.imports import imported
 from autogaze_cli.audit.languages import code, parser
+from autogaze_cli.audit.linking import Exports, Seeds
 from autogaze_cli.audit.names import LEGACY, Names, is_evidence, normalise
 from autogaze_cli.audit.nodes import Node
 from autogaze_cli.audit.providers import definitions
 from autogaze_cli.audit.rules import BY_ID, STAGES, Hit, Rule
-from autogaze_cli.audit.rules.advice import helpers
+from autogaze_cli.audit.rules.advice import helpers, purposes
 from autogaze_cli.audit.rules.decoders import mask_projection, takes_output
 from autogaze_cli.audit.scopes import Scope
 from autogaze_cli.audit.suppressions import Suppression
@@ -45,6 +47,7 @@ class FileResult:
             name and place of each of their calls.
         access: First access to the generated output, as a finding without a rule, or None.
         calls_helper: Whether it calls a readout helper.
+        exports: What other files may want to know of it.
         defines: What of a provider it defines, see ``providers``.
         damage: What could not be read, "" where all could.
         failure: Why nothing could, as a reason and a message, or None.
@@ -58,6 +61,7 @@ class FileResult:
     projections: list[tuple[Finding, list[tuple[str, Related]]]] = field(default_factory=list)
     access: Finding | None = None
     calls_helper: bool = False
+    exports: Exports = field(default_factory=Exports)
     defines: set[str] = field(default_factory=set)
     damage: str = ""
     failure: tuple[str, str] | None = None
@@ -84,7 +88,9 @@ def is_candidate(path: str, text: bytes, names: Names, *, helpers: bool) -> bool
     return any(name.replace("_", "").encode() in lower.replace(b"_", b"") for name in extra)
 
 
-def analyse(path: str, text: bytes, names: Names, limit_s: float = 60.0) -> FileResult:
+def analyse(
+    path: str, text: bytes, names: Names, limit_s: float = 60.0, seeds: Seeds | None = None
+) -> FileResult:
     """Find what the rules object to in one file.
 
     Args:
@@ -92,13 +98,14 @@ def analyse(path: str, text: bytes, names: Names, limit_s: float = 60.0) -> File
         text: Its text in UTF-8.
         names: The classes of names.
         limit_s: Seconds it may take; one that takes longer is not analysed.
+        seeds: What is known of it from other files.
     """
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _RECURSION))
     try:
-        return _analyse(path, text, names, Deadline(limit_s))
+        return _analyse(path, text, names, Deadline(limit_s), seeds or Seeds())
     except TimeLimitError:
-        failure = "timed out", f"not analysed: it took longer than {limit_s:g} s"
+        failure = timed_out(limit_s)
     except RecursionError:
         failure = "unparsed", "not analysed: nested too deeply"
     except ValueError as error:
@@ -108,9 +115,15 @@ def analyse(path: str, text: bytes, names: Names, limit_s: float = 60.0) -> File
     return FileResult(failure=failure)
 
 
-def _analyse(path: str, text: bytes, names: Names, deadline: Deadline) -> FileResult:
+def timed_out(limit_s: float) -> tuple[str, str]:
+    """The failure of a file that took too long."""
+    return "timed out", f"not analysed: it took longer than {limit_s:g} s"
+
+
+def _analyse(path: str, text: bytes, names: Names, deadline: Deadline, seeds: Seeds) -> FileResult:
     source = code(path, text)
-    tree = parse(source.text, parser(path), deadline)
+    tree = parse(source.text, parser(path), deadline, (*seeds.given, *names.added()))
+    tree.comments += source.comments
     view = View(path, source, tree)
     result = FileResult(comments=view.suppressions(), test=view.is_test)
     result.defines = definitions(source.text)
@@ -119,7 +132,7 @@ def _analyse(path: str, text: bytes, names: Names, deadline: Deadline) -> FileRe
         line = view.place(tree.damage)[0]
         result.damage = f"line {line} could not be parsed; {rest} was analysed"
     relevant = any(is_evidence(word) or names.is_ids(word) for _, word in tree.words)
-    file = File(source.text, tree, names, deadline)
+    file = File(source.text, tree, names, deadline, seeds)
     result.calls_helper = any(_READOUT in text for text in tree.imports) or any(
         _calls_helper(scope, names) for scope in file.scopes
     )
@@ -129,7 +142,11 @@ def _analyse(path: str, text: bytes, names: Names, deadline: Deadline) -> FileRe
     )
     if strong:
         result.access = view.finding("", strong[0], "", "<module>")
-    stages = STAGES if relevant or strong else _BY_TABLE if file.has_scales() else ()
+    imports = imported(path, source.text, tree.imports)
+    numbers = {name: n for name, n in file.known_numbers.items() if name not in seeds.numbers}
+    givers = {name: place for name, place in file.givers.items() if name not in seeds.givers}
+    result.exports = Exports(imports, list(file.calls_out(imports)), givers, numbers)
+    stages = STAGES if relevant or strong or seeds.given else _BY_TABLE if file.has_scales() else ()
     for scope in file.scopes if stages else ():
         deadline.check()
         _apply(file, scope, stages, view, result)
@@ -148,16 +165,17 @@ def _apply(
         if rule.check is not None:
             hits += list(rule.check(file, scope, hits))
     found: dict[tuple[str, int], Finding] = {}
+    purpose = purposes(hits)
     for hit in sorted(hits, key=lambda hit: hit.node.at):
         label = scope.label if hit.rule != "AGR107" else _owner(file, hit.node)
         finding = view.finding(hit.rule, hit.node, hit.message, label)
-        finding.use = helpers(hit, hits)
+        finding.use = helpers(hit, purpose)
         advice = BY_ID[hit.rule].advice.format(finding.use[0])
         finding.message = f"{hit.message}; {advice}"
         finding.related = [view.related(node, message) for node, message in hit.related]
         found.setdefault((hit.rule, finding.line), finding)
     result.findings += [finding for key, finding in found.items() if key not in result.places]
-    result.places |= found.keys()
+    result.places.update(found)
     if any(hit.rule == "AGR101" for hit in hits) and scope.function is not None:
         result.decoders.add(scope.name)
     projected = any(hit.rule == "AGR102" for hit in hits)

@@ -13,6 +13,7 @@ from autogaze_cli.audit.coverage import Coverage, Notice
 from autogaze_cli.audit.files import NOTEBOOK_ROOM, Selected, generated, select
 from autogaze_cli.audit.findings import Finding, add_fingerprints
 from autogaze_cli.audit.languages import require_grammars
+from autogaze_cli.audit.linking import Seeds, link
 from autogaze_cli.audit.providers import provider_folders
 from autogaze_cli.audit.reading import TooLargeError, decoded, read_regular
 from autogaze_cli.audit.rules import BY_ID
@@ -103,9 +104,11 @@ def run_audit(paths: list[Path], settings: AuditSettings) -> Audit:
     coverage = selection.coverage
     audit = Audit([str(path) for path in paths], coverage=coverage)
     texts = _texts(selection.files, coverage, settings)
-    results = dict(zip(texts, analyse_all(texts, settings), strict=True))
+    tasks = [(selected.name, text, Seeds()) for selected, text in texts.items()]
+    results = dict(zip(texts, analyse_all(tasks, settings), strict=True))
     results = _analysed(results, coverage)
     providers = _exempt(results, coverage, settings)
+    _follow_imports(results, selection.files, texts, settings)
     _projections(results)
     if settings.require_helpers:
         _boundary(results, has_dependency=selection.has_dependency)
@@ -202,6 +205,28 @@ def _exempt(
 
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
+
+
+def _follow_imports(
+    results: dict[Selected, FileResult],
+    files: list[Selected],
+    texts: dict[Selected, bytes],
+    settings: AuditSettings,
+) -> None:
+    """Analyse again, or for the first time, the files that others tell something about."""
+    by_name = {selected.name: selected for selected in files}
+    known = {selected.name: result.exports for selected, result in results.items()}
+    tasks, again = [], []
+    for name, seeds in sorted(link(known, by_name).items()):
+        selected = by_name[name]
+        if selected in texts and selected not in results:
+            continue  # it owns the decoding, or could not be analysed
+        text = texts.get(selected) or _text(selected, Coverage(), settings)
+        if text is not None:
+            tasks.append((name, text, seeds))
+            again.append(selected)
+    found = zip(again, analyse_all(tasks, settings), strict=True)
+    results.update({selected: result for selected, result in found if result.failure is None})
 
 
 def _projections(results: dict[Selected, FileResult]) -> None:

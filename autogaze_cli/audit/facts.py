@@ -9,7 +9,8 @@ import re
 
 from autogaze_cli.audit.deadline import Deadline
 from autogaze_cli.audit.names import (
-    DIVISIONS,
+    DIVIDING_CALLS,
+    SIDES,
     SQUARE_ROOTS,
     VOCABULARY_SIZES,
     Names,
@@ -17,7 +18,10 @@ from autogaze_cli.audit.names import (
     is_count,
     is_frame,
     is_pad,
+    is_padding,
     is_picking,
+    is_side,
+    normalise,
 )
 from autogaze_cli.audit.nodes import Node, Tree, words
 from autogaze_cli.audit.operands import (
@@ -61,6 +65,7 @@ _MODELS = re.compile(r"embed|encod|loss|entropy|logit|attention|score|model")
 """In the name of a function: it takes ids and gives features, or a loss."""
 
 _LOUD = frozenset([265.0, 69.0, 0.5])
+_REMAINDERS = re.compile("rem|mod")
 INDEXED = frozenset(["enumerate", "entries", "each_with_index"])
 
 
@@ -78,8 +83,8 @@ class Facts:
         fields: Fields that a class of this file sets to ids, each with the class before it.
         sized: Fields that it sets to the number of ids of a frame.
         running: Fields that grow by it.
-        givers: Functions of this file that hand ids on as they are, and which of several values
-            they are; None = the only one.
+        givers: Functions that give ids, or what is left of them, and which of several values
+            that is; None = the only one.
         pickers: Functions of this file that give the field whose name they are given.
         lists_of_keys: Lists of fields' names, by the name they are bound to.
         imported: Names that come from other files of the repository.
@@ -290,9 +295,7 @@ class Facts:
         if kind == "call":
             return self._call_is_id(node, scope)
         if kind == "binary":
-            return node.text not in DIVISIONS - {"%"} and any(
-                self.is_id(part, scope) for part in node.parts
-            )
+            return self._is_still_id(node, scope)
         if kind == "group" and node.text == "block":
             return bool(node.parts) and self.is_id(node.parts[-1], scope)
         if kind in ("choice", "sequence", "group", "keyword"):
@@ -306,6 +309,31 @@ class Facts:
         if kind == "closure":
             return any(self.is_id(part, scope) for part in node.parts)
         return False
+
+    def _is_still_id(self, node: Node, scope: Scope) -> bool:
+        """Whether what an operator gives is an id, or what is left of one."""
+        if node.text in ("/", "//") or len(node.parts) != 2:
+            return False
+        left, right = node.parts
+        if node.text == "%":
+            return self.is_id(left, scope) and not self.is_side(right, scope)
+        if node.text == "*":  # by a mask
+            return any(
+                self.is_id(one, scope)
+                and (other.kind in ("test", "compare") or is_padding(operand(other).text))
+                for one, other in ((left, right), (right, left))
+            )
+        return self.is_id(left, scope) or self.is_id(right, scope)
+
+    def is_side(self, node: Node, scope: Scope) -> bool:
+        """Whether ``node`` is the cells along a side of a grid."""
+        number = self.number(node, scope)
+        if number is not None:
+            return number in SIDES
+        node = operand(node)
+        if node.kind == "index" and node.parts:
+            node = node.parts[0]
+        return node.kind in ("name", "member") and is_side(node.text)
 
     def _is_keyed(self, node: Node, scope: Scope) -> bool:
         """Whether a subscript is a name that holds the field of the ids."""
@@ -331,6 +359,8 @@ class Facts:
     def _call_is_id(self, node: Node, scope: Scope) -> bool:
         name, callee, arguments = node.text, node.parts[0], node.parts[1:]
         if name in _SIZES or name.endswith("_like") or self.names.is_helper(name):
+            return False
+        if normalise(name) in DIVIDING_CALLS and not _REMAINDERS.search(name):
             return False
         if is_accessor(name) or self._asks_for_ids(node, scope):
             return True

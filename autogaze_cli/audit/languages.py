@@ -46,6 +46,7 @@ LANGUAGES = ("rust", "python", "js", "cpp", "go")
 """What ``--language`` takes."""
 
 _SCRIPT = re.compile(rb"<script\b[^>]{0,1000}>|</script\s*>", re.IGNORECASE)
+_COMMENTS = re.compile(rb"(?:^[ \t]*+#[^\n]*+\n){50,}+", re.MULTILINE)
 _LAUNCH = re.compile(rb"<<<[^;{}]{0,400}?>>>")
 _CONDITION = re.compile(rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|else|elif|endif)\b([^\n]*)", re.MULTILINE)
 
@@ -57,10 +58,19 @@ class Code:
     Attributes:
         text: In UTF-8; what is not code is blank.
         lines: For each of its lines the line of the file it came from; None = the same.
+        comments: Spans of comments that are blank in it.
+        uncut: The text with them, where there are any.
     """
 
     text: bytes
     lines: tuple[int, ...] | None = None
+    comments: tuple[tuple[int, int], ...] = ()
+    uncut: bytes = b""
+
+    @property
+    def original(self) -> bytes:
+        """The text with those comments in it."""
+        return self.uncut or self.text
 
 
 def language(path: str) -> str | None:
@@ -111,13 +121,21 @@ def code(path: str, text: bytes) -> Code:
     if suffix == ".ipynb":
         lines = code_lines(text.decode())
         joined = "".join(f"{line}\n" for line, _ in lines)
-        return Code(joined.encode("utf-8", "replace"), tuple(at for _, at in lines) or (1,))
+        return _python(joined.encode("utf-8", "replace"), tuple(at for _, at in lines) or (1,))
     if suffix in (".vue", ".svelte"):
         return Code(_scripts(text))
+    if language(path) == "python":
+        return _python(text, None)
     if language(path) == "cpp":
         text = _blank(text, _disabled(text)) if b"#" in text else text
         text = _blank(text, (m.span() for m in _LAUNCH.finditer(text)))
     return Code(text)
+
+
+def _python(text: bytes, lines: tuple[int, ...] | None) -> Code:
+    """Python code without long runs of comments, for which the grammar takes their square."""
+    runs = [match.span() for match in _COMMENTS.finditer(text)] if b"#" in text else []
+    return Code(_blank(text, iter(runs)), lines, tuple(runs), text) if runs else Code(text, lines)
 
 
 def _blank(text: bytes, spans: Iterator[tuple[int, int]]) -> bytes:

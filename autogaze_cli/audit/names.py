@@ -5,6 +5,7 @@ Source: audit spec B.6.
 
 from __future__ import annotations
 
+# autogaze-audit: ignore-file[AGR1] the numbers that are looked for
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -142,6 +143,10 @@ class Names:
     extra_vocab_names: tuple[str, ...] = ()
     extra_id_names: tuple[str, ...] = ()
     extra_helper_names: tuple[str, ...] = ()
+
+    def added(self) -> tuple[str, ...]:
+        """What a project adds."""
+        return (*self.extra_vocab_names, *self.extra_id_names, *self.extra_helper_names)
 
     def is_ids(self, name: str) -> bool:
         """A list of generated ids."""

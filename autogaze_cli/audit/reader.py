@@ -35,6 +35,7 @@ class Reader:
     Attributes:
         handlers: What reads which construct of the grammars.
         deadline: When to give up.
+        unread: Ids of the constructs that need no reading.
         deep: Offset of the first construct that is nested too deeply to be read, or None.
         code: What is parsed: the file, or one of its macros with what makes it a function.
         shift: What maps the offsets of a macro's own parse to the file's.
@@ -48,6 +49,7 @@ class Reader:
         self.source = self.code = source
         self.parser = parser
         self.deadline = deadline
+        self.unread: set[int] = set()
         self.deep: int | None = None
         self._depth = 0
         self.shift = 0
@@ -71,6 +73,8 @@ class Reader:
         if self._depth >= MOST_DEPTH:
             place = raw.start_byte + self.shift
             self.deep = place if self.deep is None else min(place, self.deep)
+            return None
+        if self.unread and raw.id in self.unread:
             return None
         self._depth += 1
         node = self._construct(raw, kind)

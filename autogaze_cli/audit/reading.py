@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import secrets
+import shutil
 import stat
 import tomllib
 from contextlib import suppress
@@ -114,9 +115,11 @@ def write_whole(path: Path, text: str) -> None:
     special = place.exists() and not place.is_file()  # /dev/stdout, a pipe: nothing to replace
     scratch = place if special else place.with_name(f".autogaze-{secrets.token_hex(8)}")
     try:
-        with scratch.open("w" if special else "x", encoding="utf-8") as file:
+        with scratch.open("w" if special else "x", encoding="utf-8", newline="") as file:
             file.write(text)
         if not special:
+            if place.exists():
+                shutil.copymode(place, scratch)
             scratch.replace(place)
     except OSError as error:
         if not special:

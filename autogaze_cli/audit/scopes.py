@@ -29,6 +29,7 @@ class Scope:
         sizes: Names that count something.
         totals: Names assigned from a sum.
         running: Names that grow in steps that are not a frame's: the first id of a scale.
+        batches: Names of the ids of a whole batch.
         keys: Names that hold the name of the ids' field.
         numbers: Names that are numbers here: defaults of parameters, and what is assigned.
         clamped: Names that hold ids forced into a range.
@@ -51,6 +52,7 @@ class Scope:
     sizes: set[str] = field(default_factory=set)
     totals: set[str] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
+    batches: set[str] = field(default_factory=set)
     keys: set[str] = field(default_factory=set)
     numbers: dict[str, float] = field(default_factory=dict)
     clamped: set[str] = field(default_factory=set)

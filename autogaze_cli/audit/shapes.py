@@ -1,9 +1,9 @@
-"""What stands beside an id: the start of a scale, the side of a grid, a size that is wrong."""
+"""What stands beside an id: the start of a scale, or a size that is wrong."""
 
 from __future__ import annotations
 
 from autogaze_cli.audit.facts import CUMULATIONS, Facts
-from autogaze_cli.audit.names import SIDES, is_end, is_side, is_start
+from autogaze_cli.audit.names import is_end, is_side, is_start
 from autogaze_cli.audit.nodes import Node, words
 from autogaze_cli.audit.operands import operand
 from autogaze_cli.audit.scopes import Scope
@@ -31,21 +31,20 @@ def is_scale_start(node: Node, file: Facts, scope: Scope) -> bool:
     return node.kind in ("name", "member") and (is_start(node.text) or is_end(node.text))
 
 
+def is_scale_count(node: Node) -> bool:
+    """Whether ``node`` is the number of cells of a scale: the square of a side, or an entry."""
+    node = operand(node)
+    if node.kind == "binary" and len(node.parts) == 2:
+        left, right = map(operand, node.parts)
+        squared = node.text == "*" and left.text == right.text
+        return is_side(left.text) and (squared or (node.text == "**" and right.number() == 2))
+    return node.kind == "index" and bool(node.parts) and node.parts[0].text == "counts"
+
+
 def is_table_of_starts(node: Node, file: Facts) -> bool:
     """Whether ``node`` is an entry of a table that this file computes from the scales."""
     node = operand(node)
     return node.kind == "index" and bool(node.parts) and node.parts[0].text in file.starts
-
-
-def is_grid_side(node: Node, file: Facts, scope: Scope) -> bool:
-    """Whether ``node`` is the cells along a side of a grid."""
-    number = file.number(node, scope)
-    if number is not None:
-        return number in SIDES
-    node = operand(node)
-    if node.kind == "index" and node.parts:
-        node = node.parts[0]
-    return node.kind in ("name", "member") and is_side(node.text)
 
 
 def is_wrong_size(node: Node, file: Facts, scope: Scope) -> bool:

@@ -3,56 +3,49 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from autogaze_cli.audit.deadline import Deadline, TimeLimitError
+from autogaze_cli.audit.deadline import Deadline
 from autogaze_cli.audit.definitions import SourceReader
 from autogaze_cli.audit.nodes import Node, Tree
+from autogaze_cli.audit.units import unread
 
 if TYPE_CHECKING:
     from tree_sitter import Node as Raw
-    from tree_sitter import Parser, Point
+    from tree_sitter import Parser
 
 _STRING_EDGE = re.compile(rb"/\*|[a-zA-Z]{0,3}#*(\"\"\"|'''|[\"'`])")
-_CHUNK = 1 << 14
 _MOST_ERRORS = 50
 """Places without valid syntax that are looked at for the beginning of an open string."""
 
 
-def parse(source: bytes, parser: Parser, deadline: Deadline) -> Tree:
+def parse(
+    source: bytes, parser: Parser, deadline: Deadline, needed: Iterable[str] | None = None
+) -> Tree:
     """Parse ``source``, as far as it can be.
 
     Args:
         source: The file's text in UTF-8.
         parser: A parser of its language.
         deadline: When to give up.
+        needed: Names that make a function worth reading, see ``units``; None = read them all.
 
     Raises:
         TimeLimitError: It took too long.
     """
-    root = _root(source, parser, deadline)
+    root = parser.parse(source).root_node
     cut = _open_edge(root, source) if root.has_error else None
     if cut is not None:
-        root = _root(source[:cut], parser, deadline)
+        root = parser.parse(source[:cut]).root_node
     reader = SourceReader(source, parser, deadline)
+    if needed is not None:
+        reader.unread = unread(root, source, needed)
     node = reader.read(root) or Node("group", 0, len(source), 0)
     damage = cut if cut is not None else next((e.start_byte for e in _errors(root)), None)
     places = [place for place in (damage, reader.deep) if place is not None]
     first = min(places, default=None)
     return Tree(node, reader.comments, reader.tests, reader.words, reader.imports, first, cut)
-
-
-def _root(source: bytes, parser: Parser, deadline: Deadline) -> Raw:
-    """The grammar's own tree; the parser takes the text in pieces, and none after the deadline."""
-
-    def piece(start: int, _: Point) -> bytes:
-        return b"" if deadline.is_over() else source[start : start + _CHUNK]
-
-    root = parser.parse(piece).root_node
-    if deadline.is_over():
-        raise TimeLimitError
-    return root
 
 
 def _errors(root: Raw) -> Iterator[Raw]:

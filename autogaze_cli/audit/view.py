@@ -110,7 +110,7 @@ class View:
         """The comments that speak to the audit, with lines as the file counts them."""
         texts = []
         for start, end in self.comments:
-            text = self.source.text[start:end]
+            text = self.source.original[start:end]
             if b"autogaze-audit" in text:
                 row = bisect_right(self._starts, start)
                 texts.append((row, start, text.decode("utf-8", "replace")))

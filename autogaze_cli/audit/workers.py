@@ -1,33 +1,50 @@
-"""Analysing many files, in processes of their own where that pays.
+"""Analysing files, in processes of their own where that is safer or faster.
 
-A worker gets its files through a pipe and answers file by file. One that dies takes a single file
-with it, which is reported as not analysed; a new worker goes on after it.
+A grammar's parser may take long over a large file made for it, or even crash, and nothing but the
+end of its process stops it. So trees with a large file, or with many files, are given to workers. A
+worker answers file by file; one that dies, or does not answer in time, takes a single file with it,
+which is reported as not analysed, and a new worker goes on after it.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import resource
+import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
+from selectors import EVENT_READ, DefaultSelector
+from threading import Thread
+from typing import IO
 
-from autogaze_cli.audit.analysis import FileResult, analyse
-from autogaze_cli.audit.files import Selected
+from autogaze_cli.audit.analysis import FileResult, analyse, timed_out
+from autogaze_cli.audit.linking import Seeds
 from autogaze_cli.audit.names import Names
 from autogaze_cli.audit.settings import AuditSettings
 
+_LARGE_BYTES = 64_000
+"""Of a file that no parser is trusted with in this process; small ones end within seconds."""
+
 _WORTHWHILE_BYTES = 400_000
-"""Source from which on a second process is faster; starting one takes about 0.15 s."""
+"""Of source from which on processes are faster; starting one takes about 0.15 s."""
+
+_START_S = 20.0
+"""How long a worker may take to start, on a busy machine, besides what a file may take."""
+
+_MOST_MEMORY = 4 << 30
 
 _MAIN = "import sys; sys.path[:] = {!r}; from autogaze_cli.audit.workers import work; work()"
 """Run in isolation: the folder that is audited, which may be the current one, holds no modules."""
 
-Task = tuple[str, bytes]
-"""The name of a file and its text."""
+_HEAD = struct.Struct("<Q")
+
+Task = tuple[str, bytes, Seeds]
+"""The name of a file, its text, and what is known of it from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +54,15 @@ class _Job:
     limit_s: float
 
 
-def analyse_all(texts: Mapping[Selected, bytes], settings: AuditSettings) -> list[FileResult]:
+def analyse_all(tasks: list[Task], settings: AuditSettings) -> list[FileResult]:
     """The result of each file, in their order; the same with any number of processes."""
-    tasks = [(selected.name, text) for selected, text in texts.items()]
     names, limit_s = settings.names(), settings.file_time_limit_s
+    sizes = [len(text) for _, text, _ in tasks]
+    small = max(sizes, default=0) <= _LARGE_BYTES and sum(sizes) <= _WORTHWHILE_BYTES
+    if small or not sys.executable:
+        return [analyse(name, text, names, limit_s, seeds) for name, text, seeds in tasks]
     count = min(len(os.sched_getaffinity(0)), len(tasks))
-    if count < 2 or sum(len(text) for _, text in tasks) < _WORTHWHILE_BYTES or not sys.executable:
-        return [analyse(name, text, names, limit_s) for name, text in tasks]
-    order = sorted(range(len(tasks)), key=lambda index: -len(tasks[index][1]))
+    order = sorted(range(len(tasks)), key=lambda index: -sizes[index])
     shares = [order[k::count] for k in range(count)]  # the large ones first, dealt in turn
     results: list[FileResult | None] = [None] * len(tasks)
     with ThreadPoolExecutor(count) as pool:
@@ -59,16 +77,15 @@ def _run(job: _Job) -> list[FileResult]:
     """Have workers do a job, one after another where one dies."""
     done: list[FileResult] = []
     while len(done) < len(job.tasks):
-        rest = _Job(job.tasks[len(done) :], job.names, job.limit_s)
-        answers = _ask_worker(rest)
+        answers, failure = _ask_worker(_Job(job.tasks[len(done) :], job.names, job.limit_s))
         done += answers
-        if len(answers) < len(rest.tasks):
-            done.append(FileResult(failure=("crashed", "not analysed: the analysis crashed")))
+        if failure is not None:
+            done.append(FileResult(failure=failure))
     return done
 
 
-def _ask_worker(job: _Job) -> list[FileResult]:
-    """The answers of one worker; fewer than tasks where it died."""
+def _ask_worker(job: _Job) -> tuple[list[FileResult], tuple[str, str] | None]:
+    """The answers of one worker, and what became of the file after them, if it did not answer."""
     program = _MAIN.format([path for path in sys.path if path])
     process = subprocess.Popen(
         [sys.executable, "-I", "-c", program],
@@ -76,26 +93,52 @@ def _ask_worker(job: _Job) -> list[FileResult]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    Thread(target=_feed, args=(process.stdin, job), daemon=True).start()
     try:
-        output, _ = process.communicate(pickle.dumps(job))
+        return _answers(process.stdout, job)
     finally:
         process.kill()
         process.wait()
-    return _answers(output)
+        process.stdout.close()
 
 
-def _answers(output: bytes) -> list[FileResult]:
-    answers, stream = [], BytesIO(output)
-    while True:
-        try:
-            answers.append(pickle.load(stream))  # noqa: S301 - from our own process
-        except (EOFError, pickle.UnpicklingError):
-            return answers
+def _feed(pipe: IO[bytes], job: _Job) -> None:
+    with suppress(OSError), pipe:  # a worker that died reads no more
+        pickle.dump(job, pipe)
+
+
+def _answers(pipe: IO[bytes], job: _Job) -> tuple[list[FileResult], tuple[str, str] | None]:
+    answers: list[FileResult] = []
+    held = bytearray()
+    end = time.monotonic() + _START_S + job.limit_s
+    with DefaultSelector() as selector:
+        selector.register(pipe, EVENT_READ)
+        while len(answers) < len(job.tasks):
+            if not selector.select(max(0.0, end - time.monotonic())):
+                return answers, timed_out(job.limit_s)
+            data = os.read(pipe.fileno(), 1 << 16)
+            if not data:
+                return answers, ("crashed", "not analysed: its parser crashed")
+            held += data
+            while len(held) >= _HEAD.size + (size := _size(held)):
+                answers.append(pickle.loads(held[_HEAD.size : _HEAD.size + size]))  # noqa: S301
+                del held[: _HEAD.size + size]
+                end = time.monotonic() + 2 * job.limit_s
+    return answers, None
+
+
+def _size(held: bytearray) -> int:
+    """The bytes of the answer at the beginning, more than there are where that is not known."""
+    return _HEAD.unpack_from(held)[0] if len(held) >= _HEAD.size else sys.maxsize
 
 
 def work() -> None:
     """What a worker does: read its job from stdin, and write each result to stdout."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     job = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own process
-    for name, text in job.tasks:
-        pickle.dump(analyse(name, text, job.names, job.limit_s), sys.stdout.buffer)
+    for name, text, seeds in job.tasks:
+        answer = pickle.dumps(analyse(name, text, job.names, job.limit_s, seeds))
+        sys.stdout.buffer.write(_HEAD.pack(len(answer)) + answer)
         sys.stdout.buffer.flush()

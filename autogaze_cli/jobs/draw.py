@@ -18,6 +18,8 @@ from autogaze_cli.batch.result import Result, output_files
 from autogaze_cli.jobs.frames import QUEUE_SIZE, Job, OnFrame, gazed_frames, trace_header
 from autogaze_cli.jobs.pipeline import Behind, Feed
 from autogaze_cli.jobs.request import Drawing
+from autogaze_cli.media.colour import BT709_TAGS, Tags
+from autogaze_cli.media.hdr import is_hdr
 from autogaze_cli.media.video import Frame
 from autogaze_cli.media.writers import FrameWriter, Palette, open_writer
 from autogaze_cli.player.page import PageWriter, open_page
@@ -184,8 +186,14 @@ def _opened(
         width=size[0],
         height=size[1],
         palette=_palette(role, drawing.visualization),
-        colours=job.info.colours if job.sampling.tone_map == "none" else None,
+        colours=_colours(job),
     )
+
+
+def _colours(job: Job) -> Tags:
+    """The colour tags of drawn files: those of HDR whose values are kept, else BT.709's."""
+    kept = job.info.colours if job.sampling.tone_map == "none" else None
+    return kept if kept is not None and is_hdr(kept.transfer) else BT709_TAGS
 
 
 def _differences(outputs: Outputs, metrics: Path, document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import Result
 from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 
+from autogaze_cli.audit.fixes import fix as fixed_text
 from autogaze_cli.audit.rules import RULES
 
 Run = Callable[..., Result]
@@ -71,7 +72,8 @@ def test_a_clean_tree(run: Run, tmp_path: Path) -> None:
         (["--severity", "AGR101=note", "--severity", "AGR103=warning"], 1),
         (["--severity", "AGR101=off", "--severity", "AGR103=note"], 0), (["--exclude", "src/"], 2),
         (["--severity", "AGR101=off", "--severity", "AGR103=note", "--fail-on", "note"], 1),
-        (["--include", "*.rs"], 2), (["--language", "rust"], 2), (["--exclude", "src/a.py"], 0), (["--tests", "same"], 1),
+        (["--include", "*.rs"], 2), (["--language", "rust"], 2), (["--exclude", "src/a.py"], 0),
+        (["--tests", "same"], 1),
         (["--rule", "AGR9x"], 2), (["--severity", "AGR101"], 2), (["--fail-on", "loud"], 2),
         (["--baseline", "nowhere.json"], 2), (["--output", "/nowhere/at/all"], 2), (["gone"], 2),
         (["--exit-zero", "gone"], 2),
@@ -284,3 +286,50 @@ def test_the_pre_commit_hook_runs_this_command() -> None:
     assert "pass_filenames: false" in text
     for suffix in ("rust", "python", "go"):
         assert suffix in text
+
+
+def test_the_command_prints_a_patch_or_rewrites(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    before = (FIXTURES / "fixes.txt").read_text().split("=== per_frame_tuples\n")[1].split("===")[0]
+    file.write_text(before)
+    file.chmod(0o755)
+    patch = run("audit-readout", tmp_path, "--diff")
+    assert (patch.exit_code, file.read_text()) == (0, before)
+    (tmp_path / "move.patch").write_text(patch.stdout)
+    assert run("audit-readout", tmp_path, "--check-patch", tmp_path / "move.patch").exit_code == 0
+    fixed = run("audit-readout", tmp_path, "--fix")
+    assert fixed.exit_code == 0, fixed.stdout
+    assert file.read_text() == fixed_text(before, ["decode"])
+    assert file.stat().st_mode & 0o777 == 0o755
+
+
+def test_gaps_and_lost_reports(run: Run, root: Path) -> None:
+    (root / "src/b.py").write_bytes(b"gazing_pos\0")
+    clean = run("audit-readout", root, "--exit-zero")
+    assert clean.exit_code == 0
+    assert clean.stdout.endswith(
+        "in 1 of 1 file (0 suppressed, 0 in baseline); 1 skipped (1 binary)\n"
+    )
+    assert run("audit-readout", root, "--exit-zero", "--strict-coverage").exit_code == 1
+    log = sarif(run("audit-readout", root, "--format", "sarif").stdout)
+    assert log["invocations"][0]["properties"]["skipped"] == {"binary": 1}
+    command = [sys.executable, "-m", "autogaze_cli", "audit-readout", str(root)]
+    closed = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, check=False, text=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert closed.returncode == 2
+    assert "the report is lost" in closed.stderr
+    full = run("audit-readout", root, "--output", "/dev/full")
+    assert full.exit_code == 2
+
+
+def test_hostile_names_stay_on_their_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a\x1b[31m\n.py").write_text(
+        "ids = out['gazing_pos'] % 265  # \x1b[2J\x1b]0;x\x07\n"
+    )
+    for arguments in ([], ["--quiet"], ["--format", "json"], ["--format", "sarif"]):
+        text = run("audit-readout", tmp_path, *arguments).stdout
+        assert not set(text) & set("\x1b\x07\x9b")
+    lines = run("audit-readout", tmp_path, "--quiet").stdout.splitlines()
+    assert {line.split(" ")[0] for line in lines} == {"a\\x1b[31m\\n.py:1:25:"}

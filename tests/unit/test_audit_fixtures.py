@@ -12,6 +12,7 @@ import pytest
 from autogaze_cli.audit.analysis import analyse
 from autogaze_cli.audit.audit import run_audit
 from autogaze_cli.audit.names import Names
+from autogaze_cli.audit.rules import BY_ID
 from autogaze_cli.audit.settings import AuditSettings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "audit"
@@ -286,3 +287,27 @@ def test_more_names_than_a_pair_are_a_record() -> None:
     many = few.replace("c =", "c, d =")
     assert found("a.py", few) == ["1 AGR101", "3 AGR105"]
     assert found("a.py", many) == []
+
+
+SHAPES = re.findall(
+    r"^=== (\S+)\n((?:(?!===).*\n)*)", (FIXTURES / "shapes.txt").read_text(), re.MULTILINE
+)
+# Rules whose place is a function or a constant, and not the line that computes.
+AROUND = {"AGR101", "AGR102", "AGR106", "AGR107", "AGR109"}
+
+
+@pytest.mark.parametrize(("name", "text"), SHAPES, ids=[name for name, _ in SHAPES])
+def test_shapes_of_downstream_code(name: str, text: str) -> None:
+    marked = {n for n, line in enumerate(text.split("\n"), 1) if line.endswith(("#!", "//!"))}
+    findings = analyse(name, text.encode(), Names()).findings
+    assert {f.line for f in findings if BY_ID[f.rule].level != "note"} >= marked
+    assert {f.line for f in findings if f.rule not in AROUND} == marked
+    assert bool(findings) is bool(marked), "what is clean has no finding of any rule"
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("f1_count_by_frame.py", "AGR112"), ("f2_guarded_row.py", "AGR110")]
+)
+def test_false_alarms_are_gone(name: str, rule: str) -> None:
+    text = dict(SHAPES)[name]
+    assert rule not in {f.rule for f in analyse(name, text.encode(), Names()).findings}

@@ -11,7 +11,7 @@ from autogaze_cli.audit.rules.rule import CELL_HELPERS, Hit, Rule
 from autogaze_cli.audit.scopes import Scope
 from autogaze_cli.audit.shapes import (
     SEARCHES,
-    is_grid_side,
+    is_scale_count,
     is_scale_start,
     is_table_of_starts,
     is_wrong_size,
@@ -48,7 +48,7 @@ def scale_split(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
 def cell_from_id(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     """An id, or what is left of one, divided by the side of a grid."""
     for node, left, right in _divisions(file, scope, hits):
-        if is_grid_side(right, file, scope) and not file.is_offset(right, scope):
+        if file.is_side(right, scope) and not file.is_offset(right, scope):
             yield Hit(
                 "AGR116",
                 node,
@@ -108,7 +108,8 @@ def _compared(node: Node, file: File, scope: Scope) -> tuple[bool, bool]:
         return False, False
     for one, other in ((sides[0], sides[2]), (sides[2], sides[0])):
         if file.is_id(one, scope) and not file.is_id(other, scope):
-            return True, is_scale_start(other, file, scope)
+            split = is_scale_start(other, file, scope) or is_scale_count(other)
+            return True, split
         if is_table_of_starts(other, file):
             return False, True
     return False, False
@@ -119,7 +120,12 @@ def _looked_up(node: Node, file: File, scope: Scope) -> tuple[bool, bool]:
     if node.kind != "call" or node.text not in SEARCHES:
         return False, False
     sides = operands(node)
-    by_id = any(file.is_id(side, scope) for side in sides)
+    by_id = any(file.is_id(side, scope) for side in sides) or any(
+        below.kind == "name" and below.text in scope.ids
+        for side in sides
+        if side.kind == "closure"
+        for below in side.walk()
+    )
     table = any(side.kind == "name" and side.text in file.starts for side in sides)
     return by_id, table or (by_id and len(sides) > 1)
 
@@ -133,7 +139,9 @@ def _is_harmless(right: Node, file: File, scope: Scope) -> bool:
 _CELLS = (
     "from autogaze_cli.readout import generated_to_fixation_sets\n\n"
     "frames = generated_to_fixation_sets(out, config, 0)\n"
-    "grid, cell = frames[t].fixations.grid, frames[t].fixations.token"
+    "points = frames[t].fixations.active()\n"
+    "grid = points.grid  # 2, 4, 7 or 14, in the order of choice\n"
+    "row, col = (points.y * grid).astype(int), (points.x * grid).astype(int)"
 )
 _EXAMPLE = 'ids = out["gazing_pos"][0][~out["if_padded_gazing"][0]]\n'
 

@@ -75,7 +75,9 @@ def first_row_only(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
         return
     for node in scope.of("index", "call"):
         owner = _first_of(node)
-        if owner is not None and owner.kind in ("name", "member") and file.names.is_ids(owner.text):
+        if owner is None or owner.kind not in ("name", "member"):
+            continue
+        if file.names.is_ids(owner.text) or (owner.kind == "name" and owner.text in scope.batches):
             yield Hit(
                 "AGR110",
                 node,
