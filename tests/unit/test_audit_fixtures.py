@@ -340,3 +340,12 @@ def test_the_helper_follows_from_what_the_code_goes_on_to_do() -> None:
     assert first("    return ids % 265\n") == "generated_to_frame_readout_tokens"
     assert first("    x = ids % 265\n    return x // 14, x % 14\n") == "generated_to_fixation_sets"
     assert first("    mask[ids % 265] = 1\n") == "fixation_image_mask_tensor"
+
+
+def test_a_table_of_the_scales_is_evidence_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "OFFSETS = [0, 4, 20, 69]\ndef f(x):\n    return x - OFFSETS[2]\n"
+    )
+    (tmp_path / "b.py").write_text("WIDTHS = [32, 64, 112, 224]\ndef f(x):\n    return x % 265\n")
+    found = {(f.path, f.line, f.rule) for f in run_audit([tmp_path], AuditSettings()).findings}
+    assert found == {("a.py", 1, "AGR105"), ("a.py", 3, "AGR115")}
