@@ -24,8 +24,12 @@ from autogaze_cli.audit.tree import parse
 from autogaze_cli.audit.view import View
 
 _MENTION = re.compile(rb"gazing|auto[_-]?gaze|gaze_?(?:pos|ids|token)")
+_SCALES = re.compile(rb"\b32\W{1,4}64\W{1,4}112\W{1,4}224\b|\b4\W{1,4}20\W{1,4}69\b")
+"""The scales of the published model, or their first ids: no other model is known to have them."""
+
 _BY_TABLE = tuple(rule for rule in STAGES if rule.id in ("AGR105", "AGR106", "AGR115"))
-"""What is looked for in a file that mentions AutoGaze in a comment, a string or its path alone."""
+"""What is looked for in a file that mentions AutoGaze in a comment, a string or its path alone, or
+not at all."""
 
 _READOUT = "autogaze_cli.readout"
 """Whoever imports from it calls a helper, whatever its name."""
@@ -83,6 +87,8 @@ def is_candidate(path: str, text: bytes, names: Names, *, helpers: bool) -> bool
     if _MENTION.search(path.lower().encode("utf-8", "replace")):
         return True
     if helpers and b"readout" in lower:
+        return True
+    if (b"112" in lower or b"69" in lower) and _SCALES.search(lower):
         return True
     extra = (*names.extra_id_names, *(names.extra_helper_names if helpers else ()))
     return any(name.replace("_", "").encode() in lower.replace(b"_", b"") for name in extra)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from autogaze_cli.audit.workers import analyse_all
 
 _NAMED_BYTES = 1 << 26
 """Of a file that the user named."""
+
+
+_BATCH_BYTES = 1 << 26
+"""Of source that is held at a time."""
 
 
 @dataclass(slots=True)
@@ -103,12 +108,14 @@ def run_audit(paths: list[Path], settings: AuditSettings) -> Audit:
     selection = select(paths, settings)
     coverage = selection.coverage
     audit = Audit([str(path) for path in paths], coverage=coverage)
-    texts = _texts(selection.files, coverage, settings)
-    tasks = [(selected.name, text, Seeds()) for selected, text in texts.items()]
-    results = dict(zip(texts, analyse_all(tasks, settings), strict=True))
+    results: dict[Selected, FileResult] = {}
+    for texts in _batches(selection.files, coverage, settings):
+        tasks = [(selected.name, text, Seeds()) for selected, text in texts.items()]
+        results.update(zip(texts, analyse_all(tasks, settings), strict=True))
+    candidates = set(results)
     results = _analysed(results, coverage)
     providers = _exempt(results, coverage, settings)
-    _follow_imports(results, selection.files, texts, settings)
+    _follow_imports(results, selection.files, candidates, settings)
     _projections(results)
     if settings.require_helpers:
         _boundary(results, has_dependency=selection.has_dependency)
@@ -129,19 +136,25 @@ def run_audit(paths: list[Path], settings: AuditSettings) -> Audit:
     return audit
 
 
-def _texts(
+def _batches(
     files: list[Selected], coverage: Coverage, settings: AuditSettings
-) -> dict[Selected, bytes]:
-    """Read the files, and keep those that could hold something, in UTF-8."""
+) -> Iterator[dict[Selected, bytes]]:
+    """The files that could hold something, in UTF-8; no more at a time than memory allows."""
     names = settings.names()
-    texts = {}
+    texts: dict[Selected, bytes] = {}
+    size = 0
     for selected in files:
         text = _text(selected, coverage, settings)
-        if text is not None:
-            coverage.analysed += 1
-            if is_candidate(selected.name, text, names, helpers=settings.require_helpers):
-                texts[selected] = text
-    return texts
+        if text is None:
+            continue
+        coverage.analysed += 1
+        if is_candidate(selected.name, text, names, helpers=settings.require_helpers):
+            texts[selected] = text
+            size += len(text)
+        if size > _BATCH_BYTES:
+            yield texts
+            texts, size = {}, 0
+    yield texts
 
 
 def _text(selected: Selected, coverage: Coverage, settings: AuditSettings) -> bytes | None:
@@ -210,7 +223,7 @@ def _files(count: int) -> str:
 def _follow_imports(
     results: dict[Selected, FileResult],
     files: list[Selected],
-    texts: dict[Selected, bytes],
+    candidates: set[Selected],
     settings: AuditSettings,
 ) -> None:
     """Analyse again, or for the first time, the files that others tell something about."""
@@ -219,9 +232,9 @@ def _follow_imports(
     tasks, again = [], []
     for name, seeds in sorted(link(known, by_name).items()):
         selected = by_name[name]
-        if selected in texts and selected not in results:
+        if selected in candidates and selected not in results:
             continue  # it owns the decoding, or could not be analysed
-        text = texts.get(selected) or _text(selected, Coverage(), settings)
+        text = _text(selected, Coverage(), settings)
         if text is not None:
             tasks.append((name, text, seeds))
             again.append(selected)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from autogaze_cli.audit.deadline import Deadline
+from autogaze_cli.audit.handing import hands_on, result_of
 from autogaze_cli.audit.names import (
     DIVIDING_CALLS,
     SIDES,
@@ -41,7 +42,7 @@ _SIZES = words(
     "is_some is_none is_ok is_err contains includes has unwrap_err with_capacity is_cuda "
     "to_string tostring join layout requires_grad stride strides element_size is_contiguous "
     "index indexOf lastIndexOf findIndex findLastIndex position rposition argsort argmax argmin "
-    "argwhere nonzero partition_point binary_search"
+    "argwhere nonzero partition_point binary_search reduce fold try_fold"
 )
 _PICKS = words("gather index_select select masked_select take take_along_dim take_along_axis")
 """Calls that give some of what they are called on."""
@@ -182,7 +183,7 @@ class Facts:
             return True
         node = operand(node)
         if node.kind == "call":
-            return node.text == "sum"
+            return node.text == "sum" and not self.is_id(given(node), scope)
         if node.kind == "index" and node.parts:
             node = node.parts[0]
         if node.kind not in ("name", "member"):
@@ -316,7 +317,8 @@ class Facts:
             return False
         left, right = node.parts
         if node.text == "%":
-            return self.is_id(left, scope) and not self.is_side(right, scope)
+            letter = len(operand(right).text) == 1 and operand(right).kind == "name"
+            return self.is_id(left, scope) and (letter or not self.is_side(right, scope))
         if node.text == "*":  # by a mask
             return any(
                 self.is_id(one, scope)
@@ -371,14 +373,15 @@ class Facts:
         if name in _PICKS:
             return self.is_id(next(iter(operands(node)), callee), scope)
         if callee.kind == "member" and callee.parts and self.is_id(callee.parts[0], scope):
-            mapped = name in _MAPS and any(_gives_size(a, self, scope) for a in arguments)
-            return name not in _GATHERS and not mapped
+            if name in _MAPS and arguments and (result := result_of(arguments[0])) is not None:
+                return self.is_id(result, scope)
+            return name not in _GATHERS
         if name in _GATHERS or name in ("floor", "trunc", "ceil", "round"):
             return False
         ids = [argument for argument in arguments if self.is_id(argument, scope)]
         if ids and arguments[0].kind != "keyword" and all(a.kind == "keyword" for a in ids):
             return False  # a model that is told where to look: ``vit(video, gazing_pos=ids)``
-        return bool(ids)
+        return bool(ids) and hands_on(node)
 
 
 def _named_by(node: Node) -> str:
@@ -389,9 +392,3 @@ def _named_by(node: Node) -> str:
     if node.kind == "index" and node.parts:
         node = node.parts[0]
     return node.text if node.kind in ("name", "member", "call") else ""
-
-
-def _gives_size(node: Node, file: Facts, scope: Scope) -> bool:
-    """Whether a closure counts: ``|row| row.len()``."""
-    body = node.parts[-1] if node.kind == "closure" and node.parts else None
-    return body is not None and file.is_size(body, scope)

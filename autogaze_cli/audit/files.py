@@ -50,7 +50,7 @@ class Selected:
         named: Whether the user named it.
     """
 
-    path: Path
+    path: str
     name: str
     named: bool = False
 
@@ -110,7 +110,7 @@ def _named(place: Path, name: str, coverage: Coverage) -> Iterator[Selected]:
     if language(name) is None:
         coverage.skip("unknown language", name, "not scanned: its suffix is of no language here")
     else:
-        yield Selected(place, name, named=True)
+        yield Selected(str(place), name, named=True)
 
 
 def generated(name: str, text: bytes) -> str | None:
@@ -139,6 +139,7 @@ class _Walk:
         self, root: Path, base: Path, settings: AuditSettings, selection: Selection
     ) -> None:
         self.root, self.base = root, base
+        self.prefix = "" if root == base else f"{_name(root, base)}/"
         self.settings, self.selection = settings, selection
         self.coverage = selection.coverage
         self.include = Ignores.read(settings.include)
@@ -216,7 +217,7 @@ class _Walk:
         elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
             self.coverage.skip("special file", self._name_of(entry), "not a regular file")
         else:
-            yield Selected(Path(entry), self._name_of(entry))
+            yield Selected(entry.path, self.prefix + name)
 
     def _dependencies(self, folder: Path, names: set[str]) -> None:
         if self.selection.has_dependency or not self.settings.require_helpers:

@@ -1,7 +1,7 @@
 """Following ids through a file, by name.
 
-Ids are followed by name within a scope, in any order of its lines, and from a call into the
-parameters of a function of the same file.
+Ids are followed by name within a scope, in any order of its lines, from a call into the parameters
+of a function of the same file, out of functions that give them, and through fields.
 
 Source: audit spec B.6.
 """
@@ -15,19 +15,15 @@ from autogaze_cli.audit.facts import CLAMPS, INDEXED, PLAIN
 from autogaze_cli.audit.imports import Imported
 from autogaze_cli.audit.linking import Call, Seeds
 from autogaze_cli.audit.named import NamedFacts
-from autogaze_cli.audit.names import (
-    Names,
-    is_padding,
-)
-from autogaze_cli.audit.nodes import Node, Tree
-from autogaze_cli.audit.operands import (
-    is_own,
-    operand,
-    operands,
-)
+from autogaze_cli.audit.names import Names, is_padding
+from autogaze_cli.audit.nodes import Node, Tree, words
+from autogaze_cli.audit.operands import is_own, operand, operands
 from autogaze_cli.audit.scopes import Scope, own_field
 
 PASSES = 3
+_FIRST = words("unique unique_consecutive sort topk max min mode kthvalue")
+"""Calls that give ids, and then something about them."""
+
 MOST_NAMES = 3
 """Names of one destructuring that are followed; more is a record, not a pair."""
 
@@ -158,8 +154,12 @@ class File(NamedFacts):
         if node.kind == "loop":
             self._iterate(target, value, scope)
         elif self.is_id(value, scope):
-            pair = value.kind == "call" and value.text == "divmod" and len(target.parts) == 2
-            self._taint(target.parts[1] if pair else target, scope)
+            several = target.kind == "sequence" and value.kind == "call"
+            if several and value.text == "divmod" and len(target.parts) == 2:
+                target = target.parts[1]
+            elif several and value.text in _FIRST:
+                target = target.parts[0]
+            self._taint(target, scope)
 
     def _place_of_ids(self, value: Node) -> int | None:
         """Which of the values that are unpacked are ids, where that can be told."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from autogaze_cli.audit.notebooks import code_lines
@@ -75,8 +74,12 @@ class Code:
 
 def language(path: str) -> str | None:
     """The language of a file by its suffix, one of ``LANGUAGES``; None for other files."""
-    pair = _BY_SUFFIX.get(PurePosixPath(path).suffix.lower())
+    pair = _BY_SUFFIX.get(_suffix(path))
     return pair[0] if pair is not None else None
+
+
+def _suffix(path: str) -> str:
+    return path[path.rfind(".") :].lower()
 
 
 def require_grammars() -> None:
@@ -104,7 +107,7 @@ def _parser(grammar: str) -> Parser:
 
 def parser(path: str) -> Parser:
     """The parser for a file that has a language."""
-    return _parser(_BY_SUFFIX[PurePosixPath(path).suffix.lower()][1])
+    return _parser(_BY_SUFFIX[_suffix(path)][1])
 
 
 def code(path: str, text: bytes) -> Code:
@@ -117,7 +120,7 @@ def code(path: str, text: bytes) -> Code:
     Raises:
         ValueError: When a notebook is not JSON.
     """
-    suffix = PurePosixPath(path).suffix.lower()
+    suffix = _suffix(path)
     if suffix == ".ipynb":
         lines = code_lines(text.decode())
         joined = "".join(f"{line}\n" for line, _ in lines)

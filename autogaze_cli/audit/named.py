@@ -38,8 +38,15 @@ class NamedFacts(Facts):
             self._count(scope)
 
     def _constants(self, scope: Scope) -> None:
+        """Find the names that are numbers; one that is assigned twice in a function is none."""
+        seen: set[str] = set()
         for node in scope.of("assign"):
             if len(node.parts) < 2:
+                continue
+            again = node.parts[0].kind == "name" and node.parts[0].text in seen
+            seen.add(node.parts[0].text)
+            if again and scope.function is not None:
+                scope.numbers.pop(node.parts[0].text, None)
                 continue
             if scope.function is None and node.parts[0].text:
                 lists = [below for below in node.parts[1].walk() if below.kind == "sequence"]

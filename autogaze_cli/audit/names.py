@@ -103,10 +103,12 @@ COMPARING_CALLS = {
 """Calls that compare, and the operator they stand for; all these calls as ``normalise`` has them,
 which takes PyTorch's in-place forms (``sub_``) for the plain ones."""
 
+_cached = lru_cache(maxsize=65536)
+
 SQUARE_ROOTS = frozenset(["sqrt", "isqrt", "sqrtf", "sqrtl"])
 
 
-@lru_cache(maxsize=65536)
+@_cached
 def normalise(name: str) -> str:
     """One spelling for every case style.
 
@@ -119,6 +121,7 @@ def normalise(name: str) -> str:
     return "_".join(words)
 
 
+@_cached
 def is_evidence(word: str) -> bool:
     """Whether an identifier or an imported path says that a file has to do with AutoGaze.
 
@@ -154,10 +157,7 @@ class Names:
 
     def is_vocab(self, name: str) -> bool:
         """The number of ids a frame has."""
-        word = normalise(name)
-        if word in COUNT or word.startswith(("max_", "min_")):
-            return False  # a budget is not a vocabulary
-        return bool(_VOCAB.search(word)) or _among(name, self.extra_vocab_names)
+        return _is_vocab(name) or _among(name, self.extra_vocab_names)
 
     def is_per_frame(self, name: str) -> bool:
         """A number for each frame: the vocabulary, when an id is divided by it."""
@@ -172,16 +172,28 @@ class Names:
 
     def is_helper(self, name: str) -> bool:
         """A function that decodes for its caller."""
-        word = normalise(name)
-        if _READOUT.search(word) or _HELPERS.search(word):
-            return True
-        return _among(name, self.extra_helper_names)
+        return _is_helper(name) or _among(name, self.extra_helper_names)
+
+
+@_cached
+def _is_helper(name: str) -> bool:
+    word = normalise(name)
+    return bool(_READOUT.search(word) or _HELPERS.search(word))
+
+
+@_cached
+def _is_vocab(name: str) -> bool:
+    word = normalise(name)
+    if word in COUNT or word.startswith(("max_", "min_")):
+        return False  # a budget is not a vocabulary
+    return bool(_VOCAB.search(word))
 
 
 def _among(name: str, extra: tuple[str, ...]) -> bool:
     return bool(extra) and normalise(name) in {normalise(other) for other in extra}
 
 
+@_cached
 def _output_name(name: str) -> str:
     """The field of the output that a name is of: ``history_gazing_pos_tiles`` is of the ids."""
     word = _VIEWS.sub("", normalise(name))
@@ -189,6 +201,7 @@ def _output_name(name: str) -> str:
     return field[1] if field is not None else word
 
 
+@_cached
 def is_accessor(name: str) -> bool:
     """Whether a call of this name gives ids: ``out.gazing_pos()``, ``out.GetGazingPos()``.
 
@@ -198,36 +211,43 @@ def is_accessor(name: str) -> bool:
     return normalise(name).removeprefix("get_") in IDS
 
 
+@_cached
 def is_pad(name: str) -> bool:
     """The flags of slots that hold no gaze."""
     return _output_name(name) in PAD
 
 
+@_cached
 def is_count(name: str) -> bool:
     """The number of slots of each frame."""
     return _output_name(name) in COUNT
 
 
+@_cached
 def is_start(name: str) -> bool:
     """The first id of a scale."""
     return bool(_START.search(normalise(name)))
 
 
+@_cached
 def is_end(name: str) -> bool:
     """The end of a scale."""
     return bool(_END.search(normalise(name)))
 
 
+@_cached
 def is_side(name: str) -> bool:
     """The cells along a side of a grid."""
     return bool(_SIDE.search(normalise(name)))
 
 
+@_cached
 def is_padding(name: str) -> bool:
     """Something that tells padded slots from others, under any name."""
     return bool(_PADDED.search(normalise(name)))
 
 
+@_cached
 def is_picking(name: str) -> bool:
     """A function that gives the field whose name it is given.
 
@@ -237,6 +257,7 @@ def is_picking(name: str) -> bool:
     return bool(_PICKING.search(normalise(name)))
 
 
+@_cached
 def is_frame(name: str) -> bool:
     """The index of a frame."""
     return normalise(name) in FRAME

@@ -61,7 +61,7 @@ def analyse_all(tasks: list[Task], settings: AuditSettings) -> list[FileResult]:
     small = max(sizes, default=0) <= _LARGE_BYTES and sum(sizes) <= _WORTHWHILE_BYTES
     if small or not sys.executable:
         return [analyse(name, text, names, limit_s, seeds) for name, text, seeds in tasks]
-    count = min(len(os.sched_getaffinity(0)), len(tasks))
+    count = min(_processors(), len(tasks))
     order = sorted(range(len(tasks)), key=lambda index: -sizes[index])
     shares = [order[k::count] for k in range(count)]  # the large ones first, dealt in turn
     results: list[FileResult | None] = [None] * len(tasks)
@@ -71,6 +71,13 @@ def analyse_all(tasks: list[Task], settings: AuditSettings) -> list[FileResult]:
             for index, result in zip(share, found, strict=True):
                 results[index] = result
     return [result for result in results if result is not None]
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _run(job: _Job) -> list[FileResult]:
@@ -136,7 +143,8 @@ def _size(held: bytearray) -> int:
 
 def work() -> None:
     """What a worker does: read its job from stdin, and write each result to stdout."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+    with suppress(OSError, ValueError):  # not every system has this limit
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     job = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own process
     for name, text, seeds in job.tasks:
         answer = pickle.dumps(analyse(name, text, job.names, job.limit_s, seeds))

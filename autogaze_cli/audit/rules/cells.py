@@ -47,13 +47,17 @@ def scale_split(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
 
 def cell_from_id(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     """An id, or what is left of one, divided by the side of a grid."""
+    split = any(hit.value and hit.rule in ("AGR105", "AGR115") for hit in hits)
+    wrong = "which repeats the scale layout of one checkpoint"
+    if not split:
+        wrong = "so that ids of a coarse scale come out as fine cells in the top rows"
     for node, left, right in _divisions(file, scope, hits):
         if file.is_side(right, scope) and not file.is_offset(right, scope):
             yield Hit(
                 "AGR116",
                 node,
-                f"`{file.text(node)}` takes a row or column from AutoGaze id `{file.text(left)}`; "
-                "ids of a coarse scale come out as fine cells in the top rows",
+                f"`{file.text(node)}` takes a row or column from AutoGaze id `{file.text(left)}`, "
+                f"{wrong}",
                 by_id=True,
                 value=True,
             )
