@@ -138,8 +138,8 @@ class AutoGaze:
             coverage_ratio: Also stop when this fraction of the frame is covered.
             target_scales: Scales of a larger square video that is cut into tiles, and joined again.
             target_patch_size: Patch side in pixels of the finest of those scales.
-            state: Memory of a stream from ``new_state``, advanced in place. Ids count from 0 in
-                every call.
+            state: Memory of streams from ``new_state``, one per clip, or per tile with
+                ``target_scales``; advanced in place. Ids count from 0 in every call.
             rows: Whether clips of a batch, and tiles, are decoded independently, or influence each
                 other's later frames as in the published code.
 
@@ -163,8 +163,6 @@ class AutoGaze:
         adapt = None
         if target_scales is not None and target_patch_size is not None:
             adapt = AdaptLayout.from_config(self.config.layout, target_scales, target_patch_size)
-        if adapt is not None and state is not None:
-            raise ConfigError("a stream's state cannot be used with target_scales")
         if adapt is not None:
             video = cut_square_tiles(video, adapt)
         with _current(self.device):
