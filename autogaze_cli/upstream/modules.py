@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -87,10 +88,6 @@ def is_present() -> bool:
     loaded = sys.modules.get(ROOT)
     if loaded is not None and not isinstance(loaded, _Module):
         return True
-    spec = None if isinstance(loaded, _Module) else find_spec(ROOT)
-    for depth in (2, 3):
-        if spec is None or spec.submodule_search_locations is None:
-            return False
-        name = ".".join(MARK.split(".")[:depth])
-        spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
-    return spec is not None
+    spec = find_spec(ROOT) if loaded is None else None
+    folders = (spec and spec.submodule_search_locations) or ()
+    return any(Path(folder, *MARK.split(".")[1:], "__init__.py").is_file() for folder in folders)

@@ -16,7 +16,7 @@ from autogaze_cli.model.catalog import PREPROCESSOR
 from autogaze_cli.model.checkpoint import find_checkpoint
 from autogaze_cli.model.preprocess import resize_shortest
 from autogaze_cli.model.section import read_json
-from autogaze_cli.upstream.records import BatchFeature, Record
+from autogaze_cli.upstream.records import BatchFeature
 
 DEFAULTS: dict[str, Any] = {
     "do_resize": True,
@@ -50,6 +50,18 @@ class AutoGazeImageProcessor:
         image_mean: Per channel.
         image_std: Per channel.
     """
+
+    do_resize: bool
+    size: dict[str, int]
+    resample: int
+    do_center_crop: bool
+    crop_size: dict[str, int]
+    do_rescale: bool
+    rescale_factor: float
+    offset: bool
+    do_normalize: bool
+    image_mean: Sequence[float]
+    image_std: Sequence[float]
 
     def __init__(self, **settings: Any) -> None:
         """Take settings; the others are the published class's defaults, unknown ones are stored."""
@@ -106,21 +118,21 @@ class AutoGazeImageProcessor:
     preprocess = __call__
 
     def _process(self, frame: Any) -> NDArray[np.float32]:
-        s = Record(vars(self))
         pixels = _pixels(frame)
-        if s.do_resize:
-            pixels = resize_shortest(pixels, s.size, Image.Resampling(s.resample))
-        if s.do_center_crop:
-            pixels = _cropped(pixels, s.crop_size)
-        if s.offset and not s.do_rescale:
+        if self.do_resize:
+            pixels = resize_shortest(pixels, self.size, Image.Resampling(self.resample))
+        if self.do_center_crop:
+            pixels = _cropped(pixels, self.crop_size)
+        if self.offset and not self.do_rescale:
             raise ConfigError("offset cannot be used without do_rescale")
         # A channel has 256 values: work them out once, and look them up.
         table = np.arange(256, dtype=np.float64)[:, None].repeat(3, axis=1)  # [256, 3]
-        if s.do_rescale:
-            table = (table * s.rescale_factor).astype(np.float32)
-        values = table.astype(np.float32) - np.float32(1 if s.offset else 0)
-        if s.do_normalize:
-            values = (values - np.float32(s.image_mean)) / np.float32(s.image_std)
+        if self.do_rescale:
+            table = (table * self.rescale_factor).astype(np.float32)
+        values = table.astype(np.float32) - np.float32(1 if self.offset else 0)
+        if self.do_normalize:
+            mean, std = np.array(self.image_mean, np.float32), np.array(self.image_std, np.float32)
+            values = (values - mean) / std
         return np.stack([values[pixels[..., c], c] for c in range(3)])
 
 

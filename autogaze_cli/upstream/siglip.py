@@ -34,7 +34,7 @@ class SiglipVisionConfig(Record):
     """A SigLIP vision configuration, with the published additions.
 
     The additions are ``scales`` (sides in pixels joined by ``+``; by default the one size that the
-    checkpoint was made for), ``attn_type`` and ``frame_independent_encoding``.
+    checkpoint was made for, in whole patches), ``attn_type`` and ``frame_independent_encoding``.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -55,7 +55,7 @@ class SiglipVisionConfig(Record):
                 **values,
             }
         )
-        self.setdefault("scales", str(self.image_size))
+        self.setdefault("scales", str(self.image_size // self.patch_size * self.patch_size))
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **values: Any) -> Self:
