@@ -333,6 +333,29 @@ def test_what_the_loader_refuses(arguments: Any, error: Any, message: str) -> No
     assert tiny(device_map={"": "cpu"}).device.type == "cpu"
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
+@pytest.mark.parametrize("rows", ["independent", "published"])
+def test_a_gpu_gives_the_same(rows: Any) -> None:
+    case, model = stopping(), tiny(rows=rows).cuda()
+    assert model.device.type == "cuda"
+    found = model({"video": case.video.cuda()}, **case.settings)
+    wanted = tiny(rows=rows)({"video": case.video}, **case.settings)
+    for name in ("gazing_pos", "if_padded_gazing", "num_gazing_each_frame"):
+        assert found[name].is_cuda
+        assert torch.equal(found[name].cpu(), wanted[name])
+    torch.testing.assert_close(
+        found["log_action_probs"].detach().cpu(),
+        wanted["log_action_probs"].detach(),
+        atol=1e-3,
+        rtol=0,
+    )
+    for dtype in (torch.float16, torch.bfloat16):
+        half = model.to(dtype)({"video": case.video.cuda().to(dtype)}, gazing_ratio=0.1)
+        assert half["gazing_pos"].shape == (4, 104)
+        assert half["log_action_probs"].dtype == torch.float32
+
+
 def test_verify_tells_where_rows_differ_and_why() -> None:
     found = verify(TINY, ROOT / "fixtures" / "dog.mp4")
     assert (found.tiles, found.frames) == (4, 16)
