@@ -20,6 +20,7 @@ from autogaze_cli.gaze.settings import MaskSource, Mode
 from autogaze_cli.jobs.request import make_request
 from autogaze_cli.jobs.run import run
 from autogaze_cli.jobs.values import Dtype, Rate, Source, TaskLoss, Values
+from autogaze_cli.media.sampling import ToneMap
 
 if TYPE_CHECKING:
     from autogaze_cli.media.writers import Format
@@ -36,6 +37,9 @@ def trace_video(
     fps: Rate | None = None,
     inference_width: int | None = None,
     inference_height: int | None = None,
+    stream: int | None = None,
+    tone_map: ToneMap = "auto",
+    allow_truncated: bool = False,
     mask_source: MaskSource | None = None,
     model: Source | None = None,
     mode: Mode = "resize",
@@ -90,6 +94,9 @@ def render_mask(
     fps: Rate | None = None,
     inference_width: int | None = None,
     inference_height: int | None = None,
+    stream: int | None = None,
+    tone_map: ToneMap = "auto",
+    allow_truncated: bool = False,
     mask_source: MaskSource | None = None,
     model: Source | None = None,
     mode: Mode = "resize",
@@ -144,6 +151,9 @@ def render_interframe(
     fps: Rate | None = None,
     inference_width: int | None = None,
     inference_height: int | None = None,
+    stream: int | None = None,
+    tone_map: ToneMap = "auto",
+    allow_truncated: bool = False,
     mask_source: MaskSource | None = None,
     model: Source | None = None,
     mode: Mode = "resize",
@@ -211,6 +221,9 @@ def project_readout(
     fps: Rate | None = None,
     inference_width: int | None = None,
     inference_height: int | None = None,
+    stream: int | None = None,
+    tone_map: ToneMap = "auto",
+    allow_truncated: bool = False,
     mask_source: MaskSource | None = None,
     model: Source | None = None,
     mode: Mode = "resize",
@@ -235,18 +248,14 @@ def project_readout(
 ) -> Result:
     """Turn gaze into rectangles, tokens and coordinates: ``autogaze readout``.
 
-    ``video`` is a video, or a saved trace, which needs neither the video nor PyTorch. See
-    ``trace_video``.
+    ``video`` is a video, or a saved trace, which needs neither the video nor PyTorch.
 
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     made = project_readout(
-        ...         "fixtures/dog.mp4", frames=2, mask_source="patch-diff", patch_size=20,
-        ...         out_dir=folder,
-        ...     )
+        ...     made = project_readout("fixtures/traces/v1.trace.json", out_dir=folder)
         >>> made.files["readout"].name
-        'dog.readout.npz'
+        'v1.readout.npz'
     """
     return _one("readout", **locals())
 
@@ -259,6 +268,9 @@ def render_assets(
     fps: Rate | None = 8,
     inference_width: int | None = 1920,
     inference_height: int | None = 1080,
+    stream: int | None = None,
+    tone_map: ToneMap = "auto",
+    allow_truncated: bool = False,
     mask_source: MaskSource | None = None,
     model: Source | None = None,
     mode: Mode = "tiled",

@@ -1,6 +1,6 @@
-"""The errors a caller may catch: one class for each thing the user can do about it.
+"""The errors that callers may catch: one class per kind of problem that a user can fix.
 
-Every message is one line that names the input, says what is wrong, and (in ``hint``) what to try.
+Every message is one line that names the input and the problem; ``hint`` tells what to try.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 class AutogazeError(Exception):
-    """Something the user can mend.
+    """A problem that the user can fix.
 
     Attributes:
         hint: What to try, or None.
@@ -28,35 +28,35 @@ class AutogazeError(Exception):
 
 
 class InputError(AutogazeError):
-    """An input (a video, a folder, a pattern) that is missing, unreadable, or too short."""
+    """An input (a video, a folder, a pattern) is missing, unreadable, or too short."""
 
 
 class OutputError(AutogazeError):
-    """An output that cannot be written, or that exists already."""
+    """An output cannot be written, or already exists."""
 
 
 class ModelError(AutogazeError):
-    """A model folder that is missing, incomplete, or not an AutoGaze checkpoint."""
+    """A model folder is missing, incomplete, or not an AutoGaze checkpoint."""
 
 
 class ConfigError(AutogazeError, ValueError):
-    """A setting that is out of range, unknown, or contradicts another."""
+    """A setting is out of range, unknown, or contradicts another."""
 
 
 class FormatError(AutogazeError):
-    """A file of this program's own formats that is damaged, or of a version it does not know."""
+    """A file in one of this program's formats is damaged, or of an unsupported version."""
 
 
 class DeviceError(AutogazeError):
-    """A device that was asked for and is not there."""
+    """A requested device is not available."""
 
 
 def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeError:
-    """``error`` itself, or one that says in a line what the system or the program met.
+    """``error`` itself, or its conversion to an ``AutogazeError`` with a message of one line.
 
     Args:
         error: Any error.
-        name: The input it is about, if known.
+        name: The input that it concerns, if known.
     """
     if isinstance(error, AutogazeError):
         return error
@@ -68,14 +68,16 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
         )
     if isinstance(error, OSError) and error.strerror:
         file = f"{error.filename}: " if error.filename else about
-        return AutogazeError(f"{file}{error.strerror}", hint="check the path, its rights and space")
+        return AutogazeError(
+            f"{file}{error.strerror}", hint="check the path, permissions and free space"
+        )
     return AutogazeError(
         f"{about}unexpected {type(error).__name__}: {error}", hint="-vv shows the traceback"
     )
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """The hint about a word that is not known.
+    """The hint for an unknown word: the most similar known word, or ``otherwise``.
 
     >>> did_you_mean("framse", ["fps", "frames"], "see --help")
     'did you mean frames?'

@@ -1,4 +1,4 @@
-"""What a run tells the user on stderr while it works: messages by level, and progress."""
+"""Output on stderr during a run: log messages by level, and progress."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from typing import TextIO
 logger = logging.getLogger(__name__)
 
 TRACEBACK = 5
-"""The level of tracebacks, below DEBUG: shown at -vv, and always written to a log file."""
+"""The log level of tracebacks, below DEBUG: shown with -vv, and always written to a log file."""
 
 LINE_EVERY_S = 5.0
-"""Seconds between two progress lines where stderr is not a terminal."""
+"""Seconds between two progress lines if stderr is not a terminal."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _BAR_WIDTH = 64
-"""Columns of a terminal that the bar and its figures take."""
+"""Terminal columns taken by the bar and its figures."""
 
 Advance = Callable[[float, int | None], None]
-"""Called with the frames done, parts of one included, and how many there will be, if known."""
+"""Progress callback: frames done (may be fractional), and the total number of frames, if known."""
 
 Open = Callable[[str], AbstractContextManager[Advance]]
 """Opens the progress display of one input."""
 
 
 def printable(text: str) -> str:
-    r"""A message as one line that does nothing to a terminal, whatever names it holds.
+    r"""A message as one line without control characters, whatever names it contains.
 
     >>> print(printable("two\nlines.mp4"))
     two\nlines.mp4
@@ -43,11 +43,11 @@ def printable(text: str) -> str:
 class StderrHandler(logging.Handler):
     """Writes to whatever ``sys.stderr`` is at the moment of writing.
 
-    A live progress bar, and a test, put their own stream there.
+    Live progress bars and tests replace that stream.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record as one line; warnings and errors say what they are."""
+        """Write one record as one line; warnings and errors start with their level."""
         prefix = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
         text = self.format(record)
         if record.levelno > TRACEBACK:
@@ -58,10 +58,10 @@ class StderrHandler(logging.Handler):
 
 
 class _LogFile(logging.FileHandler):
-    """A log file that says once when it cannot be written, and never stops the work."""
+    """A log file that warns once if it cannot be written, and never stops the run."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's own name
-        """Say so once, on stderr."""
+        """Warn once, on stderr."""
         if self.level <= logging.CRITICAL:
             self.setLevel(logging.CRITICAL + 1)
             with suppress(OSError, ValueError, AttributeError):
@@ -72,9 +72,9 @@ def configure_logging(verbosity: int, log_file: str | None = None) -> None:
     """Send the program's messages to stderr, and to a file.
 
     Args:
-        verbosity: Negative: errors only. 0: what was written and how. 1: a line a frame too. 2: and
-            tracebacks.
-        log_file: A file to append every message to, whatever the verbosity; None = no file.
+        verbosity: Negative: errors only. 0: outputs, sources and devices. 1: also one line per
+            frame. 2: also tracebacks.
+        log_file: A file to append all messages to, at any verbosity; None = no file.
     """
     root = logging.getLogger("autogaze_cli")
     for handler in root.handlers[:]:
@@ -95,10 +95,10 @@ def configure_logging(verbosity: int, log_file: str | None = None) -> None:
 
 @contextmanager
 def progress_board() -> Iterator[Open]:
-    """Show how far inputs are: bars with the time left on a terminal, else a line now and then.
+    """Show progress: bars with the remaining time on a terminal, otherwise periodic lines.
 
     Yields:
-        A context manager for each input's label; inside, the function to call as frames are done.
+        A function that opens the display of one input by its label, and yields its ``Advance``.
     """
     root = logging.getLogger("autogaze_cli")
     consoles = [handler.level for handler in root.handlers if isinstance(handler, StderrHandler)]
@@ -141,24 +141,24 @@ def _bars() -> Iterator[Open]:
 
         @contextmanager
         def opened(label: str) -> Iterator[Advance]:
-            begin = time.monotonic()
-            if len(label) > room:  # its end tells more, and the figures must stay in sight
+            start = time.monotonic()
+            if len(label) > room:  # keep the end of the label, and the figures visible
                 label = "…" + label[1 - room :]
             task = progress.add_task(label, total=None, rate="")
 
             def advance(done: float, total: int | None) -> None:
-                rate = done / max(time.monotonic() - begin, 1e-9)
+                rate = done / max(time.monotonic() - start, 1e-9)
                 progress.update(task, completed=done, total=total, rate=f"{rate:.3g} frames/s")
 
             yield advance
-            progress.refresh()  # its end is seen, however soon that came
+            progress.refresh()  # shows completion, even of a very short input
             progress.remove_task(task)
 
         yield opened
 
 
 def _lines(label: str, stream: TextIO) -> Advance:
-    begin = last = time.monotonic()
+    start = last = time.monotonic()
 
     def advance(done: float, total: int | None) -> None:
         nonlocal last
@@ -166,7 +166,7 @@ def _lines(label: str, stream: TextIO) -> Advance:
         if now - last < LINE_EVERY_S:
             return
         last = now
-        rate = done / max(now - begin, 1e-9)
+        rate = done / max(now - start, 1e-9)
         left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
         with suppress(OSError, ValueError):
             stream.write(f"{label}: {int(done)}/{total or '?'} frames, {rate:.3g} frames/s{left}\n")

@@ -1,1 +1,1 @@
-"""The subcommands of `autogaze`, one file each."""
+"""The subcommands of `autogaze`, one module each."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autogaze_cli.cli import options
+from autogaze_cli.progress import printable
 
 if TYPE_CHECKING:
     from autogaze_cli.audit.audit import Audit
@@ -68,7 +69,12 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
     default="warning",
     help="Lowest level that gives exit code 1.",
 )
-@click.option("--exit-zero", is_flag=True, help="End with 0 where findings would give 1.")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 where findings would give 1.")
+@click.option(
+    "--strict-coverage",
+    is_flag=True,
+    help="Exit with 1 when a file could not be analysed or was skipped unasked.",
+)
 @click.option("--rule", "rules", multiple=True, metavar="ID", help="Run this rule; AGR1 = all 1xx.")
 @click.option(
     "--exclude-rule", "exclude_rules", multiple=True, metavar="ID", help="Leave this rule out."
@@ -113,7 +119,15 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
     type=click.IntRange(min=1),
     default=2097152,
     metavar="BYTES",
-    help="Larger files are not scanned.",
+    help="Larger files are skipped.",
+)
+@click.option(
+    "--file-time-limit",
+    "file_time_limit_s",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    metavar="SECONDS",
+    help="Files that take longer are not analysed.",
 )
 @click.option(
     "--profile",
@@ -172,13 +186,21 @@ def audit_readout(**values: Any) -> None:
 def _audit(paths: list[Path], values: dict[str, Any]) -> None:
     from autogaze_cli.audit.audit import run_audit
     from autogaze_cli.audit.baseline import write_baseline
+    from autogaze_cli.audit.reading import shown
 
     audit = run_audit(paths, _settings(paths, values))
     for notice in audit.notices:
-        logger.warning("%s: %s", notice.path, notice.message)
-    code = audit.exit_code(values["fail_on"], exit_zero=values["exit_zero"])
+        level = logging.DEBUG if notice.kind == "generated" else logging.WARNING
+        logger.log(level, "%s: %s", shown(notice.path), notice.message)
+    if audit.coverage.analysed == 0:
+        logger.error("nothing was analysed: %s", audit.coverage.text() or "no source files there")
+    code = audit.exit_code(
+        values["fail_on"],
+        exit_zero=values["exit_zero"],
+        strict_coverage=values["strict_coverage"],
+    )
     if values["write_baseline"] is not None:
-        code = 2 if audit.failed else 0
+        code = 2 if audit.is_void() else 0
         known = [finding for finding in audit.findings if finding.suppressed is None]
         write_baseline(Path(values["write_baseline"]), known)
     _report(audit, values, code)
@@ -218,7 +240,10 @@ def _report(audit: Audit, values: dict[str, Any], code: int) -> None:
         from autogaze_cli.audit.reports import text_lines
 
         brief = not logging.getLogger("autogaze_cli").isEnabledFor(logging.INFO)
-        lines = list(text_lines(audit, show_suppressed=show, brief=brief))
+        lines = [
+            [(printable(text), kind) for text, kind in line]
+            for line in text_lines(audit, show_suppressed=show, brief=brief)
+        ]
         if _is_coloured(values):
             _write(values, _coloured(lines))
         else:
@@ -231,7 +256,11 @@ def _is_coloured(values: dict[str, Any]) -> bool:
     import os
     import sys
 
-    return sys.stdout.isatty() and values["output"] is None and not os.environ.get("NO_COLOR")
+    return (
+        bool(sys.stdout and sys.stdout.isatty())
+        and values["output"] is None
+        and not os.environ.get("NO_COLOR")
+    )
 
 
 def _coloured(lines: list[list[tuple[str, str]]]) -> str:
@@ -247,15 +276,17 @@ def _coloured(lines: list[list[tuple[str, str]]]) -> str:
 
 
 def _write(values: dict[str, Any], text: str) -> None:
-    if values["output"] is None:
-        click.echo(text, nl=False, color=True)
-        return
+    import sys
+
+    from autogaze_cli.audit.reading import write_whole
     from autogaze_cli.errors import OutputError
 
-    try:
-        Path(values["output"]).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{values['output']}: cannot be written: {error.strerror}") from error
+    if values["output"] is not None:
+        write_whole(Path(values["output"]), text)
+    elif sys.stdout is None:
+        raise OutputError("stdout is closed: the report is lost", hint="use --output")
+    else:
+        click.echo(text, nl=False, color=True)
 
 
 def _check_patch(patch: Path, paths: list[Path]) -> None:

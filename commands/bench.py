@@ -7,75 +7,97 @@ from typing import Any
 import click
 
 from autogaze_cli.cli import options
+from autogaze_cli.cli.options import option
 from autogaze_cli.cli.types import ModelName, Real, Whole
+
+_options = options.group(
+    options.section(
+        "Input",
+        option(
+            "-i", "--input", "clip", type=click.Path(), help="A video.  [default: a synthetic clip]"
+        ),
+        option("--frames", type=Whole(), default=16, help="Frames per clip."),
+        option(
+            "--batch",
+            type=Whole(),
+            multiple=True,
+            default=(1, 8),
+            help="Clips per batch; repeatable.",
+        ),
+    ),
+    options.section(
+        "Model and device",
+        option(
+            "--model",
+            "--model-dir",
+            "model",
+            type=ModelName(),
+            help="A model's name or folder.  [default: the published sizes with random weights]",
+        ),
+        option(
+            "--device",
+            default="auto",
+            metavar="auto|cpu|cuda[:N]",
+            help="Device to measure; auto is the CPU, and a GPU if there is one.",
+        ),
+        option(
+            "--dtype",
+            type=click.Choice(["float32", "bfloat16"]),
+            multiple=True,
+            default=("float32",),
+            help="Model precision; repeatable.",
+        ),
+        option("--threads", type=Whole(), help="CPU threads.  [default: PyTorch's choice]"),
+    ),
+    options.section(
+        "Gaze",
+        option(
+            "--gazing-ratio",
+            type=Real(0, 1),
+            default=0.75,
+            help="Token budget as a fraction of a frame's tokens.",
+        ),
+        option(
+            "--task-loss-requirement",
+            "--task-loss",
+            "task_loss_requirement",
+            type=Real(0),
+            default=0.7,
+            help="Early stopping at this predicted loss; measured in addition to no stopping.",
+        ),
+    ),
+    options.section(
+        "Measurement",
+        option("--repeats", type=Whole(), default=3, help="Timed runs (the best counts)."),
+        option(
+            "--quick",
+            is_flag=True,
+            help="Smaller images and fewer runs: about half a minute instead of several minutes.",
+        ),
+        option("--growth", is_flag=True, help="Also measure twice the frames and twice the batch."),
+        option(
+            "--compare",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Exit with 1 if a stage is slower than in this earlier --json output.",
+        ),
+        option(
+            "--tolerance",
+            type=Real(0),
+            default=0.2,
+            help="Slowdown that --compare accepts, as a fraction of the earlier time.",
+        ),
+    ),
+)
 
 
 @click.command(
     "bench",
     cls=options.Command,
+    common=("clip", "model", "device", "quick", "compare"),
     short_help="Measure how fast this machine gazes, against its peak rates.",
 )
-@click.option(
-    "-i", "--input", "clip", type=click.Path(), help="A video.  [default: a synthetic clip]"
-)
-@click.option(
-    "--model",
-    "--model-dir",
-    "model",
-    type=ModelName(),
-    help="A model's name or folder.  [default: the published sizes with random weights]",
-)
-@click.option("--frames", type=Whole(), default=16, help="Frames per clip.")
-@click.option(
-    "--batch", type=Whole(), multiple=True, default=(1, 8), help="Clips per batch; repeatable."
-)
-@click.option(
-    "--gazing-ratio",
-    type=Real(0, 1),
-    default=0.75,
-    help="Token budget as a fraction of a frame's tokens.",
-)
-@click.option(
-    "--task-loss-requirement",
-    "--task-loss",
-    "task_loss_requirement",
-    type=Real(0),
-    default=0.7,
-    help="Early stopping at this predicted loss; measured in addition to no stopping.",
-)
-@click.option(
-    "--device",
-    default="auto",
-    metavar="auto|cpu|cuda[:N]",
-    help="Device to measure; auto is the CPU, and a GPU if there is one.",
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    multiple=True,
-    default=("float32",),
-    help="Model precision; repeatable.",
-)
-@click.option("--threads", type=Whole(), help="CPU threads.  [default: PyTorch's choice]")
-@click.option("--repeats", type=Whole(), default=3, help="Number of timed runs (the best counts).")
-@click.option(
-    "--quick",
-    is_flag=True,
-    help="Small pictures, fewer runs: about half a minute instead of minutes.",
-)
-@click.option("--growth", is_flag=True, help="Also measure twice the frames and twice the batch.")
-@click.option(
-    "--compare",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="Exit with 1 if a stage is slower than in this earlier --json output.",
-)
-@click.option(
-    "--tolerance",
-    type=Real(0),
-    default=0.2,
-    help="Slowdown that --compare accepts, as a fraction of the earlier time.",
-)
+@_options
 @options.as_json
 @options.always
 def bench(**values: Any) -> None:

@@ -29,7 +29,7 @@ from autogaze_cli.cli import options
 @click.option(
     "--check",
     is_flag=True,
-    help="Write nothing: render, compare with what is there, exit 1 if anything differs.",
+    help="Write nothing: render, compare with existing outputs, exit 1 if anything differs.",
 )
 @options.report
 @options.batch
@@ -38,7 +38,7 @@ def render_assets(**values: Any) -> None:
     """Write the input, mask and output GIFs of a video, and their metrics.
 
     Writes autogaze_STEM_input.gif, _mask.gif, _output.gif and autogaze_STEM_metrics.json. The same
-    settings give the same bytes, so --check tells whether they are up to date.
+    settings give the same bytes, so --check shows whether they are up to date.
     """
     from autogaze_cli.cli.printing import run_command
 

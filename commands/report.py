@@ -23,24 +23,30 @@ logger = logging.getLogger("autogaze_cli.jobs.pages")
 @click.command(
     "report",
     cls=options.Command,
-    short_help="Write a page to look at for each result in a folder, and an index of them.",
+    common=("videos", "overwrite", "json"),
+    short_help="Write a viewer page for each result in a folder, and an index of them.",
 )
 @click.argument("out_dir", type=click.Path(exists=True, file_okay=False))
-@click.option(
-    "--videos",
-    type=click.Path(exists=True, file_okay=False),
-    help="Where the videos of saved traces are.  [default: where they were when they were traced]",
+@options.section(
+    "Input",
+    options.option(
+        "--videos",
+        type=click.Path(exists=True, file_okay=False),
+        help="Where the videos of saved traces are.  [default: their paths when they were traced]",
+    ),
 )
-@click.option("--overwrite", is_flag=True, help="Write pages that exist anew.")
+@options.section(
+    "Output", options.option("--overwrite", is_flag=True, help="Rewrite existing pages.")
+)
 @options.as_json
 @options.always
 def report(**values: Any) -> None:
-    """Write a page to look at for each result in a folder, and an index of them.
+    """Write a viewer page for each result in a folder, and an index of them.
 
     Below OUT_DIR, each saved trace whose video is found gets a page, STEM.report.html, with the
-    input, mask and output side by side, drawn in the browser. Results without a trace get one of
-    what was drawn. OUT_DIR/index.html lists all pages, and what failed. A page is one file that
-    loads nothing else.
+    input, mask and output side by side, drawn in the browser. Results without a trace get a page
+    with their drawn files. OUT_DIR/index.html lists all pages and all failures. A page is one file
+    that loads nothing else.
     """
     from autogaze_cli.jobs.pages import write_pages
 

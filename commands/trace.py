@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from autogaze_cli.trace import FrameTrace
 
 _HORIZON_FRAMES = 16
-"""Of a live stream, unless another is asked for: as many as the model was trained on."""
+"""Default for a live stream: the number of frames that the model was trained on."""
 
 _OF_FILES = (
     *("report", "dry_run", "resume", "fail_fast", "workers", "engine", "address"),
     "gpus_per_worker",
 )
-"""Options without a meaning for a live stream."""
+"""Options that cannot be used with a live stream."""
 
 
 @click.command(
@@ -102,8 +102,8 @@ def _stream(inputs: tuple[str, ...], given: frozenset[str], offline: bool) -> st
     """The one stream to gaze at.
 
     Raises:
-        ConfigError: An option was given that means nothing for a stream.
-        InputError: It is at an address, and the network is not to be used.
+        ConfigError: An option was given that cannot be used with a stream.
+        InputError: The stream is at a URL, but network access is refused.
     """
     if len(inputs) != 1:
         raise click.UsageError(f"--live takes a single input, got {len(inputs)}")

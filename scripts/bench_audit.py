@@ -1,4 +1,4 @@
-"""Time the audit of a made-up repository.
+"""Time the audit of a synthetic repository.
 
 python scripts/bench_audit.py                     # 5,000 files, one in twenty uses AutoGaze
 python scripts/bench_audit.py --files 1000 --share 1 --keep /some/folder
@@ -36,7 +36,7 @@ def make_tree(root: Path, files: int, share: float, seed: int) -> int:
     """Write the files.
 
     Returns:
-        How many of them use AutoGaze.
+        The number of files that use AutoGaze.
     """
     chance = random.Random(seed)
     used = 0
@@ -57,10 +57,12 @@ def make_tree(root: Path, files: int, share: float, seed: int) -> int:
 
 
 def main() -> int:
-    """Make the tree, audit it, print the time."""
+    """Generate the tree, audit it, and print the time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=5000)
-    parser.add_argument("--share", type=float, default=0.05, help="of files that use AutoGaze")
+    parser.add_argument(
+        "--share", type=float, default=0.05, help="fraction of files that use AutoGaze"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="leave the tree in this folder")
     options = parser.parse_args()
@@ -68,9 +70,9 @@ def main() -> int:
         root = options.keep or Path(scratch)
         used = make_tree(root, options.files, options.share, options.seed)
         size = sum(path.stat().st_size for path in root.rglob("*.*"))
-        begin = time.perf_counter()
+        start = time.perf_counter()
         audit = run_audit([root], AuditSettings())
-        seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - start
     reported = len({finding.path for finding in audit.counted()})
     print(
         f"{audit.files_scanned} files, {size / 1e6:.0f} MB, {used} use AutoGaze, "

@@ -25,7 +25,7 @@ LIMIT_S = 2.0
 
 
 def trace(frames: int, fixations: int) -> Trace:
-    """A trace whose frames each gaze at that many different cells, in random order."""
+    """A trace with the given number of different cells per frame, in random order."""
     rng = np.random.default_rng(0)
     order = np.argsort(rng.random((frames, LAYOUT.num_tokens)), axis=1)[:, :fixations]
     header = TraceHeader(
@@ -60,7 +60,7 @@ def trace(frames: int, fixations: int) -> Trace:
 
 
 def seconds(call: Callable[[], object], rounds: int) -> float:
-    """The least time of a call, in seconds."""
+    """The minimum time of a call, in seconds."""
     times = []
     for _ in range(rounds):
         start = time.perf_counter()

@@ -45,7 +45,7 @@ def cells(rng: np.random.Generator, n: int, columns: int, rows: int) -> Fixation
 
 
 def free_cells(rng: np.random.Generator, n: int) -> Fixations:
-    """``n`` small cells that stand anywhere: the worst case for a mask."""
+    """``n`` small cells at random positions: the worst case for a mask."""
     return Fixations.from_columns(
         {
             "x": rng.random(n),
@@ -58,7 +58,7 @@ def free_cells(rng: np.random.Generator, n: int) -> Fixations:
 
 
 def milliseconds(call: Callable[[], object], rounds: int) -> str:
-    """The median and the least time of a call."""
+    """The median and the minimum time of a call."""
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -68,7 +68,7 @@ def milliseconds(call: Callable[[], object], rounds: int) -> str:
 
 
 def interframe(frames: list[Image], fixations: Fixations, geometry: str) -> Callable[[], object]:
-    """A call that composes the next frame and takes its ratios and PSNR."""
+    """A call that composes the next frame and computes its ratios and PSNR."""
     compositor = Compositor(
         Visualization(visualization_mode="interframe", keyframe_duration=0, mask_geometry=geometry)
     )

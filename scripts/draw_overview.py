@@ -1,4 +1,4 @@
-"""Draw the picture that opens the README: input, where the model looks, what that rebuilds.
+"""Draw the figure at the top of the README: input, gazed cells, and the rebuilt output.
 
 Usage: python -m scripts.draw_overview [--video fixtures/dog.mp4] [--out docs/images/overview.gif]
 
@@ -28,7 +28,7 @@ from autogaze_cli.visualize.panels import COLOURS, fill_colour, mask_panel
 from autogaze_cli.visualize.settings import Visualization
 
 FPS, FRAMES = 8, 16
-PATCHES = 14 * 14  # what a vision transformer with 16 x 16 patches takes per 224 x 224 frame
+PATCHES = 14 * 14  # tokens of a vision transformer with 16 x 16 patches per 224 x 224 frame
 WIDTH, HEIGHT, GAP, TITLE, CAPTION = 288, 162, 8, 28, 28
 SIZE = (3 * WIDTH + 2 * GAP, TITLE + HEIGHT + CAPTION)
 BACKGROUND, BRIGHT, DIM = "#15171c", "#f2f2f2", "#b4b8c0"
@@ -36,7 +36,7 @@ DRAWING = Visualization(
     mask_visualization="image-overlay",
     blend_alpha=0.55,
     visualization_mode="interframe",
-    keyframe_duration=0,  # the first frame alone is shown whole
+    keyframe_duration=0,  # only the first frame is a keyframe
 )
 
 
@@ -111,7 +111,7 @@ def draw_legend(pen: ImageDraw.ImageDraw, right: int) -> None:
 
 
 def reduced(rgb: NDArray[np.uint8]) -> Image.Image:
-    """A picture at the size of a panel."""
+    """An image at the size of a panel."""
     return Image.fromarray(rgb).resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
 

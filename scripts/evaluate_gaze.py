@@ -4,12 +4,14 @@ Usage: python -m scripts.evaluate_gaze VIDEO... [--model FOLDER] [--tokens 10 20
 
 A video's first 16 frames, centre square, 224 x 224, are gazed at with 100 tokens in the first
 frame and ``n`` in each later one. Loss: mean absolute difference, in the model's normalised values,
-of a frame and what has been gazed at so far, at the end of frames 1 to 15. ``teacher`` always gazes
-where the loss falls most, ``random`` is the mean of 8 seeded draws of distinct tokens:
+between a frame and its reconstruction from the gazes so far, at the end of frames 1 to 15.
+``teacher`` always takes the cell that lowers the loss most; ``random`` is the mean of 8 seeded
+draws of distinct tokens:
 
     gap closed = (random - model) / (random - teacher)
 
-``head error``: mean absolute difference of the losses the model predicts and the true ones.
+``head error``: mean absolute difference between the losses that the model predicts and the true
+losses.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def main() -> None:
     )
     parser.add_argument("videos", type=Path, nargs="+", metavar="VIDEO")
     parser.add_argument("--model", required=True, help="folder of a checkpoint, or a cached Hub id")
-    parser.add_argument("--tokens", type=int, nargs="+", default=[10, 20], help="tokens a frame")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[10, 20], help="tokens per frame")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     args = parser.parse_args()
     model = load_model(args.model, args.device)

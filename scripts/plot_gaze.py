@@ -79,7 +79,7 @@ def patch_diff_loss(geometry: Geometry, video: Tensor, each: Sequence[int]) -> T
 
 
 def draw(tokens: Sequence[int], lines: dict[str, list[float]]) -> Figure:
-    """The lines over their axes, each with its name at its end."""
+    """The plot of the lines, each labelled at its end."""
     figure = Figure(figsize=(8.8, 5.2), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     for name, losses in lines.items():
@@ -93,7 +93,7 @@ def draw(tokens: Sequence[int], lines: dict[str, list[float]]) -> Figure:
     axes.set_xlabel("tokens per frame (100 in frame 0)")
     axes.set_ylabel("reconstruction loss")
     axes.set_title("Loss left after gazing, mean of frames 1 to 15", loc="left")
-    # Names stand at the ends of their lines, kept a line of text apart.
+    # Names are placed at the ends of their lines, at least one line of text apart.
     spacing, below = axes.get_ylim()[1] / 22, float("inf")
     for name, losses in sorted(lines.items(), key=lambda line: -line[1][-1]):
         below = min(losses[-1], below - spacing)

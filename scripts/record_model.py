@@ -19,7 +19,7 @@ CARD = "MODEL_CARD.md"
 
 
 def record(models: Path, name: str, licence: str, summary: str, *, default: bool) -> None:
-    """Write a model's entry, in place of an earlier one of that name.
+    """Write a model's entry, replacing an earlier one of the same name.
 
     Raises:
         ModelError: A file is missing.
@@ -27,7 +27,7 @@ def record(models: Path, name: str, licence: str, summary: str, *, default: bool
     folder = models / name
     Model(name=name, kind="folder", folder=folder).verify()
     if not (folder / CARD).is_file():
-        raise ModelError(f"{folder}: holds no {CARD}", hint="say what it is and what it may do")
+        raise ModelError(f"{folder}: {CARD} is missing", hint="describe the model and its licence")
     path = models / "models.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     entry = {
@@ -45,7 +45,7 @@ def record(models: Path, name: str, licence: str, summary: str, *, default: bool
 
 
 def main() -> int:
-    """Record what the command line names."""
+    """Record the model given on the command line."""
     parser = argparse.ArgumentParser(description="Record a bundled model.")
     parser.add_argument("name", help="its folder below autogaze_cli/models")
     parser.add_argument("--licence", required=True)

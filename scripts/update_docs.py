@@ -1,7 +1,7 @@
-"""Write what the docs repeat: a page a command from its ``--help``, and the audit's rules.
+"""Write the generated docs: one page per command from its ``--help``, and the audit's rules.
 
-The pages docs/commands/NAME.md are written whole. Between the markers of their pages stand the
-table in docs/commands/index.md, the rules in docs/audit.md, and the site's menu in mkdocs.yml.
+The pages docs/commands/NAME.md are generated completely. The table in docs/commands/index.md, the
+rules in docs/audit.md and the site's menu in mkdocs.yml are generated between markers.
 
 python scripts/update_docs.py            # rewrite them
 python scripts/update_docs.py --check    # exit 1 if one is out of date
@@ -37,9 +37,9 @@ def commands() -> dict[str, str]:
 
 
 def _help(name: str, command: click.Command, parent: click.Context, heading: str) -> list[str]:
-    """The help of a command, and that of its own subcommands one heading further down.
+    """The help of a command, and of its subcommands one heading level lower.
 
-    As wide as Click makes it on a terminal of 80 columns, which also is what a page has room for.
+    The width is Click's for a terminal of 80 columns, which also fits on a page.
     """
     with click.Context(command, info_name=name, parent=parent, terminal_width=78) as context:
         title = f"{heading} {context.command_path}"

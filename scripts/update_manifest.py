@@ -1,4 +1,4 @@
-"""Bring the hashes of fixtures/MANIFEST.json up to date, and add a blank entry for each new file.
+"""Update the hashes in fixtures/MANIFEST.json, and add a blank entry for each new file.
 
     python scripts/update_manifest.py
 
@@ -17,7 +17,7 @@ MANIFEST = FOLDER / "MANIFEST.json"
 
 
 def main() -> None:
-    """Rewrite the manifest, sorted by path; entries of files that are gone go too."""
+    """Rewrite the manifest, sorted by path; entries of deleted files are removed."""
     known = {entry["path"]: entry for entry in json.loads(MANIFEST.read_text())["files"]}
     entries = []
     for path in sorted(p for p in FOLDER.rglob("*") if p.is_file() and p != MANIFEST):

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+import sys
 from dataclasses import dataclass, field
 
-from autogaze_cli.audit import suppressions
+from autogaze_cli.audit.deadline import Deadline, TimeLimitError
 from autogaze_cli.audit.findings import Finding, Related
 from autogaze_cli.audit.flow import File
-from autogaze_cli.audit.languages import Code, code, parser
+from autogaze_cli.audit.languages import code, parser
 from autogaze_cli.audit.names import LEGACY, Names, is_evidence, normalise
 from autogaze_cli.audit.nodes import Node
-from autogaze_cli.audit.rules import STAGES, Hit
+from autogaze_cli.audit.providers import definitions
+from autogaze_cli.audit.rules import BY_ID, STAGES, Hit, Rule
+from autogaze_cli.audit.rules.advice import helpers
 from autogaze_cli.audit.rules.decoders import mask_projection, takes_output
 from autogaze_cli.audit.scopes import Scope
 from autogaze_cli.audit.suppressions import Suppression
 from autogaze_cli.audit.tree import parse
+from autogaze_cli.audit.view import View
 
-_MAKING = re.compile(rb"^[ \t]*class[ \t]+(AutoGaze|AutoGazeModel)\b", re.MULTILINE)
 _MENTION = re.compile(rb"gazing|auto[_-]?gaze|gaze_?(?:pos|ids|token)")
-_TEST_FOLDERS = frozenset(["test", "tests", "spec", "__tests__", "testdata"])
-_TEST_NAME = re.compile(
-    r"^(?:test_.*\.py|.*_test\.py|conftest\.py|.*_test\.go|.*\.test\..*|.*\.spec\..*|.*_test\.cc)$"
-)
-_ON_NAME = frozenset(["AGR101", "AGR102", "AGR109"])
+_BY_TABLE = tuple(rule for rule in STAGES if rule.id in ("AGR105", "AGR106", "AGR115"))
+"""What is looked for in a file that mentions AutoGaze in a comment, a string or its path alone."""
+
+_READOUT = "autogaze_cli.readout"
+"""Whoever imports from it calls a helper, whatever its name."""
+
+_RECURSION = 20_000
+"""Calls in one another: a dozen for each of the constructs that may be nested."""
 
 
 @dataclass(slots=True)
@@ -33,40 +38,45 @@ class FileResult:
 
     Attributes:
         findings: What the rules found, in no order.
+        places: Rule and line of each of them.
         comments: Its comments for the audit, each with a finding at its place.
         decoders: Names of the functions that decode ids.
         projections: Functions that are findings if they call a decoder: the finding, and the
             name and place of each of their calls.
         access: First access to the generated output, as a finding without a rule, or None.
         calls_helper: Whether it calls a readout helper.
-        defines: Which of the research package's two classes it defines.
-        damage: Line of the first syntax that could not be read, or None.
-        cut: Whether nothing after that line was read.
+        defines: What of a provider it defines, see ``providers``.
+        damage: What could not be read, "" where all could.
+        failure: Why nothing could, as a reason and a message, or None.
         test: Whether it is a file of tests.
     """
 
     findings: list[Finding] = field(default_factory=list)
+    places: set[tuple[str, int]] = field(default_factory=set)
     comments: list[tuple[Suppression, Finding]] = field(default_factory=list)
     decoders: set[str] = field(default_factory=set)
     projections: list[tuple[Finding, list[tuple[str, Related]]]] = field(default_factory=list)
     access: Finding | None = None
     calls_helper: bool = False
     defines: set[str] = field(default_factory=set)
-    damage: int | None = None
-    cut: bool = False
+    damage: str = ""
+    failure: tuple[str, str] | None = None
     test: bool = False
 
 
-def is_candidate(data: bytes, names: Names, *, helpers: bool) -> bool:
+def is_candidate(path: str, text: bytes, names: Names, *, helpers: bool) -> bool:
     """Whether a file could hold anything to report: a quick look at its bytes.
 
     Args:
-        data: The file.
+        path: Its name.
+        text: Its text.
         names: The classes of names.
         helpers: Whether calls of the helpers matter too.
     """
-    lower = data.lower()
+    lower = text.lower()
     if b"gaz" in lower and _MENTION.search(lower):
+        return True
+    if _MENTION.search(path.lower().encode("utf-8", "replace")):
         return True
     if helpers and b"readout" in lower:
         return True
@@ -74,63 +84,80 @@ def is_candidate(data: bytes, names: Names, *, helpers: bool) -> bool:
     return any(name.replace("_", "").encode() in lower.replace(b"_", b"") for name in extra)
 
 
-def is_test(path: str) -> bool:
-    """Whether a file holds tests, by where it lies and what it is called."""
-    *folders, name = path.split("/")
-    return not _TEST_FOLDERS.isdisjoint(folders) or bool(_TEST_NAME.match(name))
-
-
-def analyse(path: str, data: bytes, names: Names) -> FileResult:
+def analyse(path: str, text: bytes, names: Names, limit_s: float = 60.0) -> FileResult:
     """Find what the rules object to in one file.
 
     Args:
         path: Its name, relative with slashes.
-        data: Its bytes.
+        text: Its text in UTF-8.
         names: The classes of names.
-
-    Raises:
-        ValueError: When it is not what its suffix says.
-        RecursionError: When its code is nested too deeply to be followed.
+        limit_s: Seconds it may take; one that takes longer is not analysed.
     """
-    source = code(path, data)
-    tree = parse(source.text, parser(path))
-    view = _View(path, source, tree.comments, tree.tests)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _RECURSION))
+    try:
+        return _analyse(path, text, names, Deadline(limit_s))
+    except TimeLimitError:
+        failure = "timed out", f"not analysed: it took longer than {limit_s:g} s"
+    except RecursionError:
+        failure = "unparsed", "not analysed: nested too deeply"
+    except ValueError as error:
+        failure = "unparsed", f"not analysed: {error}"
+    finally:
+        sys.setrecursionlimit(limit)
+    return FileResult(failure=failure)
+
+
+def _analyse(path: str, text: bytes, names: Names, deadline: Deadline) -> FileResult:
+    source = code(path, text)
+    tree = parse(source.text, parser(path), deadline)
+    view = View(path, source, tree)
     result = FileResult(comments=view.suppressions(), test=view.is_test)
-    result.defines = {match[1].decode() for match in _MAKING.finditer(source.text)}
+    result.defines = definitions(source.text)
     if tree.damage is not None:
-        result.damage, result.cut = view.place(tree.damage)[0], tree.cut is not None
-    relevant = [word for _, word in tree.words if is_evidence(word) or names.is_ids(word)]
-    file = File(source.text, tree, names)
-    result.calls_helper = any(_calls_helper(scope, names) for scope in file.scopes)
+        rest = "nothing after it" if tree.cut is not None else "what could be parsed around it"
+        line = view.place(tree.damage)[0]
+        result.damage = f"line {line} could not be parsed; {rest} was analysed"
+    relevant = any(is_evidence(word) or names.is_ids(word) for _, word in tree.words)
+    file = File(source.text, tree, names, deadline)
+    result.calls_helper = any(_READOUT in text for text in tree.imports) or any(
+        _calls_helper(scope, names) for scope in file.scopes
+    )
     strong = sorted(
         (node for s in file.scopes for node in (*s.accesses, *s.pads, *s.counts)),
         key=lambda node: node.at,
     )
     if strong:
         result.access = view.finding("", strong[0], "", "<module>")
-    if relevant or strong:
-        for scope in file.scopes:
-            _apply(file, scope, view, result)
+    stages = STAGES if relevant or strong else _BY_TABLE if file.has_scales() else ()
+    for scope in file.scopes if stages else ():
+        deadline.check()
+        _apply(file, scope, stages, view, result)
     return result
 
 
-def _apply(file: File, scope: Scope, view: _View, result: FileResult) -> None:
+def _apply(
+    file: File, scope: Scope, stages: tuple[Rule, ...], view: View, result: FileResult
+) -> None:
     """Run the rules on one scope."""
     legacy = normalise(scope.name) in LEGACY
-    if scope.is_quiet() and not legacy and not takes_output(scope):
+    if file.is_quiet(scope) and not legacy and not takes_output(scope):
         return
     hits: list[Hit] = []
-    for rule in STAGES:
+    for rule in stages:
         if rule.check is not None:
             hits += list(rule.check(file, scope, hits))
     found: dict[tuple[str, int], Finding] = {}
     for hit in sorted(hits, key=lambda hit: hit.node.at):
         label = scope.label if hit.rule != "AGR107" else _owner(file, hit.node)
         finding = view.finding(hit.rule, hit.node, hit.message, label)
+        finding.use = helpers(hit, hits)
+        advice = BY_ID[hit.rule].advice.format(finding.use[0])
+        finding.message = f"{hit.message}; {advice}"
         finding.related = [view.related(node, message) for node, message in hit.related]
         found.setdefault((hit.rule, finding.line), finding)
-    known = {(finding.rule, finding.line) for finding in result.findings}
-    result.findings += [finding for key, finding in found.items() if key not in known]
+    result.findings += [finding for key, finding in found.items() if key not in result.places]
+    result.places |= found.keys()
     if any(hit.rule == "AGR101" for hit in hits) and scope.function is not None:
         result.decoders.add(scope.name)
     projected = any(hit.rule == "AGR102" for hit in hits)
@@ -138,6 +165,8 @@ def _apply(file: File, scope: Scope, view: _View, result: FileResult) -> None:
     if masks and not projected and (takes_output(scope) or scope.accesses):
         hit = mask_projection(scope)
         finding = view.finding(hit.rule, hit.node, hit.message, scope.label)
+        finding.use = BY_ID[hit.rule].use
+        finding.message = f"{hit.message}; {BY_ID[hit.rule].advice.format(finding.use[0])}"
         place = [
             (node.text, view.related(node, "calls the local decoder")) for node in scope.of("call")
         ]
@@ -151,95 +180,3 @@ def _owner(file: File, node: Node) -> str:
 
 def _calls_helper(scope: Scope, names: Names) -> bool:
     return any(names.is_helper(node.text) for node in scope.of("name", "member", "call"))
-
-
-class _View:
-    """Places in a file as a reader counts them."""
-
-    def __init__(
-        self,
-        path: str,
-        source: Code,
-        comments: list[tuple[int, int]],
-        tests: list[tuple[int, int]],
-    ) -> None:
-        self.path = path
-        self.source = source
-        self.comments = sorted(comments)
-        self.tests = tests
-        self.is_test = is_test(path)
-        self.starts = [0, *(m.end() for m in re.finditer(b"\n", source.text))]
-        bare = bytearray(source.text)
-        for start, end in comments:
-            bare[start:end] = re.sub(rb"[^\n]", b" ", source.text[start:end])
-        self.bare = bytes(bare)
-
-    def place(self, offset: int) -> tuple[int, int]:
-        """Line of the file and column, both from 1."""
-        row = bisect_right(self.starts, offset) - 1
-        column = len(self.source.text[self.starts[row] : offset].decode("utf-8", "replace")) + 1
-        return self._line(row), column
-
-    def _line(self, row: int) -> int:
-        lines = self.source.lines
-        return row + 1 if lines is None else lines[min(row, len(lines) - 1)]
-
-    def _row(self, text: bytes, offset: int) -> str:
-        row = bisect_right(self.starts, offset) - 1
-        end = self.starts[row + 1] if row + 1 < len(self.starts) else len(text)
-        return text[self.starts[row] : end].decode("utf-8", "replace").rstrip("\r\n")
-
-    def finding(self, rule: str, node: Node, message: str, scope: str) -> Finding:
-        """A finding at ``node``."""
-        line, column = self.place(node.at)
-        end = node.end
-        if node.kind == "function":  # its name alone
-            name = node.text.rpartition(".")[2]
-            end = node.at + len(name.encode())
-        end_line, end_column = self.place(max(end, node.at + 1))
-        lines = {line}
-        if rule in _ON_NAME and node.kind == "function":
-            lines.add(self.place(node.head)[0])
-        inside = any(start <= node.at < end for start, end in self.tests)
-        return Finding(
-            rule=rule,
-            path=self.path,
-            line=line,
-            column=column,
-            end_line=end_line,
-            end_column=end_column,
-            message=message,
-            scope=scope,
-            snippet=self._row(self.source.text, node.at),
-            code=" ".join(self._row(self.bare, node.at).split()),
-            test=self.is_test or inside,
-            lines=frozenset(lines),
-        )
-
-    def related(self, node: Node, message: str) -> Related:
-        """Another place of a finding."""
-        line, column = self.place(node.at)
-        return Related(self.path, line, column, message)
-
-    def suppressions(self) -> list[tuple[Suppression, Finding]]:
-        """The comments that speak to the audit, with lines as the file counts them."""
-        texts = []
-        for start, end in self.comments:
-            text = self.source.text[start:end]
-            if b"autogaze-audit" in text:
-                row = bisect_right(self.starts, start) - 1
-                texts.append((row + 1, self.place(start)[1], text.decode("utf-8", "replace")))
-        if not texts:
-            return []
-        lines = self.bare.decode("utf-8", "replace").split("\n")
-        found = []
-        for item in suppressions.read(lines, texts):
-            before = lines[item.line - 1][: item.column - 1].encode()
-            at = self.starts[item.line - 1] + len(before)
-            end = at + len(lines[item.line - 1][: item.end_column - 1].encode()) - len(before)
-            finding = self.finding("", Node("comment", at, end, at), "", "<module>")
-            item.line, item.first, item.last = (
-                self._line(line - 1) if line else 0 for line in (item.line, item.first, item.last)
-            )
-            found.append((item, finding))
-        return found

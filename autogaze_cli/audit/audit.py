@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from autogaze_cli.audit.analysis import FileResult, analyse, is_candidate
+from autogaze_cli.audit.analysis import FileResult, is_candidate
 from autogaze_cli.audit.baseline import compare, read_baseline
-from autogaze_cli.audit.files import Notice, Selected, is_generated, select, upstream_copies
+from autogaze_cli.audit.coverage import Coverage, Notice
+from autogaze_cli.audit.files import NOTEBOOK_ROOM, Selected, generated, select
 from autogaze_cli.audit.findings import Finding, add_fingerprints
 from autogaze_cli.audit.languages import require_grammars
+from autogaze_cli.audit.providers import provider_folders
+from autogaze_cli.audit.reading import TooLargeError, decoded, read_regular
+from autogaze_cli.audit.rules import BY_ID
 from autogaze_cli.audit.rules.boundary import MISSING_DEPENDENCY, MISSING_HELPERS
 from autogaze_cli.audit.rules.rule import LEVELS
 from autogaze_cli.audit.settings import AuditSettings
+from autogaze_cli.audit.suppressions import suppress
+from autogaze_cli.audit.workers import analyse_all
+
+_NAMED_BYTES = 1 << 26
+"""Of a file that the user named."""
 
 
 @dataclass(slots=True)
@@ -26,34 +34,50 @@ class Audit:
         roots: The paths as given.
         findings: All that are reported, suppressed ones too, sorted.
         fixed: Entries of the baseline that match nothing any more.
-        notices: What else the user should know, sorted.
-        files_scanned: Source files looked at.
-        files_skipped: Source files passed over one by one.
+        coverage: Which files were analysed, and which were not and why.
         has_baseline: Whether there is a baseline.
-        failed: Whether a selected file could not be read.
     """
 
     roots: list[str]
     findings: list[Finding] = field(default_factory=list)
     fixed: list[dict[str, Any]] = field(default_factory=list)
-    notices: list[Notice] = field(default_factory=list)
-    files_scanned: int = 0
-    files_skipped: int = 0
+    coverage: Coverage = field(default_factory=Coverage)
     has_baseline: bool = False
-    failed: bool = False
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What else the user should know, sorted."""
+        return self.coverage.notices
 
     def counted(self) -> list[Finding]:
         """Findings that are neither suppressed nor known."""
         return [finding for finding in self.findings if finding.is_counted()]
 
-    def exit_code(self, fail_on: str, *, exit_zero: bool = False) -> int:
-        """0, 1 for a finding at or above ``fail_on``, or 2 where a file could not be read."""
-        if self.failed:
+    def is_void(self) -> bool:
+        """Whether the audit says nothing: no file was analysed, or one could not be read."""
+        return self.coverage.analysed == 0 or self.coverage.failed["unreadable"] > 0
+
+    def exit_code(
+        self, fail_on: str, *, exit_zero: bool = False, strict_coverage: bool = False
+    ) -> int:
+        """The exit code of the command.
+
+        Args:
+            fail_on: Lowest level that gives 1: a level or "never".
+            exit_zero: Findings give 0.
+            strict_coverage: Files that were not analysed give 1.
+
+        Returns:
+            0; 1 for findings or gaps; 2 where a file could not be read, or none was analysed.
+        """
+        if self.is_void():
             return 2
+        if strict_coverage and self.coverage.gaps():
+            return 1
         if fail_on == "never" or exit_zero:
             return 0
-        least = LEVELS.index(fail_on)
-        return int(any(LEVELS.index(finding.level) >= least for finding in self.counted()))
+        lowest = LEVELS.index(fail_on)
+        return int(any(LEVELS.index(finding.level) >= lowest for finding in self.counted()))
 
     def by_level(self) -> dict[str, int]:
         """Number of counted findings of each level."""
@@ -76,10 +100,12 @@ def run_audit(paths: list[Path], settings: AuditSettings) -> Audit:
     require_grammars()
     entries = read_baseline(settings.baseline) if settings.baseline is not None else None
     selection = select(paths, settings)
-    audit = Audit([str(path) for path in paths], notices=selection.notices)
-    audit.files_skipped = selection.skipped
-    audit.failed = any(notice.kind == "unreadable" for notice in selection.notices)
-    results = _without_copies(dict(_results(selection.files, audit, settings)), audit, settings)
+    coverage = selection.coverage
+    audit = Audit([str(path) for path in paths], coverage=coverage)
+    texts = _texts(selection.files, coverage, settings)
+    results = dict(zip(texts, analyse_all(texts, settings), strict=True))
+    results = _analysed(results, coverage)
+    providers = _exempt(results, coverage, settings)
     _projections(results)
     if settings.require_helpers:
         _boundary(results, has_dependency=selection.has_dependency)
@@ -87,7 +113,7 @@ def run_audit(paths: list[Path], settings: AuditSettings) -> Audit:
     for selected, result in results.items():
         _suppress(result, with_helpers=settings.require_helpers)
         for finding in result.findings:
-            level = _level(finding, selected, settings)
+            level = _level(finding, selected in providers, settings)
             if level is not None:
                 finding.level = level
                 findings.append(finding)
@@ -96,63 +122,86 @@ def run_audit(paths: list[Path], settings: AuditSettings) -> Audit:
     if entries is not None:
         audit.has_baseline = True
         audit.fixed = compare(audit.findings, entries)
-    audit.notices.sort(key=lambda notice: (notice.path, notice.kind, notice.message))
+    coverage.notices.sort(key=lambda notice: (notice.path, notice.kind, notice.message))
     return audit
 
 
-def _results(
-    files: list[Selected], audit: Audit, settings: AuditSettings
-) -> Iterator[tuple[Selected, FileResult]]:
-    """Analyse each file that could hold something; count and note the others."""
+def _texts(
+    files: list[Selected], coverage: Coverage, settings: AuditSettings
+) -> dict[Selected, bytes]:
+    """Read the files, and keep those that could hold something, in UTF-8."""
     names = settings.names()
+    texts = {}
     for selected in files:
-        try:
-            data = selected.path.read_bytes()
-        except OSError as error:
-            audit.failed = True
-            audit.notices.append(
-                Notice("unreadable", selected.name, f"cannot be read: {error.strerror}")
-            )
-            continue
-        if not selected.named and is_generated(selected.name, data):
-            audit.files_skipped += 1
-            continue
-        audit.files_scanned += 1
-        if not is_candidate(data, names, helpers=settings.require_helpers):
-            continue
-        try:
-            result = analyse(selected.name, data, names)
-        except (ValueError, RecursionError) as error:
-            what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            audit.notices.append(Notice("unparsed", selected.name, f"not analysed: {what}"))
-            continue
-        if result.damage is not None:
-            rest = "nothing after it" if result.cut else "what could be parsed around it"
-            message = f"line {result.damage} could not be parsed; {rest} was analysed"
-            audit.notices.append(Notice("unparsed", selected.name, message))
-        yield selected, result
+        text = _text(selected, coverage, settings)
+        if text is not None:
+            coverage.analysed += 1
+            if is_candidate(selected.name, text, names, helpers=settings.require_helpers):
+                texts[selected] = text
+    return texts
 
 
-def _without_copies(
-    results: dict[Selected, FileResult], audit: Audit, settings: AuditSettings
+def _text(selected: Selected, coverage: Coverage, settings: AuditSettings) -> bytes | None:
+    name, limit = selected.name, settings.max_file_size_bytes
+    room = NOTEBOOK_ROOM if name.endswith(".ipynb") else 1
+    try:
+        most = max(limit * room, _NAMED_BYTES if selected.named else 0)
+        text = decoded(read_regular(selected.path, most))
+    except TooLargeError as error:
+        message = f"not scanned: {error.size} bytes are more than --max-file-size {limit}"
+        coverage.skip("too large", name, message)
+        return None
+    except OSError as error:
+        coverage.fail("unreadable", name, f"cannot be read: {error.strerror}")
+        return None
+    if b"\0" in text:
+        coverage.skip("binary", name, "not scanned: it holds zero bytes, so it is not text")
+        return None
+    reason = None if selected.named else generated(name, text)
+    if reason is not None:
+        coverage.skip(reason, name, f"not scanned: {reason} code")
+        return None
+    return text
+
+
+def _analysed(
+    results: dict[Selected, FileResult], coverage: Coverage
 ) -> dict[Selected, FileResult]:
-    """Leave out copies of the research package, unless vendored code is asked for."""
-    if settings.include_vendored or settings.include_provider:
-        return results
-    defining = {s.name: r.defines for s, r in results.items() if r.defines and not s.named}
-    copies = upstream_copies(defining)
-    for copy in sorted(copies):
-        message = "a copy of the research package: not scanned"
-        audit.notices.append(Notice("vendored", copy or ".", message))
-    return {
-        selected: result
-        for selected, result in results.items()
-        if selected.named or not any(_is_in(selected.name, copy) for copy in copies)
-    }
+    """The results of files that could be analysed; count and note the others."""
+    done = {}
+    for selected, result in results.items():
+        if result.failure is not None:
+            coverage.analysed -= 1
+            coverage.fail(result.failure[0], selected.name, result.failure[1])
+            continue
+        if result.damage:
+            coverage.fail("parsed in part", selected.name, result.damage)
+        done[selected] = result
+    return done
 
 
-def _is_in(name: str, folder: str) -> bool:
-    return not folder or name.startswith(f"{folder}/")
+def _exempt(
+    results: dict[Selected, FileResult], coverage: Coverage, settings: AuditSettings
+) -> set[Selected]:
+    """The files beside the definition of the model; they are left out unless asked for."""
+    folders = provider_folders({s.name: r.defines for s, r in results.items() if r.defines})
+    files = {s for s in results if s.name.rpartition("/")[0] in folders and not s.named}
+    if settings.include_provider or settings.include_vendored:
+        return files if settings.include_provider else set()
+    for folder in sorted(folders):
+        inside = [s for s in files if s.name.rpartition("/")[0] == folder]
+        if inside:
+            message = f"defines the model or its helpers: {_files(len(inside))} not reported"
+            coverage.notices.append(Notice("provider", folder or ".", message))
+    for selected in files:
+        del results[selected]
+        coverage.analysed -= 1
+        coverage.skip("provider")
+    return set()
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _projections(results: dict[Selected, FileResult]) -> None:
@@ -172,19 +221,18 @@ def _boundary(results: dict[Selected, FileResult], *, has_dependency: bool) -> N
     if not accesses or any(r.calls_helper and not r.test for r in results.values()):
         return
     result, access = next((item for item in accesses if not item[1].test), accesses[0])
-    result.findings.append(replace(access, rule="AGR201", message=MISSING_HELPERS))
+    result.findings.append(
+        replace(access, rule="AGR201", message=MISSING_HELPERS, use=BY_ID["AGR201"].use)
+    )
     if not has_dependency:
-        result.findings.append(replace(access, rule="AGR202", message=MISSING_DEPENDENCY))
+        use = BY_ID["AGR202"].use
+        finding = replace(access, rule="AGR202", message=MISSING_DEPENDENCY, use=use)
+        result.findings.append(finding)
 
 
 def _suppress(result: FileResult, *, with_helpers: bool) -> None:
-    """Apply a file's comments to its findings, and report comments that are no use."""
-    for finding in result.findings:
-        for comment, _ in result.comments:
-            if comment.covers(finding.rule, finding.lines):
-                comment.used = True
-                if finding.suppressed is None:
-                    finding.suppressed = comment.reason
+    """Apply a file's comments to its findings, and report comments that are of no use."""
+    suppress(result.findings, [comment for comment, _ in result.comments])
     for comment, place in result.comments:
         if not comment.reason:
             message = "this comment gives no reason; say why the finding is right as it is"
@@ -197,11 +245,10 @@ def _suppress(result: FileResult, *, with_helpers: bool) -> None:
             result.findings.append(replace(place, rule="AGR901", message=message))
 
 
-def _level(finding: Finding, selected: Selected, settings: AuditSettings) -> str | None:
+def _level(finding: Finding, provider: bool, settings: AuditSettings) -> str | None:
     """The severity a finding is reported at; None = not at all."""
     level = settings.level(finding.rule)
     if level is None or (finding.test and settings.tests == "skip"):
         return None
-    if selected.provider or (finding.test and settings.tests == "note"):
-        return "note"
-    return level
+    exempt = provider and finding.rule not in settings.severity
+    return "note" if exempt or (finding.test and settings.tests == "note") else level

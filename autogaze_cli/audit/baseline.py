@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from autogaze_cli.audit.findings import Finding
-from autogaze_cli.errors import FormatError, OutputError
+from autogaze_cli.audit.reading import decoded, read_regular, shown, write_whole
+from autogaze_cli.errors import FormatError
 
 TOOL = "autogaze-audit"
 VERSION = 1
+_MOST_BYTES = 1 << 26
 _TYPES = {"rule": str, "path": str, "fingerprint": str, "line": int, "message": str}
 
 
@@ -23,19 +25,20 @@ def read_baseline(path: Path) -> list[dict[str, Any]]:
     Raises:
         FormatError: When it cannot be read, or is not one of this version.
     """
-    hint = "write it again with --write-baseline"
+    hint, name = "write it again with --write-baseline", shown(str(path))
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path}: the baseline cannot be read: {error}", hint=hint) from error
+        document = json.loads(decoded(read_regular(path, _MOST_BYTES)))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise FormatError(f"{name}: the baseline cannot be read: {reason}", hint=hint) from error
     if not isinstance(document, dict) or document.get("tool") != TOOL:
-        raise FormatError(f"{path}: not a baseline of this audit", hint=hint)
+        raise FormatError(f"{name}: not a baseline of this audit", hint=hint)
     if document.get("version") != VERSION or isinstance(document.get("version"), bool):
         version = document.get("version")
-        raise FormatError(f"{path}: version {version!r} of the baseline is not known", hint=hint)
+        raise FormatError(f"{name}: version {version!r} of the baseline is not known", hint=hint)
     entries = document.get("findings")
     if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
-        raise FormatError(f"{path}: the baseline's findings are damaged", hint=hint)
+        raise FormatError(f"{name}: the baseline's findings are damaged", hint=hint)
     return entries
 
 
@@ -46,11 +49,10 @@ def write_baseline(path: Path, findings: list[Finding]) -> None:
         OutputError: When the file cannot be written.
     """
     entries = [{key: getattr(finding, key) for key in _TYPES} for finding in findings]
+    for entry in entries:
+        entry["path"] = shown(entry["path"])
     document = {"version": VERSION, "tool": TOOL, "findings": entries}
-    try:
-        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    write_whole(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def compare(findings: list[Finding], entries: list[dict[str, Any]]) -> list[dict[str, Any]]:

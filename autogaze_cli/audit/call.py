@@ -29,6 +29,7 @@ def audit_readout(
     require_helpers: bool = False,
     baseline: Source | None = None,
     max_file_size_bytes: int = 2097152,
+    file_time_limit_s: float = 10.0,
 ) -> Audit:
     """Find local arithmetic on AutoGaze ids in source trees: ``autogaze audit-readout``.
 
@@ -49,6 +50,7 @@ def audit_readout(
         require_helpers: Require that readout helpers are called.
         baseline: File of known findings.
         max_file_size_bytes: Larger files are skipped.
+        file_time_limit_s: Seconds per file; one that takes longer is not analysed.
 
     Returns:
         The findings, and which files were analysed, skipped or failed.
@@ -70,9 +72,12 @@ def _run(paths: tuple[Source, ...], **arguments: Any) -> Audit:
         raise InputError("no path given", hint="name a folder or a file to audit")
     tests, baseline = arguments["tests"], arguments["baseline"]
     lists = ("rules", "exclude_rules", "include", "exclude", "languages")
-    flags = ("include_provider", "include_vendored", "require_helpers", "max_file_size_bytes")
+    plain = (
+        *("include_provider", "include_vendored", "require_helpers", "max_file_size_bytes"),
+        "file_time_limit_s",
+    )
     chosen: dict[str, Any] = {name: tuple(arguments[name]) for name in lists}
-    chosen |= {name: arguments[name] for name in flags}
+    chosen |= {name: arguments[name] for name in plain}
     settings = AuditSettings(
         **chosen,
         severity=dict(arguments["severity"] or {}),

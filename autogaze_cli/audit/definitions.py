@@ -5,17 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from autogaze_cli.audit.expressions import (
-    EXPRESSIONS,
-    NAMES,
-    TYPE_FIELDS,
-    ExpressionReader,
-    Handler,
-    leaves,
-    named,
-    source_text,
-)
+from autogaze_cli.audit.expressions import EXPRESSIONS, ExpressionReader
 from autogaze_cli.audit.nodes import Node, Parameter, words
+from autogaze_cli.audit.reader import NAMES, TYPE_FIELDS, Handler, leaves, named
 
 if TYPE_CHECKING:
     from tree_sitter import Node as Raw
@@ -66,14 +58,14 @@ class SourceReader(ExpressionReader):
         if len(values) == 1 and values[0].type in _CLOSURES and not self.inside:
             name = raw.child_by_field_name(first)
             if name is not None and raw.type in _DEFINING:
-                return self._function(values[0], source_text(name).rpartition(".")[2], name, raw)
+                return self._function(values[0], self.text(name).rpartition(".")[2], name, raw)
         targets = self.read_all(raw.children_by_field_name(first))
         value = self.read_all(values)
         if not targets:
             return self.node("group", raw, value) if value else None
         target = targets[0] if len(targets) == 1 else self.node("sequence", raw, targets)
         operator = raw.child_by_field_name("operator")
-        text = source_text(operator) if operator is not None else "="
+        text = self.text(operator) if operator is not None else "="
         if value and text not in ("=", ":=") and text.endswith("="):
             at = operator.start_byte if operator is not None else -1
             value = [self.node("binary", raw, [target, value[0]], text=text[:-1], at=at)]
@@ -89,7 +81,7 @@ class SourceReader(ExpressionReader):
         name, value = raw.child_by_field_name("name"), raw.child_by_field_name("value")
         if name is None or value is None:
             return None
-        text = source_text(value).strip()
+        text = self.text(value).strip()
         while text.startswith("(") and text.endswith(")"):
             text = text[1:-1].strip()
         number = self.node("number", value, text=text)
@@ -168,7 +160,7 @@ class SourceReader(ExpressionReader):
         self, raw: Raw, text: str, name: Raw, whole: Raw, holder: Raw | None = None
     ) -> Node:
         receiver = raw.child_by_field_name("receiver")
-        kind = re.search(r"\w+(?=\s*\)?$)", source_text(receiver)) if receiver is not None else None
+        kind = re.search(r"\w+(?=\s*\)?$)", self.text(receiver)) if receiver is not None else None
         prefix = [kind[0]] if kind else []
         parameters = self._parameters(holder or raw)
         self.path += [*prefix, text]
@@ -203,7 +195,7 @@ class SourceReader(ExpressionReader):
             kind = item.child_by_field_name("type")
             if kind is not None:
                 self.type_words(kind)
-            text = source_text(kind) if kind is not None else ""
+            text = self.text(kind) if kind is not None else ""
             names: list[Raw] = []
             for field in ("pattern", "name", "declarator", "left"):
                 names = names or item.children_by_field_name(field)
@@ -214,8 +206,13 @@ class SourceReader(ExpressionReader):
             if item.type == "parameter_declaration" and item.child_by_field_name("name"):
                 parameters += [Parameter((name.text,), text) for name in read]  # Go: a, b int
             elif read:
-                parameters.append(Parameter(tuple(n for node in read for n in node.names()), text))
+                bound = tuple(n for node in read for n in node.names())
+                parameters.append(Parameter(bound, text, self._default(item)))
         return parameters
+
+    def _default(self, raw: Raw) -> Node | None:
+        fields = ("value", "right", "default_value")
+        return self.read(next((c for f in fields if (c := raw.child_by_field_name(f))), None))
 
     def _decorated(self, raw: Raw) -> Node | None:
         parts = self.children(raw)
@@ -226,7 +223,7 @@ class SourceReader(ExpressionReader):
 
     def _holder(self, raw: Raw) -> Node | None:
         name = raw.child_by_field_name("name") or raw.child_by_field_name("type")
-        label = re.match(r"[\w:$]+", source_text(name)) if name is not None else None
+        label = re.match(r"[\w:$]+", self.text(name)) if name is not None else None
         self.path.append(label[0] if label else "")
         inside, self.inside = self.inside, 0
         parts = self.children(raw)
@@ -239,8 +236,9 @@ class SourceReader(ExpressionReader):
 
     def _imports(self, raw: Raw) -> None:
         """An import holds no code, but may mention the package."""
+        self.imports.append(self.text(raw))
         for node in leaves(raw):
-            text = source_text(node)
+            text = self.text(node)
             if "gaz" in text.lower():
                 self.words.append((node.start_byte + self.shift, text))
 
@@ -251,25 +249,27 @@ class SourceReader(ExpressionReader):
         tokens = next((c for c in raw.named_children if c.type == "token_tree"), None)
         if name is None or tokens is None:
             return None
-        text = source_text(name).rpartition("::")[2]
-        content = self.source[tokens.start_byte + self.shift + 1 : tokens.end_byte + self.shift - 1]
+        text = self.text(name).rpartition("::")[2]
+        content = self.code[tokens.start_byte + 1 : tokens.end_byte - 1]
         for before, after in _MACRO_FORMS:
             if (before.endswith(b"[")) != (text == "vec") and not before.endswith(b"{"):
                 continue
-            root = self.parser.parse(before + content + after).root_node
-            if root.has_error:
-                continue
-            return self._macro_call(raw, text, root, tokens.start_byte + 1 - len(before))
+            code = before + content + after
+            root = self.parser.parse(code).root_node
+            if not root.has_error:
+                shift = tokens.start_byte + 1 - len(before)
+                return self._macro_call(raw, text, root, code, shift)
         parts = [self.name(leaf) for leaf in leaves(tokens) if leaf.type in NAMES]
         return self.node("group", raw, parts)
 
-    def _macro_call(self, raw: Raw, name: str, root: Raw, shift: int) -> Node:
+    def _macro_call(self, raw: Raw, name: str, root: Raw, code: bytes, shift: int) -> Node:
         outer, self.shift = self.shift, self.shift + shift
+        around, self.code = self.code, code
         inside, self.inside = self.inside, self.inside + 1
         path, self.path = self.path, [*self.path]
         item = root.named_children[0]
         found = self.read(item.child_by_field_name("body"))
-        self.shift, self.inside, self.path = outer, inside, path
+        self.shift, self.inside, self.path, self.code = outer, inside, path, around
         if name == "vec" and found is not None:
             return found
         parts = [found] if found is not None else []

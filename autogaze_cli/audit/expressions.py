@@ -5,17 +5,14 @@ One table serves all grammars: where two of them use a name, they use it for the
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from autogaze_cli.audit.nodes import Node, words
+from autogaze_cli.audit.reader import Handler, Reader, named
 
 if TYPE_CHECKING:
     from tree_sitter import Node as Raw
-    from tree_sitter import Parser
-
-Handler = Callable[[Any, "Raw"], Node | None]
 
 COMPARISONS = frozenset(["<", "<=", ">", ">=", "==", "!=", "===", "!==", "in", "not in", "is"])
 CHOICES = frozenset(["or", "and", "||", "&&", "??"])
@@ -36,142 +33,15 @@ _SEQUENCES = words(
     "array_pattern slice_pattern array initializer_list structured_binding_declarator "
     "sequence_expression"
 )
-NAMES = words(
-    "identifier field_identifier property_identifier shorthand_property_identifier self this "
-    "private_property_identifier shorthand_field_identifier super dotted_name"
-)
 _STRINGS = words(
     "string string_literal raw_string_literal template_string interpreted_string_literal "
     "char_literal rune_literal concatenated_string"
 )
-_NUMBERS = words("integer float integer_literal float_literal number number_literal int_literal")
-TYPE_FIELDS = words("type return_type type_arguments result type_parameters")
 _CASTS = frozenset(["static_cast", "reinterpret_cast", "const_cast", "dynamic_cast"])
-_TEST_ATTRIBUTE = re.compile(
-    r"^#!?\[\s*(?:[\w:]+::)?test\b|^#!?\[\s*cfg\s*\((?!\s*not\b).*\btest\b"
-)
 
 
-class ExpressionReader:
-    """Reads the expressions of one file.
-
-    Attributes:
-        handlers: What reads which construct of the grammars.
-        shift: What maps the offsets of a macro's own parse to the file's.
-        path: Names of the classes and functions around the place.
-        inside: How many functions are around it, up to the next class.
-    """
-
-    handlers: ClassVar[Mapping[str, Handler]] = {}
-
-    def __init__(self, source: bytes, parser: Parser) -> None:
-        self.source = source
-        self.parser = parser
-        self.shift = 0
-        self.path: list[str] = []
-        self.inside = 0
-        self.comments: list[tuple[int, int]] = []
-        self.tests: list[tuple[int, int]] = []
-        self.words: list[tuple[int, str]] = []
-
-    # What one construct becomes.
-
-    def read(self, raw: Raw | None) -> Node | None:
-        """The node for ``raw``; None where it holds nothing that a rule could see."""
-        if raw is None:
-            return None
-        kind = raw.type
-        if kind in NAMES:
-            return self.name(raw)
-        if kind.endswith("comment"):
-            self.comments.append((raw.start_byte + self.shift, raw.end_byte + self.shift))
-            return None
-        if kind in _NUMBERS:
-            return self.node("number", raw, text=source_text(raw))
-        handler = self.handlers.get(kind)
-        if handler is not None:
-            return handler(self, raw)
-        if kind.endswith("identifier"):
-            self.word(raw)
-            return None
-        parts = self.children(raw)
-        if len(parts) == 1:
-            return parts[0]
-        text = "block" if kind.endswith(("block", "compound_statement")) else ""
-        return self.node("group", raw, parts, text=text) if parts else None
-
-    def node(
-        self, kind: str, raw: Raw, parts: list[Node] | None = None, *, text: str = "", at: int = -1
-    ) -> Node:
-        """A node in the place of ``raw``, which points at the offset ``at``."""
-        start, end = raw.start_byte + self.shift, raw.end_byte + self.shift
-        return Node(kind, start, end, start if at < 0 else at + self.shift, text, parts or [])
-
-    def word(self, raw: Raw) -> str:
-        """The text of an identifier, noted where it mentions a gaze."""
-        text = source_text(raw)
-        if "gaz" in text.lower():
-            self.words.append((raw.start_byte + self.shift, text))
-        return text
-
-    def name(self, raw: Raw) -> Node:
-        """The node of an identifier."""
-        return self.node("name", raw, text=self.word(raw))
-
-    def children(self, raw: Raw) -> list[Node]:
-        """The parts of a construct that needs no rule of its own, types left out."""
-        parts: list[Node] = []
-        attributes: list[Raw] = []
-        cursor = raw.walk()
-        if not cursor.goto_first_child():
-            return parts
-        while True:
-            child, field = cursor.node, cursor.field_name
-            if child is not None and child.is_named:
-                if child.type in ("attribute_item", "inner_attribute_item"):
-                    attributes.append(child)
-                elif field in TYPE_FIELDS and not child.type.endswith("_specifier"):
-                    self.type_words(child)
-                else:
-                    part = self.read(child)
-                    if not child.type.endswith("comment"):
-                        self._attributes(attributes, child, part, raw)
-                        attributes = []
-                    if part is not None:
-                        parts.append(part)
-            if not cursor.goto_next_sibling():
-                return parts
-
-    def _attributes(self, attributes: list[Raw], raw: Raw, part: Node | None, parent: Raw) -> None:
-        """Note what Rust's attributes say of the item after them."""
-        if not attributes:
-            return
-        if part is not None and part.kind == "function":
-            part.head = attributes[0].start_byte + self.shift
-        for attribute in attributes:
-            if _TEST_ATTRIBUTE.match(source_text(attribute)):
-                span = parent if attribute.type.startswith("inner") else raw
-                self.tests.append((span.start_byte + self.shift, span.end_byte + self.shift))
-
-    def type_words(self, raw: Raw) -> None:
-        """Note the identifiers of a type, which is otherwise not read."""
-        if "gaz" in source_text(raw).lower():
-            for child in [raw] if raw.child_count == 0 else raw.children:
-                if child.child_count:
-                    self.type_words(child)
-                elif child.type.endswith("identifier"):
-                    self.word(child)
-
-    def read_all(self, raws: list[Raw]) -> list[Node]:
-        """The nodes of several, without those that hold nothing."""
-        return [node for node in map(self.read, raws) if node is not None]
-
-    def _fields(self, kind: str, raw: Raw, *fields: str, text: str = "", at: int = -1) -> Node:
-        raws = [child for f in fields if (child := raw.child_by_field_name(f)) is not None]
-        parts = self.read_all(raws)
-        return self.node(kind, raw, parts, text=text, at=at)
-
-    # Expressions.
+class ExpressionReader(Reader):
+    """Reads the expressions of one file."""
 
     def transparent(self, raw: Raw) -> Node | None:
         """What stands for its one operand, such as parentheses or a cast."""
@@ -195,7 +65,7 @@ class ExpressionReader:
         operator = raw.child_by_field_name("operator")
         if operator is None:
             return self.transparent(raw)
-        text = source_text(operator)
+        text = self.text(operator)
         kind = "compare" if text in COMPARISONS else "choice" if text in CHOICES else "binary"
         return self._fields(kind, raw, "left", "right", text=text, at=operator.start_byte)
 
@@ -208,7 +78,7 @@ class ExpressionReader:
         for operator, left, right in zip(operators, nodes, nodes[1:], strict=False):
             parts = [side for side in (left, right) if side is not None]
             at = operator.start_byte
-            pairs.append(self.node("compare", raw, parts, text=source_text(operator), at=at))
+            pairs.append(self.node("compare", raw, parts, text=self.text(operator), at=at))
         return pairs[0] if len(pairs) == 1 else self.node("test", raw, pairs)
 
     def _unary(self, raw: Raw) -> Node | None:
@@ -254,8 +124,11 @@ class ExpressionReader:
         if len(children) == 2 and children[1].type == "subscript_argument_list":
             children = [children[0], *children[1].named_children]
         parts = self.read_all(children)
-        if len(parts) == 2 and parts[1].kind == "string" and not parts[1].parts:
-            return self._field_by_name(raw, parts[0], parts[1])
+        key = parts[1] if len(parts) == 2 else None
+        if key is not None and key.kind == "binary" and key.text == "+" and key.parts:
+            key = key.parts[0]  # out["gazing_pos_" + view]
+        if key is not None and key.kind == "string" and (not key.parts or "gaz" in key.text):
+            return self._field_by_name(raw, parts[0], key)
         return self.node("index", raw, parts)
 
     def _field_by_name(self, raw: Raw, owner: Node, key: Node, *rest: Node) -> Node:
@@ -306,7 +179,7 @@ class ExpressionReader:
 
     def _keyword(self, raw: Raw) -> Node:
         name = raw.child_by_field_name("name")
-        return self._fields("keyword", raw, "value", text=source_text(name) if name else "")
+        return self._fields("keyword", raw, "value", text=self.text(name) if name else "")
 
     def _pair(self, raw: Raw) -> Node:
         """A key with its value; a shorthand is both."""
@@ -316,8 +189,8 @@ class ExpressionReader:
             key = next(iter(raw.named_children), raw)
         inner = self.read(value) if value is not None else None
         if inner is None and value is None:
-            inner = self.node("name", key, text=source_text(key).removeprefix("r#"))
-        node = self.node("pair", raw, text=_key(key))
+            inner = self.node("name", key, text=self.text(key).removeprefix("r#"))
+        node = self.node("pair", raw, text=self.text(key).strip("\"'`"))
         node.parts = [inner] if inner is not None else []
         return node
 
@@ -356,10 +229,10 @@ class ExpressionReader:
             elif child.type in ("string", "string_literal"):
                 parts += self._string(child).parts
             elif not child.type.startswith("string_start") and child.type != "string_end":
-                content.append(source_text(child))
+                content.append(self.text(child))
         text = "".join(content)
         if raw.type == "string_literal" and not content:
-            text = source_text(raw).strip('"')
+            text = self.text(raw).strip('"')
         return self.node("string", raw, parts, text=text)
 
     def _conditional(self, raw: Raw) -> Node:
@@ -378,28 +251,6 @@ class ExpressionReader:
             return self.node("group", raw, parts)
         values = self.node("choice", raw, parts[1:])
         return self.node("choice", raw, [self.node("test", raw, parts[:1]), values])
-
-
-def source_text(raw: Raw | None) -> str:
-    """The text of a construct."""
-    return raw.text.decode("utf-8", "replace") if raw is not None and raw.text else ""
-
-
-def _key(raw: Raw) -> str:
-    return source_text(raw).strip("\"'`")
-
-
-def named(raw: Raw) -> list[Raw]:
-    """Its parts without punctuation and comments."""
-    return [child for child in raw.named_children if not child.type.endswith("comment")]
-
-
-def leaves(raw: Raw) -> Iterator[Raw]:
-    """Its tokens."""
-    if raw.child_count == 0:
-        yield raw
-    for child in raw.children:
-        yield from leaves(child)
 
 
 EXPRESSIONS: Mapping[str, Handler] = {

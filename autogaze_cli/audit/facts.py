@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 
+from autogaze_cli.audit.deadline import Deadline
 from autogaze_cli.audit.names import (
     DIVISIONS,
+    SQUARE_ROOTS,
     VOCABULARY_SIZES,
     Names,
     is_accessor,
     is_count,
     is_frame,
     is_pad,
+    is_picking,
 )
 from autogaze_cli.audit.nodes import Node, Tree, words
 from autogaze_cli.audit.operands import (
@@ -26,6 +29,7 @@ from autogaze_cli.audit.operands import (
     operands,
 )
 from autogaze_cli.audit.scopes import Scope, find_scopes, own_field
+from autogaze_cli.audit.tables import OFFSET_TABLES, SCALE_TABLES, SCALES_TEXT, is_table
 
 _SIZES = words(
     "len size shape count is_empty empty numel dim ndim dims dtype device length nbytes cap "
@@ -46,10 +50,17 @@ _COLLECTS = words("list tuple set sorted reversed zip enumerate array asarray fr
 PLAIN = VALUES | _COLLECTS
 """Calls that give the ids they are given, or a list of them."""
 
+CLAMPS = words("clamp clip clamp_min clamp_max minimum fmin")
+"""Calls that force ids into a range."""
+
+CUMULATIONS = words("accumulate cumsum cumulative_sum partial_sum sum scan")
+"""Calls that add up."""
+
 _MAPS = words("map flat_map flatMap filter_map")
 _MODELS = re.compile(r"embed|encod|loss|entropy|logit|attention|score|model")
 """In the name of a function: it takes ids and gives features, or a loss."""
 
+_LOUD = frozenset([265.0, 69.0, 0.5])
 INDEXED = frozenset(["enumerate", "entries", "each_with_index"])
 
 
@@ -60,31 +71,68 @@ class Facts:
         source: Its text in UTF-8.
         names: The classes of names.
         tree: The parse.
+        deadline: When to give up.
         scopes: The code outside functions first, then the functions in source order.
         constants: Names bound in this file to 265 or 196, and where.
+        tables: Lists of numbers outside functions, by the name they are bound to.
         fields: Fields that a class of this file sets to ids, each with the class before it.
         sized: Fields that it sets to the number of ids of a frame.
         running: Fields that grow by it.
-        givers: Functions of this file that hand ids on as they are.
+        givers: Functions of this file that hand ids on as they are, and which of several values
+            they are; None = the only one.
+        pickers: Functions of this file that give the field whose name they are given.
+        lists_of_keys: Lists of fields' names, by the name they are bound to.
+        imported: Names that come from other files of the repository.
+        starts: Names of tables of the first ids of the scales, computed in this file.
+        known_numbers: Names that this file binds to a number, its classes' fields too.
     """
 
-    def __init__(self, source: bytes, tree: Tree, names: Names) -> None:
+    def __init__(self, source: bytes, tree: Tree, names: Names, deadline: Deadline) -> None:
         self.source = source
         self.names = names
         self.tree = tree
+        self.deadline = deadline
         self.scopes = list(find_scopes(tree.root))
         self.constants: dict[str, Node] = {}
+        self.tables: dict[str, list[Node]] = {}
         self.fields: set[tuple[str, str]] = set()
         self.sized: set[tuple[str, str]] = set()
         self.running: set[tuple[str, str]] = set()
-        self.givers: set[str] = set()
-        self._numbers: dict[str, float] = {}
+        self.pickers: set[str] = set()
+        self.lists_of_keys: dict[str, list[Node]] = {}
+        self.imported: set[str] = set()
+        self.givers: dict[str, int | None] = {}
+        self.known_numbers: dict[str, float] = {}
+        self.starts: set[str] = set()
 
     def text(self, node: Node, most: int = 60) -> str:
         """The source of ``node`` on one line."""
         words = self.source[node.start : node.end].decode("utf-8", "replace").split()
         line = " ".join(words)
         return line if len(line) <= most else line[: most - 3] + "..."
+
+    def is_known(self, call: Node) -> bool:
+        """Whether a call names a function of this file, or one that is imported."""
+        return is_own(call) or call.text in self.imported
+
+    def is_quiet(self, scope: Scope) -> bool:
+        """Whether no rule can hit in a scope: no id in it, nor what is wrong without one."""
+        return not (
+            scope.ids
+            or scope.accesses
+            or scope.reads_field
+            or any(len(node.parts) > 2 for node in scope.of("sequence", "mapping"))
+            or any(node.number() in _LOUD for node in scope.of("number"))
+            or any(node.text in SQUARE_ROOTS for node in scope.of("call"))
+            or (self.starts and any(node.text in self.starts for node in scope.of("name")))
+        )
+
+    def has_scales(self) -> bool:
+        """Whether the file lists the scales of the published model, or their first ids."""
+        if SCALES_TEXT in self.source.replace(b" ", b""):
+            return True
+        sequences = (node for scope in self.scopes for node in scope.of("sequence", "mapping"))
+        return any(is_table(node, (*SCALE_TABLES, *OFFSET_TABLES)) for node in sequences)
 
     # What an expression is.
 
@@ -120,7 +168,7 @@ class Facts:
         if own_field(node, scope) in self.sized:
             return True
         return by_id and (
-            self._numbers.get(name) in VOCABULARY_SIZES or self.names.is_per_frame(name)
+            self.known_numbers.get(name) in VOCABULARY_SIZES or self.names.is_per_frame(name)
         )
 
     def is_total(self, node: Node, scope: Scope) -> bool:
@@ -150,12 +198,14 @@ class Facts:
             node.text in (scope.sizes if node.kind == "name" else _SIZES)
         )
 
-    def number(self, node: Node) -> float | None:
-        """The number that ``node`` is: a literal, or a name this file binds to one."""
+    def number(self, node: Node, scope: Scope | None = None) -> float | None:
+        """The number that ``node`` is: a literal, or a name bound to one here or in the file."""
         node = operand(node)
         number = node.number()
         if number is None and node.kind in ("name", "member"):
-            return self._numbers.get(node.text)
+            if node.kind == "name" and scope is not None and node.text in scope.numbers:
+                return scope.numbers[node.text]
+            return self.known_numbers.get(node.text)
         return number
 
     def fold(self, node: Node) -> float | None:
@@ -214,6 +264,7 @@ class Facts:
 
     def is_id(self, node: Node, scope: Scope) -> bool:
         """Whether the value of ``node`` is an id, or a list of them."""
+        self.deadline.check()
         kind = node.kind
         if kind == "name":
             return node.text in scope.ids or self.names.is_ids(node.text)
@@ -230,6 +281,11 @@ class Facts:
                 return True
             return bool(node.parts) and self.is_id(node.parts[0], scope)
         if kind == "index":
+            if self._is_keyed(node, scope):
+                return True
+            place = self._given_place(node)
+            if place is not None:
+                return place
             return bool(node.parts) and self.is_id(node.parts[0], scope)
         if kind == "call":
             return self._call_is_id(node, scope)
@@ -251,11 +307,34 @@ class Facts:
             return any(self.is_id(part, scope) for part in node.parts)
         return False
 
+    def _is_keyed(self, node: Node, scope: Scope) -> bool:
+        """Whether a subscript is a name that holds the field of the ids."""
+        key = node.parts[1] if len(node.parts) == 2 else None
+        return key is not None and key.kind == "name" and key.text in scope.keys
+
+    def _given_place(self, node: Node) -> bool | None:
+        """Whether ``f(x)[1]`` is ids, where ``f`` gives them as one of several values."""
+        call = node.parts[0] if len(node.parts) == 2 else None
+        if call is None or call.kind != "call" or self.givers.get(call.text) is None:
+            return None
+        return self.givers[call.text] == node.parts[1].number()
+
+    def _asks_for_ids(self, node: Node, scope: Scope) -> bool:
+        """Whether a call is given the name of the ids' field: ``pick(out, "gazing_pos")``."""
+        for part in node.parts[1:]:
+            value = part.parts[0] if part.kind == "keyword" and part.parts else part
+            named = value.kind == "string" and self.names.is_ids(value.text)
+            if named or (value.kind == "name" and value.text in scope.keys):
+                return is_picking(node.text) or node.text in self.pickers
+        return False
+
     def _call_is_id(self, node: Node, scope: Scope) -> bool:
         name, callee, arguments = node.text, node.parts[0], node.parts[1:]
         if name in _SIZES or name.endswith("_like") or self.names.is_helper(name):
             return False
-        if is_accessor(name) or (name in self.givers and is_own(node)):
+        if is_accessor(name) or self._asks_for_ids(node, scope):
+            return True
+        if name in self.givers and self.givers[name] is None and self.is_known(node):
             return True
         if _MODELS.search(name.lower()):
             return False

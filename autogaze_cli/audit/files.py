@@ -1,29 +1,25 @@
-"""Which files of a tree are scanned, and which packages own the decoding.
+"""Which files of a tree are scanned.
 
 Source: audit spec B.4.
 """
 
 from __future__ import annotations
 
-import configparser
-import json
 import os
 import re
-import tomllib
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
+from autogaze_cli.audit.coverage import Coverage
 from autogaze_cli.audit.ignores import Ignores
 from autogaze_cli.audit.languages import language
 from autogaze_cli.audit.nodes import words
+from autogaze_cli.audit.reading import read_lines, shown
 from autogaze_cli.audit.settings import AuditSettings
 from autogaze_cli.errors import InputError
-
-PROVIDERS = frozenset(["burn_autogaze", "autogaze", "autogaze_cli"])
-"""Packages that own the decoding, with underscores."""
 
 _ALWAYS = frozenset([".git", ".hg", ".svn"])
 _BUILT = words("target node_modules dist build out .venv venv __pycache__ .tox site-packages .next")
@@ -34,16 +30,14 @@ _MANIFESTS = words("Cargo.toml pyproject.toml setup.cfg package.json go.mod")
 _DEPENDENCIES = re.compile(
     r"^(?:requirements.*\.txt|setup\.py|environment\.ya?ml|go\.mod|.*\.toml)$"
 )
-_LONGEST_LINE = 5000
+_PACKAGES = re.compile(r"\b(?:burn[_-]autogaze|autogaze[_-]cli)\b")
+_HEAD = 2000
+_LONG_LINE = 5000
+_LEAST_CODE = 40
+"""Bytes of a long line for each of its brackets and semicolons, where it is minified code."""
 
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something the user should know about a file that is not a finding."""
-
-    kind: str
-    path: str
-    message: str
+NOTEBOOK_ROOM = 20
+"""How many times the largest file a notebook may be, whose outputs are passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +48,11 @@ class Selected:
         path: Where it is.
         name: Its path from the common base, with slashes.
         named: Whether the user named it.
-        provider: Whether it belongs to a package that owns the decoding.
     """
 
     path: Path
     name: str
     named: bool = False
-    provider: bool = False
 
 
 @dataclass(slots=True)
@@ -69,14 +61,12 @@ class Selection:
 
     Attributes:
         files: To scan, sorted by name.
-        skipped: Source files passed over one by one; those in skipped folders are not counted.
-        notices: What the user should know.
+        coverage: What is left out, and why.
         has_dependency: Whether a manifest names a package with the readout helpers.
     """
 
     files: list[Selected] = field(default_factory=list)
-    skipped: int = 0
-    notices: list[Notice] = field(default_factory=list)
+    coverage: Coverage = field(default_factory=Coverage)
     has_dependency: bool = False
 
 
@@ -91,8 +81,8 @@ def select(paths: list[Path], settings: AuditSettings) -> Selection:
         InputError: When a path does not exist.
     """
     for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder", hint="check the path")
+        if not os.path.lexists(path):
+            raise InputError(f"{shown(str(path))}: no such file or folder", hint="check the path")
     base = common_base(paths)
     selection = Selection()
     found: dict[str, Selected] = {}
@@ -101,7 +91,7 @@ def select(paths: list[Path], settings: AuditSettings) -> Selection:
         if place.is_dir():
             files: Iterator[Selected] = _Walk(place, base, settings, selection).files()
         else:
-            files = iter([Selected(place, _name(place, base), named=True)])
+            files = _named(place, _name(place, base), selection.coverage)
         for file in files:
             if file.name not in found or file.named:
                 found[file.name] = file
@@ -116,36 +106,30 @@ def common_base(paths: list[Path]) -> Path:
     return Path(os.path.commonpath(folders))
 
 
-def is_generated(name: str, data: bytes) -> bool:
-    """Whether a file was written by a program: by its name, its first lines, or a long line."""
-    if any(fnmatchcase(name.rpartition("/")[2], pattern) for pattern in _GENERATED_NAMES):
-        return True
-    if _GENERATED.search(b"\n".join(data.split(b"\n", 5)[:5])):
-        return True
-    if len(data) <= _LONGEST_LINE or name.endswith(".ipynb"):
-        return False
-    return any(len(line) > _LONGEST_LINE for line in data.split(b"\n"))
+def _named(place: Path, name: str, coverage: Coverage) -> Iterator[Selected]:
+    if language(name) is None:
+        coverage.skip("unknown language", name, "not scanned: its suffix is of no language here")
+    else:
+        yield Selected(place, name, named=True)
 
 
-def upstream_copies(definitions: dict[str, set[str]]) -> set[str]:
-    """Folders that hold a copy of the research package, by the classes their files define.
+def generated(name: str, text: bytes) -> str | None:
+    """Why a file counts as written by a program: "generated", "minified", or None if it does not.
 
-    Args:
-        definitions: Which of ``AutoGaze`` and ``AutoGazeModel`` each file defines.
-
-    Returns:
-        Folders: the outermost named for the package, or else the one that holds the files.
+    A long line alone says nothing: it may be data beside code.
     """
-    by_folder: dict[str, set[str]] = {}
-    for name, classes in definitions.items():
-        by_folder.setdefault(name.rpartition("/")[0], set()).update(classes)
-    copies = set()
-    for folder, classes in by_folder.items():
-        if {"AutoGaze", "AutoGazeModel"} <= classes:
-            parts = folder.split("/")
-            named = [i for i, part in enumerate(parts) if part.lower() in ("autogaze", "auto_gaze")]
-            copies.add("/".join(parts[: named[0] + 1]) if named else folder)
-    return copies
+    if any(fnmatchcase(name.rpartition("/")[2], pattern) for pattern in _GENERATED_NAMES):
+        return "generated"
+    head = text[:_HEAD].split(b"\n", 5)[:5]
+    if any(_GENERATED.search(line[:400]) for line in head):
+        return "generated"
+    if language(name) == "js" and len(text) > _LONG_LINE:
+        for line in text.split(b"\n"):
+            if len(line) > _LONG_LINE:
+                code = sum(line.count(mark) for mark in (b"(", b"{", b";"))
+                if code * _LEAST_CODE > len(line):
+                    return "minified"
+    return None
 
 
 class _Walk:
@@ -156,6 +140,7 @@ class _Walk:
     ) -> None:
         self.root, self.base = root, base
         self.settings, self.selection = settings, selection
+        self.coverage = selection.coverage
         self.include = Ignores.read(settings.include)
         self.exclude = Ignores.read(settings.exclude)
         self.submodules = _submodules(root)
@@ -163,86 +148,75 @@ class _Walk:
     def files(self) -> Iterator[Selected]:
         """The files to scan."""
         ignores = list(_outer_ignores(self.root)) if self.settings.gitignore else []
-        yield from self._folder(self.root, "", ignores, provider=False)
+        waiting = [(self.root, "", ignores)]
+        while waiting:
+            folder, inner, ignores = waiting.pop()
+            entries = self._entries(folder)
+            names = {entry.name for entry in entries}
+            self._dependencies(folder, names)
+            if self.settings.gitignore and ".gitignore" in names:
+                patterns = Ignores.read(read_lines(folder / ".gitignore"), inner)
+                ignores = [*ignores, ("", patterns)]
+            for entry in entries:
+                name = f"{inner}{entry.name}"
+                if entry.is_symlink():
+                    self._link(entry)  # what it points to inside is scanned where it lies
+                elif entry.is_dir():
+                    if not self._leaves_out(entry, name, ignores):
+                        waiting.append((Path(entry), f"{name}/", ignores))
+                elif language(entry.name) is not None:
+                    yield from self._file(entry, name, ignores)
 
-    def _folder(
-        self, folder: Path, inner: str, ignores: list[tuple[str, Ignores]], *, provider: bool
-    ) -> Iterator[Selected]:
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            return sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
-            self._notice("unreadable", folder, f"cannot be listed: {error.strerror}")
+            message = f"cannot be listed: {error.strerror}"
+            self.coverage.fail("unreadable", _name(folder, self.base), message)
+            return []
+
+    def _link(self, entry: os.DirEntry[str]) -> None:
+        if language(entry.name) is None:
             return
-        names = {entry.name for entry in entries}
-        if not provider and (package := self._package(folder, names)):
-            provider = True
-            scanned = self.settings.include_provider
-            what = "scanned at level note" if scanned else "not scanned"
-            self._notice("provider", folder, f"the package {package} owns the decoding: {what}")
-            if not scanned:
-                return
-        self._dependencies(folder, names)
-        if self.settings.gitignore and ".gitignore" in names:
-            lines = _lines(folder / ".gitignore")
-            ignores = [*ignores, ("", Ignores.read(lines, inner))]
-        for entry in entries:
-            if entry.is_symlink():
-                continue  # what it points to inside the tree is scanned where it lies
-            name = f"{inner}{entry.name}"
-            if entry.is_dir():
-                if not self._leaves_out(entry, name, ignores):
-                    yield from self._folder(Path(entry), f"{name}/", ignores, provider=provider)
-            elif language(entry.name) is not None and entry.is_file():
-                yield from self._file(entry, name, ignores, provider=provider)
+        if not Path(os.path.realpath(entry.path)).is_relative_to(os.path.realpath(self.root)):
+            self.coverage.skip("link", self._name_of(entry), "not scanned: a link that leads out")
 
     def _leaves_out(
         self, entry: os.DirEntry[str], name: str, ignores: list[tuple[str, Ignores]]
     ) -> bool:
-        if entry.name in _ALWAYS or entry.name in _BUILT or entry.name.startswith("bazel-"):
+        if entry.name in _ALWAYS:
             return True
-        if not self.settings.include_vendored and (
+        reason = None
+        if entry.name in _BUILT or entry.name.startswith("bazel-"):
+            reason = "build folder"
+        elif not self.settings.include_vendored and (
             entry.name in _VENDORED
             or name in self.submodules
             or os.path.isfile(os.path.join(entry.path, ".git"))  # noqa: PTH113, PTH118 - a hot loop
         ):
-            return True
-        if self.exclude.match(name, folder=True):
-            return True
-        return _ignored(name, ignores, folder=True)
+            reason = "vendored"
+        elif self.exclude.match(name, folder=True):
+            reason = "excluded"
+        elif _ignored(name, ignores, folder=True):
+            reason = "ignored by git"
+        if reason is not None:
+            self.coverage.skip(reason)
+        return reason is not None
 
     def _file(
-        self,
-        entry: os.DirEntry[str],
-        name: str,
-        ignores: list[tuple[str, Ignores]],
-        *,
-        provider: bool,
+        self, entry: os.DirEntry[str], name: str, ignores: list[tuple[str, Ignores]]
     ) -> Iterator[Selected]:
-        chosen = not self.settings.languages or language(entry.name) in self.settings.languages
-        if self.settings.include and not self.include.covers(name):
-            chosen = False
-        if not chosen or self.exclude.match(name, folder=False):
-            self.selection.skipped += 1
-            return
-        if _ignored(name, ignores, folder=False):
-            self.selection.skipped += 1
-            return
-        size = entry.stat().st_size
-        if size > self.settings.max_file_size_bytes:
-            self.selection.skipped += 1
-            limit = self.settings.max_file_size_bytes
-            message = f"not scanned: {size} bytes are more than --max-file-size {limit}"
-            self._notice("too-large", Path(entry), message)
-            return
-        yield Selected(Path(entry), _name(Path(entry), self.base), provider=provider)
-
-    def _package(self, folder: Path, names: set[str]) -> str | None:
-        """The name of the provider package whose manifest lies in ``folder``."""
-        for manifest in sorted(_MANIFESTS & names):
-            name = package_name(manifest, "\n".join(_lines(folder / manifest)))
-            if name is not None and name.replace("-", "_").lower() in PROVIDERS:
-                return name
-        return None
+        included = not self.settings.include or self.include.covers(name)
+        if self.settings.languages and language(name) not in self.settings.languages:
+            self.coverage.skip("other language")
+        elif not included or self.exclude.match(name, folder=False):
+            self.coverage.skip("excluded")
+        elif _ignored(name, ignores, folder=False):
+            self.coverage.skip("ignored by git")
+        elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+            self.coverage.skip("special file", self._name_of(entry), "not a regular file")
+        else:
+            yield Selected(Path(entry), self._name_of(entry))
 
     def _dependencies(self, folder: Path, names: set[str]) -> None:
         if self.selection.has_dependency or not self.settings.require_helpers:
@@ -250,55 +224,12 @@ class _Walk:
         for name in names & _MANIFESTS | {n for n in names if _DEPENDENCIES.match(n)}:
             if name == "Cargo.lock":
                 continue
-            text = "\n".join(line.split("#")[0] for line in _lines(folder / name))
-            if re.search(r"\b(?:burn[_-]autogaze|autogaze[_-]cli)\b", text):
+            text = "\n".join(line.split("#")[0] for line in read_lines(folder / name))
+            if _PACKAGES.search(text):
                 self.selection.has_dependency = True
 
-    def _notice(self, kind: str, path: Path, message: str) -> None:
-        self.selection.notices.append(Notice(kind, _name(path, self.base), message))
-
-
-def package_name(manifest: str, text: str) -> str | None:
-    """The name of the package that a manifest describes.
-
-    >>> package_name("go.mod", "module example.org/x/autogaze")
-    'autogaze'
-    """
-    if "autogaze" not in text.lower():
-        return None
-    try:
-        if manifest.endswith(".toml"):
-            table: Any = tomllib.loads(text)
-            paths = (("package",), ("project",), ("tool", "poetry"))
-            found = [_dig(table, *path, "name") for path in paths]
-            return next((name for name in found if isinstance(name, str)), None)
-        if manifest == "setup.cfg":
-            parser = configparser.ConfigParser(interpolation=None, strict=False)
-            parser.read_string(text)
-            return parser.get("metadata", "name", fallback=None)
-        if manifest == "package.json":
-            name = _dig(json.loads(text), "name")
-            return name.rpartition("/")[2] if isinstance(name, str) else None
-    except (ValueError, configparser.Error):
-        return None  # a broken manifest names no package
-    module = re.search(r"^module\s+(\S+)", text, re.MULTILINE)
-    parts = (
-        [part for part in module[1].split("/") if not re.fullmatch(r"v\d+", part)] if module else []
-    )
-    return parts[-1] if parts else None
-
-
-def _dig(table: Any, *keys: str) -> Any:
-    for key in keys:
-        table = table.get(key) if isinstance(table, dict) else None
-    return table
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
+    def _name_of(self, entry: os.DirEntry[str]) -> str:
+        return _name(Path(entry), self.base)
 
 
 def _name(path: Path, base: Path) -> str:
@@ -323,13 +254,18 @@ def _outer_ignores(root: Path) -> Iterator[tuple[str, Ignores]]:
         return
     git = top / ".git"
     prefix = "" if top == root else f"{root.relative_to(top).as_posix()}/"
-    yield prefix, Ignores.read(_lines(git / "info" / "exclude"))
+    yield prefix, Ignores.read(read_lines(git / "info" / "exclude"))
     folder = top
     for part in prefix.split("/")[:-1]:
-        yield f"{root.relative_to(folder).as_posix()}/", Ignores.read(_lines(folder / ".gitignore"))
+        patterns = Ignores.read(read_lines(folder / ".gitignore"))
+        yield f"{root.relative_to(folder).as_posix()}/", patterns
         folder = folder / part
 
 
 def _submodules(root: Path) -> set[str]:
-    paths = (re.match(r"\s*path\s*=\s*(.+?)\s*$", line) for line in _lines(root / ".gitmodules"))
-    return {match[1].strip('"').rstrip("/") for match in paths if match}
+    found = set()
+    for line in read_lines(root / ".gitmodules"):
+        key, _, value = line.partition("=")
+        if key.strip() == "path":
+            found.add(value.strip().strip('"').rstrip("/"))
+    return found

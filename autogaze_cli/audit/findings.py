@@ -39,6 +39,7 @@ class Finding:
         test: Whether it is in test code.
         lines: Lines on which a comment suppresses it.
         related: Other places.
+        use: The functions to call instead, the best first.
         level: Severity as reported.
         fingerprint: See ``add_fingerprints``.
         suppressed: The reason of the comment that suppresses it ("" without one), or None.
@@ -58,6 +59,7 @@ class Finding:
     test: bool
     lines: frozenset[int]
     related: list[Related] = field(default_factory=list)
+    use: tuple[str, ...] = ()
     level: str = "note"
     fingerprint: str = ""
     suppressed: str | None = None

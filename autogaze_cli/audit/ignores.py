@@ -1,11 +1,21 @@
-"""Patterns as ``.gitignore`` has them."""
+"""Patterns as ``.gitignore`` has them.
+
+A pattern becomes a regular expression in which every wildcard is followed by what comes after it in
+an atomic group: the first place that fits is kept, since what a later one could reach, the next
+wildcard can reach as well. So no pattern, whatever its wildcards, goes back over a name.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
+
+_LONGEST = 1000
+_MOST = 2000
+"""Characters of a pattern, and patterns of a file; what is more ignores nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +38,8 @@ class Ignores:
             lines: One pattern each; empty ones and comments are skipped.
             base: Folder that holds it, "" or ending in a slash.
         """
-        patterns = (_pattern(line) for line in lines)
-        return cls(base, tuple(pattern for pattern in patterns if pattern is not None))
+        found = (pattern for line in lines if (pattern := _pattern(line)) is not None)
+        return cls(base, tuple(islice(found, _MOST)))
 
     def match(self, path: str, *, folder: bool) -> bool | None:
         """Whether ``path`` is ignored; None where no pattern says so.
@@ -61,45 +71,63 @@ def _pattern(line: str) -> tuple[re.Pattern[str], bool, bool] | None:
     line = line.rstrip("\r\n")
     while line.endswith(" ") and not line.endswith("\\ "):
         line = line[:-1]
-    if not line or line.startswith("#"):
+    if not line or line.startswith("#") or len(line) > _LONGEST:
         return None
     negated = line.startswith("!")
     line = line.removeprefix("!")
     only_folders = line.endswith("/")
     line = line.rstrip("/")
-    anchored = "/" in line
     if not line:
         return None
-    expression = _expression(line.removeprefix("/"))
     try:
-        compiled = re.compile(expression if anchored else f"(?:.*/)?{expression}", re.DOTALL)
-    except re.error:
+        return re.compile(_path(line), re.DOTALL), negated, only_folders
+    except (re.error, OverflowError):
         return None  # as git: a pattern that is none matches nothing
-    return compiled, negated, only_folders
 
 
-def _expression(glob: str) -> str:
-    out, i = [], 0
+def _path(glob: str) -> str:
+    """The expression of a whole pattern: runs of names, with ``**`` between them."""
+    if "/" not in glob:
+        return f"(?:[^/]*+/)*+{_name(glob)}"
+    names = glob.removeprefix("/").split("/")
+    inside = names[-1] == "**" and len(names) > 1
+    runs: list[list[str]] = [[]]
+    for name in names[:-1] if inside else names:
+        if name == "**":
+            runs.append([])
+        else:
+            runs[-1].append(_name(name))
+    end = "/.+" if inside else ""
+    if len(runs) == 1:
+        return "/".join(runs[0]) + end
+    out = ["/".join(runs[0]) + "/" if runs[0] else ""]
+    out += [f"(?>(?:[^/]*+/)*?{'/'.join(run)}/)" for run in runs[1:-1] if run]
+    if runs[-1]:
+        out.append(f"(?:[^/]*+/)*?{'/'.join(runs[-1])}")
+    return "".join(out) + (end if runs[-1] else ".+")
+
+
+def _name(glob: str) -> str:
+    """The expression of one name between slashes: runs of characters, with ``*`` between them."""
+    runs, i = [""], 0
     while i < len(glob):
-        if glob.startswith("**/", i) and (i == 0 or glob[i - 1] == "/"):
-            out.append("(?:.*/)?")
-            i += 3
-        elif glob.startswith("**", i) and i + 2 == len(glob) and (i == 0 or glob[i - 1] == "/"):
-            out.append(".+")
-            i += 2
-        elif glob[i] == "*":
-            out.append("[^/]*")
+        end = glob.find("]", i + 2) if glob[i] == "[" else -1
+        if glob[i] == "*":
+            runs.append("")
             i += 1
         elif glob[i] == "?":
-            out.append("[^/]")
+            runs[-1] += "[^/]"
             i += 1
-        elif glob[i] == "[" and (end := glob.find("]", i + 2)) > 0:
+        elif end > 0:
             inner = glob[i + 1 : end].replace("\\", "\\\\")
             inner = "^" + inner[1:] if inner[0] in "!^" else inner
-            out.append(f"(?!/)[{inner}]")
+            runs[-1] += f"(?!/)[{inner}]"
             i = end + 1
         else:
             i += glob[i] == "\\" and i + 1 < len(glob)
-            out.append(re.escape(glob[i]))
+            runs[-1] += re.escape(glob[i])
             i += 1
-    return "".join(out)
+    if len(runs) == 1:
+        return runs[0]
+    middle = "".join(f"(?>[^/]*?{run})" for run in runs[1:-1] if run)
+    return f"(?>{runs[0]}{middle}[^/]*{runs[-1]}(?![^/]))"

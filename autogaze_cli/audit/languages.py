@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from json import JSONDecoder
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from autogaze_cli.audit.notebooks import code_lines
 from autogaze_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,13 +45,9 @@ _BY_SUFFIX = {f".{s}": pair for pair, suffixes in _SUFFIXES.items() for s in suf
 LANGUAGES = ("rust", "python", "js", "cpp", "go")
 """What ``--language`` takes."""
 
-_SCRIPT = re.compile(rb"<script\b[^>]*>(.*?)</script\s*>", re.DOTALL | re.IGNORECASE)
+_SCRIPT = re.compile(rb"<script\b[^>]{0,1000}>|</script\s*>", re.IGNORECASE)
 _LAUNCH = re.compile(rb"<<<[^;{}]{0,400}?>>>")
 _CONDITION = re.compile(rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|else|elif|endif)\b([^\n]*)", re.MULTILINE)
-_PYTHON_CELL = re.compile(r"%%(?:time|timeit|capture|prun)\b")
-_STRING = JSONDecoder(strict=False)
-_SCALAR = re.compile(r"true|false|null|-?[0-9][0-9.eE+-]*")
-_SPACES = re.compile(r"[ \t\r\n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +97,21 @@ def parser(path: str) -> Parser:
     return _parser(_BY_SUFFIX[PurePosixPath(path).suffix.lower()][1])
 
 
-def code(path: str, data: bytes) -> Code:
-    """What of ``data`` is code.
+def code(path: str, text: bytes) -> Code:
+    """What of a file is code.
 
     Args:
-        path: The file's name, which says its language.
-        data: Its bytes; what is not UTF-8 is replaced.
+        path: Its name, which tells its language.
+        text: Its text in UTF-8.
 
     Raises:
         ValueError: When a notebook is not JSON.
     """
-    text = data.removeprefix(b"\xef\xbb\xbf")
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        text = text.decode("utf-8", "replace").encode()
     suffix = PurePosixPath(path).suffix.lower()
     if suffix == ".ipynb":
-        return _notebook(text.decode())
+        lines = code_lines(text.decode())
+        joined = "".join(f"{line}\n" for line, _ in lines)
+        return Code(joined.encode("utf-8", "replace"), tuple(at for _, at in lines) or (1,))
     if suffix in (".vue", ".svelte"):
         return Code(_scripts(text))
     if language(path) == "cpp":
@@ -138,11 +131,16 @@ def _scripts(text: bytes) -> bytes:
     """A Vue or Svelte file without what is outside its script blocks."""
 
     def outside() -> Iterator[tuple[int, int]]:
-        start = 0
-        for block in _SCRIPT.finditer(text):
-            yield start, block.start(1)
-            start = block.end(1)
-        yield start, len(text)
+        start: int | None = 0
+        for tag in _SCRIPT.finditer(text):
+            closing = tag[0].startswith(b"</")
+            if closing and start is None:
+                start = tag.start()
+            elif not closing and start is not None:
+                yield start, tag.end()
+                start = None
+        if start is not None:
+            yield start, len(text)
 
     return _blank(text, outside())
 
@@ -162,84 +160,3 @@ def _disabled(text: bytes) -> Iterator[tuple[int, int]]:
             if depth == 0 or word != b"endif":
                 yield start, line.start()
                 start = -1
-
-
-def _notebook(text: str) -> Code:
-    """The code cells of a notebook, one after another."""
-    lines: list[str] = []
-    origins: list[int] = []
-    document, end = _located(text, 0)
-    if _skip(text, end) != len(text):
-        raise ValueError("not JSON")
-    for cell in _items(_member(document, "cells")):
-        if _plain(_member(cell, "cell_type")) != "code":
-            continue
-        source = _member(cell, "source")
-        pieces = [source] if isinstance(source[0], str) else _items(source)
-        joined: list[tuple[str, int]] = []
-        for piece, start in pieces:
-            at = text.count("\n", 0, start) + 1
-            joined += [(line, at) for line in str(piece).splitlines(keepends=True)]
-        foreign = bool(joined) and joined[0][0].startswith("%%")
-        foreign = foreign and not _PYTHON_CELL.match(joined[0][0])
-        for line, at in joined:
-            magic = foreign or line.lstrip().startswith(("%", "!"))
-            lines.append("\n" if magic else line.rstrip("\n") + "\n")
-            origins.append(at)
-    return Code("".join(lines).encode("utf-8", "replace"), tuple(origins) or (1,))
-
-
-_Located = tuple[object, int]
-"""A JSON value with the place it starts at; lists and objects hold located values."""
-
-
-def _located(text: str, i: int) -> tuple[_Located, int]:
-    """Read the JSON value at ``i``; the place after it."""
-    i = _skip(text, i)
-    head = text[i : i + 1]
-    if head == '"':
-        value, end = _STRING.raw_decode(text, i)
-        return (value, i), end
-    if head not in ("{", "["):
-        plain = _SCALAR.match(text, i)
-        if plain is None:
-            raise ValueError("not JSON")
-        return (None, i), plain.end()
-    close, start, found = ("}" if head == "{" else "]"), i, []
-    i = _skip(text, i + 1)
-    while text[i : i + 1] != close:
-        key = ""
-        if close == "}":
-            if text[i : i + 1] != '"':
-                raise ValueError("not JSON")
-            key, i = _STRING.raw_decode(text, i)
-            i = _skip(text, i)
-            if text[i : i + 1] != ":":
-                raise ValueError("not JSON")
-            i = _skip(text, i + 1)
-        value, i = _located(text, i)
-        found.append((key, value))
-        i = _skip(text, i)
-        if text[i : i + 1] == ",":
-            i = _skip(text, i + 1)
-        elif text[i : i + 1] != close:
-            raise ValueError("not JSON")
-    return (found, start), i + 1
-
-
-def _skip(text: str, i: int) -> int:
-    space = _SPACES.match(text, i)
-    return space.end() if space is not None else i
-
-
-def _items(value: _Located) -> list[_Located]:
-    return [item for _, item in value[0]] if isinstance(value[0], list) else []
-
-
-def _member(value: _Located, name: str) -> _Located:
-    pairs = value[0] if isinstance(value[0], list) else []
-    return next((item for key, item in pairs if key == name), (None, 0))
-
-
-def _plain(value: _Located) -> object:
-    return value[0]

@@ -24,6 +24,9 @@ LEGACY = LEGACY_DECODER | LEGACY_MASK
 VOCABULARY_SIZES = frozenset([265.0, 196.0])
 """Ids a frame has in the published multi-scale and the single-scale configuration."""
 
+SIDES = frozenset([2.0, 4.0, 7.0, 14.0, 16.0, 28.0, 32.0])
+"""Cells along a side of a scale, in the published configuration and in larger ones."""
+
 SCALE_OFFSETS = frozenset([4.0, 20.0, 69.0, 265.0])
 """First local id of each scale after the first, and the end of the last one."""
 
@@ -42,14 +45,32 @@ _TOTAL = re.compile(
     r"(?:^|_)(?:total|num|n)_(?:vision_)?(?:patches|tokens|cells|positions)$"
     r"|^(?:frame_)?vocab(?:ulary)?(?:_size)?$|_per_(?:image|tile)$"
 )
+_START = re.compile(
+    r"(?:^|_)(?:starts?|begins?|offsets?|bases?|firsts?|origins?|lo|low|lows|lower|cum|cumulative"
+    r"|bounds?|boundar(?:y|ies)|edges?|splits?|prefix(?:es)?|cursor|running|consumed|acc)$"
+    r"|^(?:first|start|begin|offset|base)_|_(?:first|start|begin|offset|base)_"
+)
+_END = re.compile(r"(?:^|_)(?:ends?|stops?|hi|high|highs|upper|limits?|last|until)$")
+_SIDE = re.compile(
+    r"(?:^|_)(?:sides?|grids?|widths?|w|cols?|columns|rows|edge|row_len|per_row|per_side|dim"
+    r"|stride|pitch|size|sz|g|k|n|s)$|^(?:side|grid|width|cols?)_|(?:grid|patch)_?(?:w|width|size)$"
+)
+_PADDED = re.compile(
+    r"(?:^|_)(?:pad|pads|padded|padding|valid|keep|kept|alive|live|real|skip)(?:_|$)"
+)
+_PICKING = re.compile(
+    r"(?:^|_)(?:get|pick|fetch|load|take|pop|read|select|row|rows|field|column|tensor|value|lookup"
+    r"|ids|positions|unpack|extract|array|item|index|gather)(?:_|$)"
+)
 _READOUT = re.compile(
     r"readout.*(?:token|rect|point|coord|grid)|(?:token|rect|point|coord|grid).*readout"
 )
 _HELPERS = re.compile(
-    r"scale_token_(?:masks|layouts)$|^generated_to_traces?$|^trace_from_generated$"
+    r"scale_token_(?:masks|layouts)$|^generated_to_|^trace_from_generated$|^gazing_info$"
     r"|^fixation_image_mask_tensor$|^frame_fixation_masks_tensor$|^apply_image_mask$"
     r"|^image_pyramid_masks$|^tokenize_masked_image_pyramid$|^sparsify_image_pyramid_tokens$"
-    r"|^generated_(?:frame|row|clip)?_?fixations?(?:_points)?$"
+    r"|^generated_(?:frame|row|clip)?_?fixations?(?:_points)?$|^(?:read|write)_readout$"
+    r"|^readout_trace$|^project_readout$"
 )
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _EVIDENCE = re.compile(r"autogaze|auto_gaze|(?<![a-z])gazing")
@@ -180,6 +201,35 @@ def is_pad(name: str) -> bool:
 def is_count(name: str) -> bool:
     """The number of slots of each frame."""
     return _output_name(name) in COUNT
+
+
+def is_start(name: str) -> bool:
+    """The first id of a scale."""
+    return bool(_START.search(normalise(name)))
+
+
+def is_end(name: str) -> bool:
+    """The end of a scale."""
+    return bool(_END.search(normalise(name)))
+
+
+def is_side(name: str) -> bool:
+    """The cells along a side of a grid."""
+    return bool(_SIDE.search(normalise(name)))
+
+
+def is_padding(name: str) -> bool:
+    """Something that tells padded slots from others, under any name."""
+    return bool(_PADDED.search(normalise(name)))
+
+
+def is_picking(name: str) -> bool:
+    """A function that gives the field whose name it is given.
+
+    >>> [is_picking(name) for name in ("pick", "get_tensor", "print", "log_field_names")]
+    [True, True, False, True]
+    """
+    return bool(_PICKING.search(normalise(name)))
 
 
 def is_frame(name: str) -> bool:

@@ -48,10 +48,12 @@ class Parameter:
     Attributes:
         names: The names it binds; several where it is a pattern.
         type: The text of its declared type, "" without one.
+        default: What it is where nothing is passed, or None.
     """
 
     names: tuple[str, ...]
     type: str = ""
+    default: Node | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -120,6 +122,7 @@ class Tree:
         comments: Spans of comments, byte offsets.
         tests: Spans of items that are compiled for tests only.
         words: Identifiers and imported paths that mention a gaze, with their offsets.
+        imports: Texts of the import statements.
         damage: Offset of the first place that is not valid syntax, or None.
         cut: Offset from which nothing was read (an open string or comment), or None.
     """
@@ -128,5 +131,6 @@ class Tree:
     comments: list[tuple[int, int]]
     tests: list[tuple[int, int]]
     words: list[tuple[int, str]]
+    imports: list[str]
     damage: int | None
     cut: int | None

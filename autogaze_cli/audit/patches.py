@@ -1,51 +1,225 @@
-"""Whether a migration patch still applies to a checkout."""
+"""Whether a migration patch still applies to a checkout.
+
+The patch is read here: git, run inside a tree, follows that tree's own configuration, which may
+name programs.
+
+Source: audit spec A.5.
+"""
 
 from __future__ import annotations
 
 import os
-import subprocess
-from pathlib import Path
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
+from autogaze_cli.audit.reading import read_regular, shown
 from autogaze_cli.errors import InputError
+
+_MOST_BYTES = 1 << 26
+_HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
+_NOWHERE = "/dev/null"
+
+
+@dataclass(slots=True)
+class _Hunk:
+    start: int
+    before: list[bytes] = field(default_factory=list)
+    after: list[bytes] = field(default_factory=list)
+    followed: bool = False
+
+
+@dataclass(slots=True)
+class _Change:
+    """What a patch does to one file; None for a side where there is no file."""
+
+    old: str | None
+    new: str | None
+    hunks: list[_Hunk] = field(default_factory=list)
 
 
 def patch_problems(patch: Path, root: Path) -> list[str]:
     """What keeps ``patch`` from applying to ``root``; nothing is changed.
 
     Args:
-        patch: A unified diff with paths relative to ``root``.
+        patch: A unified diff; its paths are relative to ``root``, each after ``a/`` or ``b/``.
         root: The folder it is for.
 
     Returns:
-        One line a problem; empty when the patch applies.
+        One line per problem; empty when the patch applies.
 
     Raises:
-        InputError: When the patch is no patch, or git is missing.
-
-    Source: audit spec A.5.
+        InputError: When the patch is no patch.
     """
-    if not patch.is_file():
-        raise InputError(f"{patch}: no such file", hint="give --check-patch a unified diff")
     if not root.is_dir():
         raise InputError(f"{root}: not a folder", hint="give the checkout the patch is for")
-    place = root.absolute()
-    # A checkout above the folder would make git read the patch's paths from there.
-    ceiling = {"GIT_CEILING_DIRECTORIES": str(place.parent), "LC_ALL": "C"}
-    inherited = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_WORK_TREE")}
-    command = ["git", "-c", "apply.whitespace=nowarn", "apply", "--check", str(patch.absolute())]
     try:
-        done = subprocess.run(
-            command, cwd=place, env={**inherited, **ceiling}, capture_output=True, check=False
-        )
+        text = read_regular(patch, _MOST_BYTES)
+        changes = list(_changes(_rows(text)))
     except OSError as error:
-        raise InputError("git cannot be run", hint="install git to check patches") from error
-    if done.returncode == 0:
-        return []
-    said = done.stderr.decode("utf-8", "replace").splitlines()
-    problems = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-    if done.returncode != 1 or not problems:
-        what = (
-            problems[0] if problems else said[-1] if said else f"git ended with {done.returncode}"
-        )
-        raise InputError(f"{patch}: not a patch that git can read: {what}")
+        message = f"{patch}: cannot be read: {error.strerror}"
+        raise InputError(message, hint="give --check-patch a unified diff") from error
+    except ValueError as error:
+        message = f"{patch}: not a unified diff: {error}"
+        raise InputError(message, hint="write one with git diff") from error
+    if not changes:
+        message = f"{patch}: not a unified diff: it changes nothing"
+        raise InputError(message, hint="write one with git diff")
+    problems: list[str] = []
+    texts: dict[str, list[bytes] | None] = {}
+    for change in changes:
+        problems += _problems(change, root, texts)
     return problems
+
+
+def _changes(lines: list[bytes]) -> Iterator[_Change]:
+    """The files that a patch changes.
+
+    Raises:
+        ValueError: A hunk is cut short, or of a kind that is not read.
+    """
+    change: _Change | None = None
+    i = 0
+    while i < len(lines):
+        line = lines[i]
+        if line.startswith(b"GIT binary patch"):
+            raise ValueError(f"line {i + 1}: binary changes are not read")
+        if line.startswith(b"rename from ") and i + 1 < len(lines):
+            old, new = (row.split(b" ", 2)[2] for row in lines[i : i + 2])
+            change = _Change(_unquoted(old), _unquoted(new))
+            yield change
+        elif line.startswith(b"--- ") and lines[i + 1 : i + 2] and lines[i + 1].startswith(b"+++ "):
+            old_name, new_name = _name(line), _name(lines[i + 1])
+            if change is None or (change.old, change.new) != (old_name, new_name):
+                change = _Change(old_name, new_name)
+                yield change
+            i += 1
+        elif line.startswith(b"@@ -"):
+            if change is None:
+                raise ValueError(f"line {i + 1}: a hunk without a file")
+            hunk, i = _hunk(lines, i)
+            change.hunks.append(hunk)
+            continue
+        elif line.startswith(b"diff --git "):
+            change = None
+        i += 1
+
+
+def _hunk(lines: list[bytes], i: int) -> tuple[_Hunk, int]:
+    """The hunk at ``i``, and the line after it."""
+    head = _HUNK.match(lines[i])
+    if head is None:
+        raise ValueError(f"line {i + 1}: not the head of a hunk")
+    removed, added = (int(count) if count is not None else 1 for count in (head[2], head[4]))
+    hunk = _Hunk(int(head[1]))
+    i += 1
+    while removed or added:
+        kind = lines[i][:1] if i < len(lines) else b""
+        row = lines[i][1:] if kind in (b" ", b"-", b"+") else b"\n"
+        if kind in (b" ", b"-", b"\n", b"\r") and removed:
+            removed -= 1
+            hunk.before.append(row)
+        elif kind != b"+":
+            raise ValueError(f"line {i + 1}: the hunk is cut short")
+        if kind != b"-":
+            if not added:
+                raise ValueError(f"line {i + 1}: the hunk is longer than its head says")
+            added -= 1
+            hunk.after.append(row)
+        hunk.followed = kind in (b" ", b"\n", b"\r")
+        i += 1
+        if lines[i : i + 1] and lines[i].startswith(b"\\"):  # no newline at the end
+            for side, changed in ((hunk.before, kind != b"+"), (hunk.after, kind != b"-")):
+                if changed and side:
+                    side[-1] = side[-1].removesuffix(b"\n")
+            i += 1
+    return hunk, i
+
+
+def _name(line: bytes) -> str | None:
+    """The path of a ``---`` or ``+++`` line, without its first folder."""
+    name = _unquoted(line[4:].rstrip(b"\r\n").split(b"\t")[0])
+    return None if name == _NOWHERE else name.partition("/")[2] or name
+
+
+def _unquoted(name: bytes) -> str:
+    name = name.rstrip(b"\r\n")
+    if name.startswith(b'"') and name.endswith(b'"'):
+        text = name[1:-1].decode("latin-1")
+        name = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), text).encode("latin-1")
+    return os.fsdecode(name)
+
+
+def _problems(change: _Change, root: Path, texts: dict[str, list[bytes] | None]) -> Iterator[str]:
+    """What keeps one change from applying; ``texts`` are the files as the patch leaves them."""
+    for name in {change.old, change.new} - {None}:
+        if name is not None and not _is_inside(name, root):
+            yield f"{shown(name)}: not a path inside the folder"
+            return
+    if change.old is None:
+        if change.new is not None and _text(change.new, root, texts) is not None:
+            yield f"{shown(change.new)}: already there"
+        return
+    lines = _text(change.old, root, texts)
+    if lines is None:
+        yield f"{shown(change.old)}: no such file"
+        return
+    shift = 0
+    for hunk in change.hunks:
+        place = _place(lines, hunk, shift)
+        if place is None:
+            yield f"{shown(change.old)}: the hunk at line {hunk.start} does not apply"
+            return
+        shift = place - max(hunk.start - 1, 0) + len(hunk.after) - len(hunk.before)
+        lines[place : place + len(hunk.before)] = hunk.after
+    if change.new is None and lines:
+        yield f"{shown(change.old)}: has more than what the patch deletes"
+    texts[change.old] = None if change.new != change.old else lines
+    if change.new is not None:
+        texts[change.new] = lines
+
+
+def _is_inside(name: str, root: Path) -> bool:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or ".git" in path.parts:
+        return False
+    inside = [root.joinpath(*path.parts[: n + 1]) for n in range(len(path.parts))]
+    return not any(place.is_symlink() for place in inside)
+
+
+def _text(name: str, root: Path, texts: dict[str, list[bytes] | None]) -> list[bytes] | None:
+    """The lines of a file as the patch has left it so far, None where there is none."""
+    if name not in texts:
+        try:
+            data = read_regular(root / name, _MOST_BYTES)
+        except OSError:
+            return None
+        texts[name] = _rows(data)
+    return texts[name]
+
+
+def _rows(data: bytes) -> list[bytes]:
+    """Lines with their ends; only a line feed ends one."""
+    rows = data.split(b"\n")
+    return [row + b"\n" for row in rows[:-1]] + ([rows[-1]] if rows[-1] else [])
+
+
+def _place(lines: list[bytes], hunk: _Hunk, shift: int) -> int | None:
+    """The line, from 0, at which a hunk fits that is nearest to where it should.
+
+    As git has it: a hunk from line 1 on stands at the beginning, one without context after it at
+    the end.
+    """
+    size = len(hunk.before)
+    wanted = min(max(hunk.start - 1 + shift, 0), len(lines))
+    if not size:
+        return wanted if hunk.start else 0 if not lines else None
+    first = hunk.before[0]
+    places = [i for i, line in enumerate(lines[: len(lines) - size + 1]) if line == first]
+    if hunk.start <= 1:
+        places = places[:1] if places[:1] == [0] else []
+    if not hunk.followed:
+        places = [i for i in places if i + size == len(lines)]
+    fitting = [i for i in places if lines[i : i + size] == hunk.before]
+    return min(fitting, key=lambda i: abs(i - wanted), default=None)

@@ -12,6 +12,7 @@ from typing import Any
 
 from autogaze_cli.audit.audit import Audit
 from autogaze_cli.audit.findings import Finding
+from autogaze_cli.audit.reading import shown
 from autogaze_cli.audit.rules import BY_ID
 from autogaze_cli.version import __version__
 
@@ -42,7 +43,7 @@ def text_lines(
 def _finding_lines(finding: Finding, *, brief: bool) -> Iterator[list[Piece]]:
     rule = BY_ID[finding.rule]
     line: list[Piece] = [
-        (f"{finding.path}:{finding.line}:{finding.column}", "path"),
+        (f"{shown(finding.path)}:{finding.line}:{finding.column}", "path"),
         (": ", ""),
         (finding.level, finding.level),
         (" ", ""),
@@ -57,11 +58,11 @@ def _finding_lines(finding: Finding, *, brief: bool) -> Iterator[list[Piece]]:
     if brief:
         return
     if finding.snippet.strip():
-        yield [("    code: ", ""), (finding.snippet.strip(), "code")]
-    if rule.use:
-        yield [("    fix: ", ""), (", ".join(rule.use), "fix")]
+        yield [("    code: ", ""), (finding.snippet.strip().expandtabs(4), "code")]
+    if finding.use:
+        yield [("    fix: ", ""), (", ".join(finding.use), "fix")]
     for other in finding.related:
-        yield [(f"    {other.path}:{other.line}:{other.column}: {other.message}", "")]
+        yield [(f"    {shown(other.path)}:{other.line}:{other.column}: {other.message}", "")]
 
 
 def summary(audit: Audit) -> str:
@@ -69,16 +70,21 @@ def summary(audit: Audit) -> str:
     counted = audit.counted()
     suppressed = sum(finding.suppressed is not None for finding in audit.findings)
     known = sum(finding.baseline == "unchanged" for finding in audit.findings)
-    files = _number(audit.files_scanned, "file")
+    files = _number(audit.coverage.analysed, "file")
+    gaps = audit.coverage.text()
+    if audit.coverage.analysed == 0:
+        return f"nothing was analysed: {gaps or 'no source files there'}"
     rest = f" ({suppressed} suppressed, {known} in baseline)"
     if audit.fixed:
         rest = f"{rest[:-1]}, {len(audit.fixed)} fixed since)"
     if not counted:
         quiet = not (suppressed or known or audit.fixed)
-        return f"no local AutoGaze token math in {files}{'' if quiet else rest}"
-    levels = audit.by_level()
-    counts = ", ".join(_number(levels[level], level) for level in ("error", "warning", "note"))
-    return f"{counts} in {len({f.path for f in counted})} of {files}{rest}"
+        line = f"no local AutoGaze token math in {files}{'' if quiet else rest}"
+    else:
+        levels = audit.by_level()
+        counts = ", ".join(_number(levels[level], level) for level in ("error", "warning", "note"))
+        line = f"{counts} in {len({f.path for f in counted})} of {files}{rest}"
+    return f"{line}; {gaps}" if gaps else line
 
 
 def _number(count: int, noun: str) -> str:
@@ -86,9 +92,9 @@ def _number(count: int, noun: str) -> str:
 
 
 def json_text(audit: Audit, *, show_suppressed: bool, exit_code: int) -> str:
-    """The report as one JSON object, keys sorted, with a newline at the end."""
+    """The report as one JSON object in ASCII, keys sorted, with a newline at the end."""
     document = _document(audit, show_suppressed=show_suppressed, exit_code=exit_code)
-    return json.dumps(document, sort_keys=True, ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(document, sort_keys=True, indent=2) + "\n"
 
 
 def jsonl_text(audit: Audit, *, show_suppressed: bool, exit_code: int) -> str:
@@ -105,13 +111,16 @@ def _document(audit: Audit, *, show_suppressed: bool, exit_code: int) -> dict[st
     return {
         "version": JSON_VERSION,
         "tool": {"name": TOOL, "version": __version__},
-        "roots": audit.roots,
-        "files_scanned": audit.files_scanned,
-        "files_skipped": audit.files_skipped,
+        "roots": [shown(root) for root in audit.roots],
+        "files_scanned": audit.coverage.analysed,
+        "files_skipped": audit.coverage.skipped.total(),
+        "files_failed": audit.coverage.failed.total(),
+        "skipped": dict(audit.coverage.skipped),
+        "failed": dict(audit.coverage.failed),
         "findings": [_finding_entry(finding) for finding in listed],
         "fixed": audit.fixed,
         "notices": [
-            {"kind": notice.kind, "path": notice.path, "message": notice.message}
+            {"kind": notice.kind, "path": shown(notice.path), "message": notice.message}
             for notice in audit.notices
         ],
         "summary": {
@@ -132,13 +141,13 @@ def _finding_entry(finding: Finding) -> dict[str, Any]:
         "rule": finding.rule,
         "name": BY_ID[finding.rule].name,
         "level": finding.level,
-        "path": finding.path,
+        "path": shown(finding.path),
         "line": finding.line,
         "column": finding.column,
         "end_line": finding.end_line,
         "end_column": finding.end_column,
         "message": finding.message,
-        "replacement": list(BY_ID[finding.rule].use),
+        "replacement": list(finding.use),
         "scope": finding.scope,
         "snippet": finding.snippet,
         "test": finding.test,
@@ -146,7 +155,7 @@ def _finding_entry(finding: Finding) -> dict[str, Any]:
         "suppressed": suppressed,
         "baseline": finding.baseline,
         "related": [
-            {"path": o.path, "line": o.line, "column": o.column, "message": o.message}
+            {"path": shown(o.path), "line": o.line, "column": o.column, "message": o.message}
             for o in finding.related
         ],
     }

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from autogaze_cli.audit.audit import Audit
 from autogaze_cli.audit.findings import Finding
+from autogaze_cli.audit.reading import shown
 from autogaze_cli.audit.rules import RULES, Rule
 from autogaze_cli.version import __version__
 
@@ -20,6 +21,7 @@ MOST_RESULTS = 25_000
 """More than this in one run is refused by code scanning."""
 
 _BASE = "%SRCROOT%"
+_FAILURES = frozenset(["unreadable", "unparsed", "timed-out", "crashed"])
 _PRECISION = {"error": "high", "warning": "medium", "note": "low"}
 _INDEX = {rule.id: index for index, rule in enumerate(RULES)}
 
@@ -47,18 +49,23 @@ def sarif_text(audit: Audit, *, exit_code: int) -> str:
                 "exitCode": exit_code,
                 "toolExecutionNotifications": [
                     {
-                        "level": "error" if notice.kind == "unreadable" else "note",
-                        "message": {"text": f"{notice.path}: {notice.message}"},
+                        "level": "error" if notice.kind in _FAILURES else "note",
+                        "message": {"text": f"{shown(notice.path)}: {notice.message}"},
                         "descriptor": {"id": notice.kind},
                     }
                     for notice in audit.notices
                 ],
+                "properties": {
+                    "analysed": audit.coverage.analysed,
+                    "skipped": dict(audit.coverage.skipped),
+                    "failed": dict(audit.coverage.failed),
+                },
             }
         ],
         "results": results[:MOST_RESULTS],
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
-    return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(log, indent=2) + "\n"
 
 
 def _rule(rule: Rule) -> dict[str, Any]:

@@ -8,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from autogaze_cli.audit.names import SQUARE_ROOTS
 from autogaze_cli.audit.nodes import Node, Parameter
-
-_LOUD = frozenset([265.0, 69.0, 0.5])
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +28,10 @@ class Scope:
             this file that hands ids on.
         sizes: Names that count something.
         totals: Names assigned from a sum.
+        running: Names that grow in steps that are not a frame's: the first id of a scale.
+        keys: Names that hold the name of the ids' field.
+        numbers: Names that are numbers here: defaults of parameters, and what is assigned.
+        clamped: Names that hold ids forced into a range.
         vocab: Names that stand for the vocabulary.
         passed: Those of them that came in through a call of this file.
         accesses: Uses of an id list by its name.
@@ -49,6 +50,10 @@ class Scope:
     reads_field: bool = False
     sizes: set[str] = field(default_factory=set)
     totals: set[str] = field(default_factory=set)
+    running: set[str] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+    numbers: dict[str, float] = field(default_factory=dict)
+    clamped: set[str] = field(default_factory=set)
     vocab: set[str] = field(default_factory=set)
     passed: set[str] = field(default_factory=set)
     accesses: list[Node] = field(default_factory=list)
@@ -71,17 +76,6 @@ class Scope:
             return self.by_kind.get(kinds[0], [])
         return [node for kind in kinds for node in self.by_kind.get(kind, ())]
 
-    def is_quiet(self) -> bool:
-        """Whether no rule can hit: no id in it, and none of what is wrong without one."""
-        return not (
-            self.ids
-            or self.accesses
-            or self.reads_field
-            or any(len(node.parts) > 2 for node in self.of("sequence", "mapping"))
-            or any(node.number() in _LOUD for node in self.of("number"))
-            or any(node.text in SQUARE_ROOTS for node in self.of("call"))
-        )
-
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters of its function."""
         return self.function.parameters if self.function is not None else ()
@@ -91,7 +85,7 @@ def find_scopes(root: Node) -> Iterator[Scope]:
     """The code outside functions first, then the functions in source order."""
     waiting: list[tuple[str, Node | None, list[Node]]] = [("<module>", None, [root])]
     while waiting:
-        label, function, roots = waiting.pop(0)
+        label, function, roots = waiting.pop()
         nodes: list[Node] = []
         parents: dict[Node, Node] = {}
         below: list[tuple[str, Node | None, list[Node]]] = []
@@ -109,7 +103,7 @@ def find_scopes(root: Node) -> Iterator[Scope]:
         for node in nodes:
             by_kind.setdefault(node.kind, []).append(node)
         yield Scope(label, function, nodes, parents, by_kind)
-        waiting[:0] = below
+        waiting += reversed(below)
 
 
 def own_field(node: Node, scope: Scope) -> tuple[str, str] | None:

@@ -6,18 +6,20 @@ Source: audit spec B.2.
 from __future__ import annotations
 
 import difflib
-import tomllib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from autogaze_cli.audit.names import Names
+from autogaze_cli.audit.reading import MOST_BYTES, decoded, parse_toml, read_regular, shown
 from autogaze_cli.audit.rules import BY_ID
 from autogaze_cli.audit.rules.rule import LEVELS
 from autogaze_cli.errors import ConfigError
 
 CONFIG_FILE = ".autogaze-audit.toml"
+_OWN_TABLE = re.compile(r"\btool\W{1,9}autogaze\b")
 _LISTS = ("exclude", "rules", "extra_vocab_names", "extra_id_names", "extra_helper_names")
 
 
@@ -33,11 +35,12 @@ class AuditSettings:
         exclude: Patterns of files not to scan.
         languages: Languages to scan; empty = all.
         tests: What becomes of findings in test code: "note", "same" or "skip".
-        include_provider: Scan the packages that own the decoding.
+        include_provider: Scan the modules that define the model, at level note.
         include_vendored: Scan copies of other projects.
         gitignore: Leave out what git ignores.
         require_helpers: Ask that the readout helpers are called.
         max_file_size_bytes: Larger files are not scanned.
+        file_time_limit_s: Seconds that one file may take; one that takes longer is not analysed.
         baseline: File of known findings, or None.
         extra_vocab_names: See ``Names``.
         extra_id_names: See ``Names``.
@@ -56,6 +59,7 @@ class AuditSettings:
     gitignore: bool = True
     require_helpers: bool = False
     max_file_size_bytes: int = 2097152
+    file_time_limit_s: float = 10.0
     baseline: Path | None = None
     extra_vocab_names: tuple[str, ...] = ()
     extra_id_names: tuple[str, ...] = ()
@@ -134,9 +138,13 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], Path] | None:
         if not path.is_file():
             continue
         try:
-            table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+            text = decoded(read_regular(path, MOST_BYTES)).decode()
+            if path == project and not _OWN_TABLE.search(text):
+                continue  # somebody's own, which may be a template, or broken
+            table: Any = parse_toml(text)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError(f"{shown(str(path))}: cannot be read as TOML: {reason}") from error
         if path == project:
             for key in ("tool", "autogaze", "audit"):
                 table = table.get(key, {}) if isinstance(table, dict) else {}

@@ -1,4 +1,4 @@
-"""From the bytes of a file to its tree, as far as it can be parsed."""
+"""From the text of a file to its tree, as far as it can be parsed."""
 
 from __future__ import annotations
 
@@ -6,46 +6,73 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from autogaze_cli.audit.deadline import Deadline, TimeLimitError
 from autogaze_cli.audit.definitions import SourceReader
 from autogaze_cli.audit.nodes import Node, Tree
 
 if TYPE_CHECKING:
     from tree_sitter import Node as Raw
-    from tree_sitter import Parser
+    from tree_sitter import Parser, Point
 
 _STRING_EDGE = re.compile(rb"/\*|[a-zA-Z]{0,3}#*(\"\"\"|'''|[\"'`])")
+_CHUNK = 1 << 14
+_MOST_ERRORS = 50
+"""Places without valid syntax that are looked at for the beginning of an open string."""
 
 
-def parse(source: bytes, parser: Parser) -> Tree:
+def parse(source: bytes, parser: Parser, deadline: Deadline) -> Tree:
     """Parse ``source``, as far as it can be.
 
     Args:
         source: The file's text in UTF-8.
         parser: A parser of its language.
+        deadline: When to give up.
+
+    Raises:
+        TimeLimitError: It took too long.
     """
-    root = parser.parse(source).root_node
+    root = _root(source, parser, deadline)
     cut = _open_edge(root, source) if root.has_error else None
     if cut is not None:
-        root = parser.parse(source[:cut]).root_node
-    reader = SourceReader(source, parser)
+        root = _root(source[:cut], parser, deadline)
+    reader = SourceReader(source, parser, deadline)
     node = reader.read(root) or Node("group", 0, len(source), 0)
     damage = cut if cut is not None else next((e.start_byte for e in _errors(root)), None)
-    return Tree(node, reader.comments, reader.tests, reader.words, damage, cut)
+    places = [place for place in (damage, reader.deep) if place is not None]
+    first = min(places, default=None)
+    return Tree(node, reader.comments, reader.tests, reader.words, reader.imports, first, cut)
 
 
-def _errors(node: Raw) -> Iterator[Raw]:
-    if node.is_error or node.is_missing:
-        yield node
-    elif node.has_error:
-        for child in node.children:
-            yield from _errors(child)
+def _root(source: bytes, parser: Parser, deadline: Deadline) -> Raw:
+    """The grammar's own tree; the parser takes the text in pieces, and none after the deadline."""
+
+    def piece(start: int, _: Point) -> bytes:
+        return b"" if deadline.is_over() else source[start : start + _CHUNK]
+
+    root = parser.parse(piece).root_node
+    if deadline.is_over():
+        raise TimeLimitError
+    return root
+
+
+def _errors(root: Raw) -> Iterator[Raw]:
+    """The places without valid syntax, in order."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.is_error or node.is_missing:
+            yield node
+        elif node.has_error:
+            waiting.extend(reversed(node.children))
 
 
 def _open_edge(root: Raw, source: bytes) -> int | None:
     """Where a string or comment begins that is never closed."""
-    for error in _errors(root):
+    for count, error in enumerate(_errors(root)):
+        if count == _MOST_ERRORS:
+            return None
         around = error.parent if error.is_missing else None
-        places = [error, *error.children, *([around] if around is not None else [])]
+        places = [error, *error.children[:_MOST_ERRORS], *([around] if around is not None else [])]
         for start in (place.start_byte for place in places):
             edge = _STRING_EDGE.match(source, start)
             if edge is None:

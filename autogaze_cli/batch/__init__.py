@@ -1,4 +1,4 @@
-"""Many inputs: the plan, the engines that carry it out, the manifest, and the one report.
+"""Batches of inputs: the plan, the engines that run it, the manifest, and the report.
 
-What is done for one input is a ``Work``, of which nothing is known here but that it can be opened.
+The processing of one input is a ``Work``; this package knows only that it can be opened.
 """

@@ -9,9 +9,9 @@ ROOT = Path("/")
 
 
 def available_cpus() -> int:
-    """The CPUs of the process's affinity, or fewer where a container limits their time.
+    """The number of CPUs in the process's affinity, or fewer if a container limits CPU time.
 
-    Never 0. A fraction of a CPU is not counted: a thread on it would mostly wait.
+    At least 1. A fraction of a CPU is not counted: a thread on it would mostly wait.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -24,10 +24,10 @@ def available_cpus() -> int:
 def cgroup_limit(root: Path = ROOT) -> float | None:
     """The CPU time per second that Linux control groups allow this process; None = no limit.
 
-    The smallest limit of the process's group and the groups above it holds.
+    The smallest limit of the process's group and its parent groups applies.
 
     Args:
-        root: Where ``proc`` and ``sys`` are.
+        root: The folder that contains ``proc`` and ``sys``.
     """
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
@@ -44,14 +44,14 @@ def cgroup_limit(root: Path = ROOT) -> float | None:
                 mount = mount.with_name("cpu")
         else:
             continue
-        # A container may see its own group as the mount itself, whatever its path says.
+        # A container may see its own group as the mount itself, regardless of its path.
         group = mount / path.strip("/")
         limits += [read(at) for at in (group, *group.parents) if at.is_relative_to(mount)]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _limit_v2(group: Path) -> float | None:
-    """``cpu.max`` holds ``QUOTA PERIOD`` or ``max PERIOD``."""
+    """``cpu.max`` contains ``QUOTA PERIOD`` or ``max PERIOD``."""
     try:
         quota, period = (group / "cpu.max").read_text().split()
         return int(quota) / int(period)
@@ -60,7 +60,7 @@ def _limit_v2(group: Path) -> float | None:
 
 
 def _limit_v1(group: Path) -> float | None:
-    """``cpu.cfs_quota_us`` is -1 where there is no limit."""
+    """``cpu.cfs_quota_us`` is -1 if there is no limit."""
     try:
         quota = int((group / "cpu.cfs_quota_us").read_text())
         period = int((group / "cpu.cfs_period_us").read_text())

@@ -1,4 +1,4 @@
-"""The inputs of a command: from what the user named to a list of videos and the names they give."""
+"""The inputs of a command: expands the names given by the user to a list of videos."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ VIDEO_SUFFIXES = frozenset(
         *("ts", "vob", "webm", "webp", "wmv", "y4m"),
     )
 )
-"""What a folder is searched for. A file named on its own may have any suffix."""
+"""Suffixes that a folder is searched for. A file that is named directly may have any suffix."""
 
 STDIN = "-"
 
-_OURS = re.compile(r"\.(mask|interframe)\.\w+$|^autogaze_.*_(input|mask|output)\.gif$")
-"""Outputs of an earlier run, which a search of the same folder leaves alone."""
+_OUTPUT = re.compile(r"\.(mask|interframe)\.\w+$|^autogaze_.*_(input|mask|output)\.gif$")
+"""Outputs of an earlier run, which are skipped when the same folder is searched."""
 
 _TRACE = re.compile(r"\.trace\.(json|npz|safetensors|csv)$")
 
@@ -45,11 +45,11 @@ class Input:
     """One video.
 
     Attributes:
-        name: As the user named it (or as it was found); shown in messages, recorded in outputs.
+        name: As named by the user, or as found; shown in messages and recorded in outputs.
         path: What the decoder opens: a file, or an FFmpeg image pattern.
-        stem: Where its outputs go, below the output folder and without a suffix; a path of several
-            parts when the video was found in a tree.
-        problem: Why it cannot be processed, if that is known already.
+        stem: Output path relative to the output folder, without a suffix; has several parts if the
+            video was found in a folder tree.
+        problem: Why it cannot be processed, if already known.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Input:
 
 
 def is_named_as_trace(path: str) -> bool:
-    """Whether a file has a name that the command ``trace`` gives."""
+    """Whether a file is named like an output of the command ``trace``."""
     return _TRACE.search(path) is not None
 
 
 def is_pattern(path: str) -> bool:
-    """Whether ``path`` is an FFmpeg image pattern and not the name of a file.
+    """Whether ``path`` is an FFmpeg image pattern and not an existing file.
 
     >>> is_pattern("frame_%04d.png"), is_pattern("clip.mp4")
     (True, False)
@@ -73,10 +73,10 @@ def is_pattern(path: str) -> bool:
 
 
 def files_of(path: str) -> list[Path]:
-    """The file of an input; of an image pattern, all its images.
+    """The file of an input, or all images of an image pattern.
 
     Raises:
-        OSError: There is none.
+        OSError: There is no such file.
     """
     if not is_pattern(path):
         return [Path(path)]
@@ -90,7 +90,7 @@ def files_of(path: str) -> list[Path]:
 
 
 def file_state(path: str) -> object:
-    """What changes when the files of an input do; None where there is none."""
+    """A value that changes when the files of an input change; None if there are none."""
     try:
         stats = [file.stat() for file in files_of(path)]
     except OSError:
@@ -100,23 +100,23 @@ def file_state(path: str) -> object:
 
 @contextmanager
 def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[Input]]:
-    """The videos that ``names`` stand for, in the order named; a folder's and a glob's are sorted.
+    """The videos that ``names`` refer to, in that order; those of a folder or a glob are sorted.
 
-    A name is a file, a folder (searched for videos, recursively; hidden files are left out), a
+    A name is a file, a folder (searched for videos, recursively; hidden files are skipped), a
     glob, an image pattern (``frame_%04d.png``), ``@list.txt`` (whose lines are names, never globs;
     see ``read_list``), or ``-`` (a video on stdin, kept in a temporary file while the context is
-    open). What exists by a name is meant by it, whatever characters it has. A name that yields no
-    video becomes an input with a problem, so that it fails and the others do not.
+    open). An existing file is always taken literally, even if its name contains wildcards. A name
+    that yields no video becomes an input with a problem, so that only this input fails.
 
     Args:
-        names: What the user gave.
-        traces: Whether a folder without a video may hold saved traces instead.
+        names: The names given by the user.
+        traces: Whether a folder without videos may contain saved traces instead.
 
     Yields:
-        The inputs; each video once.
+        The inputs, without duplicates.
 
     Raises:
-        InputError: Nothing was named, or a list cannot be read.
+        InputError: No name was given, or a list cannot be read.
     """
     if not names:
         raise InputError("no input given", hint="name a video: autogaze COMMAND clip.mp4")
@@ -135,7 +135,7 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
 
 
 def named_paths(names: Sequence[str]) -> list[Path]:
-    """Files and folders as they are, and what globs and ``@list.txt`` stand for.
+    """Files and folders unchanged, with globs and ``@list.txt`` expanded.
 
     Raises:
         InputError: A list cannot be read, or a glob matches nothing.
@@ -153,7 +153,7 @@ def named_paths(names: Sequence[str]) -> list[Path]:
 
 
 def _without_collisions(inputs: list[Input]) -> list[Input]:
-    """Two inputs whose outputs would be the same files get a problem each, naming the other."""
+    """Inputs that would write the same output files each get a problem that names the other."""
     by_stem: dict[PurePath, list[Input]] = {}
     for item in inputs:
         if item.problem is None:
@@ -173,9 +173,9 @@ def _without_collisions(inputs: list[Input]) -> list[Input]:
 
 
 class _Spool:
-    """Copies of what can be read only once, in a temporary folder that is made when needed.
+    """Copies of inputs that can be read only once, in a temporary folder created on demand.
 
-    On disk where that can be: a temporary folder may be memory, and a video is large.
+    On disk if possible: the default temporary folder may be in memory, and videos are large.
     """
 
     def __init__(self, stack: ExitStack) -> None:
@@ -196,42 +196,42 @@ class _Spool:
 
 
 def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input]:
-    if not name:  # a path of no parts would be the current folder
+    if not name:  # an empty path would be the current folder
         raise InputError("an input has an empty name", hint="is a variable of the shell unset?")
     if name == STDIN and not literal:
         return [_stdin(spool)]
     path = Path(name)
     if path.is_dir():
-        return _of_folder(name, path, traces)
+        return _expand_folder(name, path, traces)
     pattern = None if literal else _glob(name)
     if pattern is not None:
         found = [file for file in _matches(pattern) if file.is_file()]
         return _below(name, _fixed_part(pattern), found)
-    if path.is_fifo():  # <(a command of the shell): it can be read once, and a decoder seeks
+    if path.is_fifo():  # <(shell command): can be read only once, but a decoder seeks
         with path.open("rb") as pipe:
             kept = spool.keep(pipe)
         return [Input(name=name, path=str(kept), stem=PurePath(_stem(path)))]
     return [Input(name=name, path=name, stem=PurePath(_stem(path)))]
 
 
-def _of_folder(name: str, folder: Path, traces: bool) -> list[Input]:
-    files, closed = _walk(folder)
+def _expand_folder(name: str, folder: Path, traces: bool) -> list[Input]:
+    files, unreadable = _walk(folder)
     found = []
     for file in files:
-        why = _why_left_out(file)
-        if why is None:
+        reason = _reason_to_skip(file)
+        if reason is None:
             found.append(file)
-        elif why:
-            logger.debug("%s: left out: %s", file, why)
+        elif reason:
+            logger.debug("%s: skipped: %s", file, reason)
     if traces and not found:
         found = [file for file in files if is_named_as_trace(file.name)]
-    return _below(name, folder, found + closed)
+    return _below(name, folder, found + unreadable)
 
 
 def _glob(name: str) -> str | None:
-    """``name`` as a glob, or None where it has no wildcard.
+    """``name`` as a glob, or None if it has no wildcard.
 
-    A bracket in what exists by that name is itself: ``[2024] trip/*.mp4``.
+    Brackets in the name of an existing folder are literal: ``[2024] trip/*.mp4``.
     """
     if not glob.has_magic(name):
         return None
@@ -247,7 +247,7 @@ def _glob(name: str) -> str | None:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """What a glob matches; a folder that links lead to in many ways, or in a circle, once."""
+    """The matches of a glob; a folder reached by several or circular links counts once."""
     places: dict[tuple[str, str], Path] = {}
     for match in sorted(glob.glob(pattern, recursive=True), key=len):  # noqa: PTH207  # a whole pattern
         file = Path(match)
@@ -256,22 +256,22 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files below a folder but hidden ones; and, for each folder that is closed to us, ``*``.
+    """The files below a folder except hidden ones, and ``*`` below each unreadable folder.
 
-    The latter cannot be opened either, so that a folder that was left out is an input that failed.
+    The latter cannot be opened, so that each unreadable folder becomes an input that fails.
     """
-    closed: list[Path] = []
+    denied: list[Path] = []
     files: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=lambda e: closed.append(Path(e.filename))):
+    for place, folders, names in os.walk(folder, onerror=lambda e: denied.append(Path(e.filename))):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += [Path(place, name) for name in names if not name.startswith(".")]
-    return files, [place / "*" for place in closed]
+    return files, [place / "*" for place in denied]
 
 
-def _why_left_out(file: Path) -> str | None:
-    """Why a file of a folder is no video; empty where nobody would think so, None where it is."""
+def _reason_to_skip(file: Path) -> str | None:
+    """Why a file in a folder is not a video: empty if that is obvious, None if it may be one."""
     suffix = file.suffix.lower()
-    if suffix not in VIDEO_SUFFIXES or _OURS.search(file.name):
+    if suffix not in VIDEO_SUFFIXES or _OUTPUT.search(file.name):
         return ""
     look: Callable[[bytes], str | None] | None = _LOOKS.get(suffix)
     try:
@@ -281,25 +281,25 @@ def _why_left_out(file: Path) -> str | None:
             return None
         with file.open("rb") as opened:
             return look(opened.read(2048))
-    except OSError:  # which whoever opens it will report
+    except OSError:  # reported when the file is opened
         return None
 
 
 def _look_at_webp(head: bytes) -> str | None:
-    """WebP: a picture, or an animation by the flag in its extended header."""
+    """WebP: a still image, unless the extended header has the animation flag."""
     animated = head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 0x02
     return None if animated or head[:4] != b"RIFF" else "a still picture"
 
 
 def _look_at_transport_stream(head: bytes) -> str | None:
-    """An MPEG transport stream, known by its packets' first bytes, and not TypeScript."""
+    """An MPEG transport stream, recognized by its packets' sync bytes, and not TypeScript."""
     sizes = ((188, 0), (192, 4), (204, 0))
     if any(set(head[at::size][:4]) == {0x47} for size, at in sizes):
         return None
     try:
         head[: head.rfind(b"\n") + 1].decode()
     except UnicodeDecodeError:
-        return None  # not text either: a damaged stream, which the decoder will report
+        return None  # not text either: a damaged stream, reported by the decoder
     return "text, not a transport stream"
 
 
@@ -307,11 +307,11 @@ _LOOKS: dict[str, Callable[[bytes], str | None]] = {
     ".webp": _look_at_webp,
     **dict.fromkeys((".ts", ".mts", ".m2ts"), _look_at_transport_stream),
 }
-"""Suffixes that others use too, and what tells from the first bytes of a file."""
+"""Ambiguous suffixes, and the check of a file's first bytes for each."""
 
 
 def _below(name: str, base: Path, files: Iterable[Path]) -> list[Input]:
-    """The files of a tree, their stems relative to its base."""
+    """The files of a folder tree as inputs, with stems relative to ``base``."""
     found = [
         Input(name=str(file), path=str(file), stem=_relative_stem(file, base))
         for file in sorted(files)
@@ -329,7 +329,7 @@ def _relative_stem(file: Path, base: Path) -> PurePath:
 
 
 def _fixed_part(pattern: str) -> Path:
-    """The folders of a glob before the first wildcard."""
+    """The folders of a glob that precede the first wildcard."""
     path = Path(pattern)
     fixed = Path(path.anchor)
     for part in path.relative_to(path.anchor).parts[:-1]:
@@ -341,35 +341,35 @@ def _fixed_part(pattern: str) -> Path:
 
 
 def _unescaped(part: str) -> str | None:
-    """A part of a glob without wildcards, as the name that it stands for."""
+    """The literal name of a part of a glob; None if the part has wildcards."""
     plain = re.sub(r"\[([*?[])\]", r"\1", part)
     return plain if glob.escape(plain) == part else None
 
 
 def _stem(path: Path) -> str:
-    """The name outputs get: ``clip`` for ``clip.mp4``, ``frame`` for ``frame_%04d.png``."""
+    """The stem of output names: ``clip`` for ``clip.mp4``, ``frame`` for ``frame_%04d.png``."""
     if not is_pattern(str(path)):
         return _plain_stem(path)
     return _PATTERN.sub("", path.stem).strip("_-. ") or path.resolve().parent.name or "frames"
 
 
 def _plain_stem(path: PurePath) -> str:
-    """A name without its suffix; of one like ``..mp4`` the rest, so that it never is a folder's."""
+    """A name without its suffix; never ``.`` or ``..``, even for a name such as ``..mp4``."""
     return path.stem if path.stem.strip(".") else path.name.strip(".") or "video"
 
 
 def _listed(name: str) -> list[tuple[str, bool]]:
-    """The names in ``@list.txt``, which are literal; any other name is itself."""
+    """The names in ``@list.txt``, with True as they are literal; any other name unchanged."""
     if not name.startswith("@") or Path(name).exists():
         return [(name, False)]
     return [(line, True) for line in read_list(Path(name[1:]))]
 
 
 def _stdin(spool: _Spool) -> Input:
-    """The video on stdin, as a file that a decoder can seek in."""
+    """The video on stdin, copied to a file that a decoder can seek in."""
     if sys.stdin is None:
         raise InputError("-: stdin is closed", hint="pipe a video file in")
     path = spool.keep(sys.stdin.buffer)
     if path.stat().st_size == 0:
-        raise InputError("-: nothing came on stdin", hint="pipe a video file in")
+        raise InputError("-: stdin is empty", hint="pipe a video file in")
     return Input(name=STDIN, path=str(path), stem=PurePath("stdin"))

@@ -1,4 +1,4 @@
-"""The names in a list of inputs, ``@list.txt``, whatever wrote it."""
+"""Reads lists of inputs, ``@list.txt``, in any common encoding."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""Byte order marks, and the encodings that need decoding; UTF-32's begins as UTF-16's does."""
+"""Byte order marks and encodings; UTF-32 comes first, because its mark begins like UTF-16's."""
 
 
 def read_list(path: Path) -> list[str]:
     """The names in a list, one per line; empty lines and those that start with ``#`` are skipped.
 
-    Names are bytes, as the file system has them: only a line feed ends one (after a carriage
-    return, if there is one), and blanks at either end belong to it. UTF-16, as PowerShell writes
-    it, is known by its byte order mark.
+    Names are bytes, as in the file system: a line ends at a line feed (a preceding carriage return
+    is removed), and leading and trailing blanks are part of the name. UTF-16, as written by
+    PowerShell, is recognized by its byte order mark.
 
     Raises:
-        InputError: The list cannot be read, or names nothing.
+        InputError: The list cannot be read, or is empty.
     """
     try:
         data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""The engines of this machine: this process, or several processes side by side."""
+"""The local engines: this process, or a pool of worker processes."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from types import ModuleType
 from typing import Protocol
 
 from autogaze_cli.batch.inputs import Input
-from autogaze_cli.batch.work import Begin, Do, Outcome, Outcomes, Task, Work, WorkerLostError
+from autogaze_cli.batch.work import Do, OnStart, Outcome, Outcomes, Task, Work, WorkerLostError
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
 from autogaze_cli.progress import Advance
 
 logger = logging.getLogger(__name__)
 
 TRIES = 2
-"""How often a task is begun whose worker ends in the middle of it."""
+"""Maximum attempts at a task whose worker dies."""
 
 GRACE_S = 10.0
-"""How long a worker that is told to end may take to remove what it had half written."""
+"""Seconds that a terminated worker has to remove its partially written outputs."""
 
 _PROGRESS_EVERY_S = 0.2
 
 
-def one_process(work: Work, tasks: list[Task], begin: Begin) -> Outcomes:
-    """Do the tasks here, one after the other."""
+def one_process(work: Work, tasks: list[Task], on_start: OnStart) -> Outcomes:
+    """Run the tasks in this process, one after another."""
     do = work.open(0, 1)
     for task in tasks:
-        with begin(task) as advance:
+        with on_start(task) as advance:
             outcome = attempt(do, task, advance)
         yield outcome
 
 
 def attempt(do: Do, task: Task, advance: Advance) -> Outcome:
-    """Do one task; an error becomes its outcome."""
+    """Run one task; an exception becomes part of its outcome."""
     start = time.monotonic()
     try:
         result = do(task, advance)
@@ -53,107 +53,107 @@ def attempt(do: Do, task: Task, advance: Advance) -> Outcome:
     return Outcome(task, result=result, seconds=time.monotonic() - start)
 
 
-def processes(workers: int, work: Work, tasks: list[Task], begin: Begin) -> Outcomes:
-    """Do the tasks in ``workers`` processes that were started afresh, each with its own model."""
-    return shared_out(_Crew(work, min(workers, len(tasks)), begin), tasks)
+def processes(workers: int, work: Work, tasks: list[Task], on_start: OnStart) -> Outcomes:
+    """Run the tasks in ``workers`` new processes, each of which loads its own model."""
+    return run_on_pool(_ProcessPool(work, min(workers, len(tasks)), on_start), tasks)
 
 
-class Crew(Protocol):
-    """Workers that do a task at a time, of whom one that ends is replaced."""
+class WorkerPool(Protocol):
+    """Workers that each run one task at a time; a worker that dies is replaced."""
 
     def busy(self) -> bool:
-        """Whether any has a task."""
+        """Whether any worker has a task."""
 
     def idle(self) -> bool:
-        """Whether any is ready for one."""
+        """Whether any worker is ready for a task."""
 
-    def give(self, task: Task) -> None:
-        """Give a task to an idle one."""
+    def submit(self, task: Task) -> None:
+        """Give a task to an idle worker."""
 
     def wait(self) -> list[Outcome | Task]:
-        """Wait for them to say something: outcomes, and tasks whose workers have ended.
+        """Wait for messages; return new outcomes, and the tasks of workers that died.
 
         Raises:
             AutogazeError: A worker could not open the work.
         """
 
-    def end(self) -> None:
-        """End all, those in the middle of a task too; they remove what is half written."""
+    def close(self) -> None:
+        """Stop all workers, including busy ones, which remove partially written outputs."""
 
 
-def shared_out(crew: Crew, tasks: list[Task]) -> Outcomes:
-    """Have a crew do the tasks, and end it.
+def run_on_pool(pool: WorkerPool, tasks: list[Task]) -> Outcomes:
+    """Run the tasks on a pool, and close the pool.
 
-    A task whose worker ends in the middle of it (out of memory, killed) is begun once more.
+    A task whose worker dies (out of memory, killed) is retried once.
     """
-    waiting, begun = deque(tasks), Counter[Input]()
+    waiting, attempts = deque(tasks), Counter[Input]()
     try:
-        while waiting or crew.busy():
-            while waiting and crew.idle():
-                begun[waiting[0].item] += 1
-                crew.give(waiting.popleft())
-            for found in crew.wait():
+        while waiting or pool.busy():
+            while waiting and pool.idle():
+                attempts[waiting[0].item] += 1
+                pool.submit(waiting.popleft())
+            for found in pool.wait():
                 if isinstance(found, Outcome):
                     yield found
-                elif begun[found.item] < TRIES:
-                    logger.warning("%s: its worker ended; it is begun again", found.item.name)
-                    # Outputs that are there now are its own, of a worker that could not say so.
+                elif attempts[found.item] < TRIES:
+                    logger.warning("%s: worker died; retrying", found.item.name)
+                    # Outputs that exist now were written by the worker that died.
                     waiting.appendleft(replace(found, overwrite=True))
                 else:
-                    yield Outcome(found, error=_lost(found))
+                    yield Outcome(found, error=_worker_lost(found))
     finally:
-        crew.end()
+        pool.close()
 
 
-def _lost(task: Task) -> WorkerLostError:
+def _worker_lost(task: Task) -> WorkerLostError:
     return WorkerLostError(
-        f"{task.item.name}: its worker ended {TRIES} times without a word",
+        f"{task.item.name}: worker died twice",
         hint="it may have run out of memory: give fewer --workers or a smaller --tile-batch-size",
     )
 
 
 class Worker:
-    """One of a crew: the task it has, and the display of how far that is."""
+    """A worker of a pool, with its task and the task's progress display."""
 
     def __init__(self) -> None:
         self.task: Task | None = None
         self.advance: Advance = lambda done, total: None
         self._shown: AbstractContextManager[Advance] | None = None
 
-    def take(self, task: Task, begin: Begin) -> None:
-        """Its turn has come, with this task."""
-        self.task, self._shown = task, begin(task)
+    def start_task(self, task: Task, on_start: OnStart) -> None:
+        """Assign a task and open its progress display."""
+        self.task, self._shown = task, on_start(task)
         self.advance = self._shown.__enter__()
 
-    def done(self) -> None:
-        """It has no task any more."""
+    def finish_task(self) -> None:
+        """Close the progress display; the worker is idle then."""
         if self._shown is not None:
             self._shown.__exit__(None, None, None)
         self.task = self._shown = None
 
 
 class _Process(Worker):
-    """A worker that is a process, and the pipe to it."""
+    """A worker process and the pipe to it."""
 
     def __init__(self, work: Work, number: int, count: int) -> None:
         super().__init__()
         context = multiprocessing.get_context("spawn")
         self.number = number
-        self.pipe, theirs = context.Pipe()
+        self.pipe, child_pipe = context.Pipe()
         level = logging.getLogger("autogaze_cli").getEffectiveLevel()
         self.process = context.Process(
-            target=_serve, args=(work, number, count, theirs, level), daemon=True
+            target=_serve, args=(work, number, count, child_pipe, level), daemon=True
         )
-        with _main_left_out(), _interrupt_held():
+        with _without_main_module(), _interrupts_blocked():
             self.process.start()
-        theirs.close()
+        child_pipe.close()
 
 
 @contextmanager
-def _main_left_out() -> Iterator[None]:
-    """Start no process with the script that called: it would be run again in each.
+def _without_main_module() -> Iterator[None]:
+    """Keep new processes from importing the caller's script, which would run it again in each.
 
-    A worker needs nothing of it, and it may have no ``if __name__ == "__main__"``, or be no file.
+    Workers need nothing of it, and it may lack ``if __name__ == "__main__"`` or not be a file.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -164,8 +164,8 @@ def _main_left_out() -> Iterator[None]:
 
 
 @contextmanager
-def _interrupt_held() -> Iterator[None]:
-    """Let Ctrl-C wait; a process that is started meanwhile never hears it."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Defer Ctrl-C; processes started meanwhile inherit the blocked signal."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -173,11 +173,11 @@ def _interrupt_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Crew:
-    """The workers, of whom one that ends is replaced."""
+class _ProcessPool:
+    """A ``WorkerPool`` of processes on this machine."""
 
-    def __init__(self, work: Work, count: int, begin: Begin) -> None:
-        self._work, self._count, self._begin = work, count, begin
+    def __init__(self, work: Work, count: int, on_start: OnStart) -> None:
+        self._work, self._count, self._on_start = work, count, on_start
         self._workers = [_Process(work, number, count) for number in range(count)]
 
     def busy(self) -> bool:
@@ -186,10 +186,10 @@ class _Crew:
     def idle(self) -> bool:
         return not all(worker.task for worker in self._workers)
 
-    def give(self, task: Task) -> None:
+    def submit(self, task: Task) -> None:
         worker = next(worker for worker in self._workers if worker.task is None)
-        worker.take(task, self._begin)
-        with suppress(OSError):  # it has ended: wait() finds out
+        worker.start_task(task, self._on_start)
+        with suppress(OSError):  # it has died: wait() handles that
             worker.pipe.send(task)
 
     def wait(self) -> list[Outcome | Task]:
@@ -198,77 +198,77 @@ class _Crew:
         for pipe in wait(list(pipes)):
             worker = pipes[pipe]  # type: ignore[index]  # only pipes were given
             try:
-                said = worker.pipe.recv()
+                message = worker.pipe.recv()
             except (EOFError, OSError):
                 assert worker.task is not None
                 found.append(worker.task)
                 self._replace(worker)
                 continue
-            if isinstance(said, Outcome):
-                worker.done()
-                found.append(said)
-            elif isinstance(said, AutogazeError):
-                raise said
-            elif isinstance(said, tuple):
-                worker.advance(*said)
+            if isinstance(message, Outcome):
+                worker.finish_task()
+                found.append(message)
+            elif isinstance(message, AutogazeError):
+                raise message
+            elif isinstance(message, tuple):
+                worker.advance(*message)
             else:
-                logging.getLogger(said.name).handle(said)
+                logging.getLogger(message.name).handle(message)
         return found
 
-    def end(self) -> None:
-        with _interrupt_held():  # a second one would leave workers behind
-            self._end()
+    def close(self) -> None:
+        with _interrupts_blocked():  # a second Ctrl-C would leave workers behind
+            self._close()
 
-    def _end(self) -> None:
+    def _close(self) -> None:
         for worker in self._workers:
             if worker.task:
                 worker.process.terminate()
             worker.pipe.close()
-        until = time.monotonic() + GRACE_S
+        deadline = time.monotonic() + GRACE_S
         for worker in self._workers:
-            worker.process.join(max(0.0, until - time.monotonic()))
+            worker.process.join(max(0.0, deadline - time.monotonic()))
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
-            worker.done()
+            worker.finish_task()
 
     def _replace(self, worker: _Process) -> None:
-        worker.done()
+        worker.finish_task()
         worker.process.join()
         self._workers[worker.number] = _Process(self._work, worker.number, self._count)
 
 
-class Line(logging.Handler):
-    """What a worker says to the process that started it: messages, progress and outcomes.
+class Channel(logging.Handler):
+    """Sends a worker's log records, progress and outcomes to the process that started it.
 
     Args:
-        say: Sends one of them; called by several threads, one at a time.
+        put: Sends one message; called from several threads, never concurrently.
     """
 
-    def __init__(self, say: Callable[[object], None]) -> None:
+    def __init__(self, put: Callable[[object], None]) -> None:
         super().__init__()
-        self._say, self._one_at_a_time = say, Lock()
+        self._put, self._put_lock = put, Lock()
         self._last = 0.0
 
-    def listen(self, level: int) -> None:
-        """Take all messages of this process that are of ``level`` at least."""
+    def capture_logs(self, level: int) -> None:
+        """Handle all log records of this process at ``level`` or above."""
         root = logging.getLogger("autogaze_cli")
         root.handlers[:] = [self]
         root.setLevel(level)
 
-    def send(self, said: object) -> None:
-        """Send anything that can be pickled."""
-        with self._one_at_a_time:
-            self._say(said)
+    def send(self, message: object) -> None:
+        """Send any object that can be pickled."""
+        with self._put_lock:
+            self._put(message)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a message."""
+        """Send a log record."""
         record.msg, record.args = record.getMessage(), None
         record.exc_info = record.exc_text = None
         self.send(record)
 
     def advance(self, done: float, total: int | None) -> None:
-        """Progress, a few times a second."""
+        """Send progress, at most a few times per second."""
         now = time.monotonic()
         if now - self._last >= _PROGRESS_EVERY_S:
             self._last = now
@@ -276,27 +276,27 @@ class Line(logging.Handler):
 
 
 def _serve(work: Work, number: int, count: int, pipe: Connection, level: int) -> None:
-    """A worker's life: open the work, then do tasks until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    """The main function of a worker: opens the work, then runs tasks until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    Thread(target=_follow, daemon=True).start()
-    line = Line(pipe.send)
-    line.listen(level)
+    Thread(target=_exit_with_parent, daemon=True).start()
+    channel = Channel(pipe.send)
+    channel.capture_logs(level)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         task = pipe.recv()
         try:
             do = work.open(number, count)
-        except Exception as error:  # noqa: BLE001  # said by the process that started this one
-            line.send(as_autogaze_error(error))
+        except Exception as error:  # noqa: BLE001  # reported by the parent process
+            channel.send(as_autogaze_error(error))
             return
         while True:
-            line.send(portable(attempt(do, task, line.advance)))
+            channel.send(portable(attempt(do, task, channel.advance)))
             task = pipe.recv()
 
 
-def _follow() -> None:
-    """End this worker when the process that started it is gone, however that ended."""
+def _exit_with_parent() -> None:
+    """Terminate this worker when its parent process has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -304,10 +304,10 @@ def _follow() -> None:
 
 
 def portable(outcome: Outcome) -> Outcome:
-    """An outcome that can be pickled: its error as one of ours, with the traceback as text."""
+    """A copy that can be pickled: an ``AutogazeError``, with the traceback as text."""
     if outcome.error is None:
         return outcome
-    said = "".join(traceback.format_exception(outcome.error))
+    text = "".join(traceback.format_exception(outcome.error))
     error = as_autogaze_error(outcome.error, outcome.task.item.name)
     error.__cause__ = error.__traceback__ = None
-    return replace(outcome, error=error, traceback=said)
+    return replace(outcome, error=error, traceback=text)

@@ -1,7 +1,7 @@
-"""What is done in a folder, a line of JSON an event: what ``--resume`` trusts.
+"""The manifest of an output folder, one JSON object per line and event; ``--resume`` reads it.
 
-A line is appended before an input is begun, and one after all of its outputs are in place, so that
-a run that is killed at any moment can be gone on with. The format is in ``docs/batch.md``.
+A line is appended before an input is started, and another after all of its outputs are in place,
+so that a run that is killed at any time can be continued. ``docs/batch.md`` describes the format.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class Manifest:
     """The manifest of an output folder, locked for one run, as a context manager.
 
     Args:
-        folder: The output folder; made when missing.
+        folder: The output folder; created if missing.
         command: The command that runs.
         settings: All settings that its outputs depend on.
-        model_sha256: Of the model's weights; None without a model.
-        write: Whether this is a run; if not, the manifest is read and nothing is touched.
+        model_sha256: SHA-256 of the model's weights; None without a model.
+        write: Whether this is a run; otherwise the manifest is only read.
 
     Attributes:
-        run: Eight hexadecimal digits that name this run, and its temporary files.
+        run: Eight hexadecimal digits that identify this run and its temporary files.
 
     Raises:
-        OutputError: Another run is at work in the folder, or it cannot be written.
+        OutputError: Another run is writing to the folder, or it cannot be written.
     """
 
     def __init__(
@@ -60,22 +60,24 @@ class Manifest:
     ) -> None:
         self.folder, self.command, self.run = folder, command, secrets.token_hex(4)
         described = json.dumps({"command": command, **settings}, sort_keys=True, default=str)
-        self._same = {
+        self._fingerprint = {
             "settings_sha256": hashlib.sha256(described.encode()).hexdigest(),
             "model_sha256": model_sha256,
             "version": __version__,
             "format_version": FORMAT_VERSION,
         }
         self._runs: set[str] = set()
-        self._of: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        self._begun: dict[Input, object] = {}
+        self._by_output: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._started: dict[Input, object] = {}
         self._file = _opened(folder, write)
         for line in _read(self._file) if self._file else ():
-            self._note(line)
+            self._remember(line)
         if not write:
             self.__exit__(None, None, None)
             return
-        self._append({"event": "run", "command": command, "settings": settings, **self._same})
+        self._append(
+            {"event": "run", "command": command, "settings": settings, **self._fingerprint}
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -91,11 +93,11 @@ class Manifest:
         self._file = None
 
     def finished(self, item: Input, outputs: Iterable[Path]) -> bool:
-        """Whether an input is done: itself, its settings and all ``outputs`` are as they were.
+        """Whether an input is finished: input, settings and all ``outputs`` are unchanged.
 
-        Only files that the command would write are looked at, whatever the manifest names.
+        Only files that the command would write are read, whatever the manifest lists.
         """
-        same = self._about(item).items() | self._same.items()
+        same = self._identify(item).items() | self._fingerprint.items()
         lines = [
             line
             for line in self._lines(item)
@@ -110,8 +112,8 @@ class Manifest:
             return False
         return any(found <= line.items() and line.get("outputs") == made for line in lines)
 
-    def strange(self, item: Input, paths: Iterable[Path]) -> list[Path]:
-        """Those of the paths that no earlier run of the command made, or began to make."""
+    def foreign(self, item: Input, paths: Iterable[Path]) -> list[Path]:
+        """Those of the paths that no earlier run of the command wrote or started to write."""
         known: set[str] = set()
         for line in self._lines(item):
             if line["event"] == "started" and isinstance(line.get("outputs"), list):
@@ -119,9 +121,9 @@ class Manifest:
         return [path for path in paths if self._relative(path) not in known]
 
     def clean(self, folders: Iterable[Path]) -> None:
-        """Remove from ``folders`` what killed runs, and killed workers of this one, left behind.
+        """Remove from ``folders`` the temporary files of killed runs and this run's dead workers.
 
-        To be called while no worker is at work.
+        Must not be called while workers are running.
         """
         if self._file is None:
             return
@@ -133,57 +135,57 @@ class Manifest:
                         remove_entry(entry)
 
     def start(self, item: Input, outputs: Iterable[Path]) -> None:
-        """Note that an input is begun."""
-        self._begun[item] = file_state(item.path)
+        """Record that an input is started."""
+        self._started[item] = file_state(item.path)
         paths = [self._relative(path) for path in outputs]
-        self._append({"event": "started", **self._about(item), "outputs": paths})
+        self._append({"event": "started", **self._identify(item), "outputs": paths})
 
     def finish(self, item: Input, outputs: Iterable[Path], seconds: float) -> None:
-        """Note that all outputs of an input are in place.
+        """Record that all outputs of an input are in place.
 
         Raises:
-            InputError: The input is not what it was when it was begun.
+            InputError: The input has changed since it was started.
         """
-        begun = self._begun.pop(item, None)
+        before = self._started.pop(item, None)
         try:
-            found = {**_identity(item.path), "modified": _modified(item.path), **self._same}
+            found = {**_identity(item.path), "modified": _modified(item.path), **self._fingerprint}
         except OSError:
-            begun = None
-        if begun is None or file_state(item.path) != begun:
+            before = None
+        if before is None or file_state(item.path) != before:
             raise InputError(
                 f"{item.name}: was changed or moved while it was read",
-                hint="when it is whole, give --resume to do it again",
+                hint="once it is complete, give --resume to process it again",
             )
         files = [described(self.folder, path) for path in outputs]
-        line = {"event": "finished", **self._about(item), "seconds": round(seconds, 3)}
+        line = {"event": "finished", **self._identify(item), "seconds": round(seconds, 3)}
         self._append({**line, **found, "outputs": files})
 
     def fail(self, item: Input, error: Exception) -> None:
-        """Note that an input failed."""
-        self._append({"event": "failed", **self._about(item), "error": str(error)})
+        """Record that an input failed."""
+        self._append({"event": "failed", **self._identify(item), "error": str(error)})
 
-    def _about(self, item: Input) -> dict[str, Any]:
+    def _identify(self, item: Input) -> dict[str, Any]:
         return {"command": self.command, "input": item.name, "stem": str(item.stem)}
 
     def _lines(self, item: Input) -> list[dict[str, Any]]:
-        return self._of.get(_key(self._about(item)), [])
+        return self._by_output.get(_key(self._identify(item)), [])
 
-    def _note(self, line: dict[str, Any]) -> None:
+    def _remember(self, line: dict[str, Any]) -> None:
         if _RUN.fullmatch(str(line.get("run"))):
             self._runs.add(line["run"])
-        # A failure says nothing of files: outputs appear whole or not at all.
+        # A failure has no files: outputs appear complete or not at all.
         if "input" in line and line["event"] != "failed":
-            self._of.setdefault(_key(line), []).append(line)
+            self._by_output.setdefault(_key(line), []).append(line)
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self.folder)
 
     def _append(self, line: dict[str, Any]) -> None:
         if self._file is None:
-            return  # it is only read
+            return  # opened for reading only
         line = {"event": line["event"], "run": self.run, **line}
         text = json.dumps(line, ensure_ascii=True, default=str)
-        self._note(json.loads(text))
+        self._remember(json.loads(text))
         data = text.encode() + b"\n"
         try:
             if self._file.write(data) != len(data):
@@ -192,18 +194,18 @@ class Manifest:
         except OSError as error:
             raise OutputError(
                 f"{self.folder / MANIFEST}: cannot be written: {error.strerror}",
-                hint="make room, then go on with --resume",
+                hint="free some space, then continue with --resume",
             ) from error
 
 
 def _opened(folder: Path, write: bool) -> FileIO | None:
-    """The manifest of a folder, locked where it is to be written; None where there is none."""
+    """The manifest of a folder, locked if it is to be written; None if there is none to read."""
     path = folder / MANIFEST
     if not write:
         return FileIO(path) if path.is_file() else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = FileIO(path, "a+")  # unbuffered: a line that does not fit is not tried again
+        file = FileIO(path, "a+")  # unbuffered: a failed write is not retried on close
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written: {error.strerror}", hint="choose another --out-dir"
@@ -218,13 +220,13 @@ def _opened(folder: Path, write: bool) -> FileIO | None:
                 hint="choose an --out-dir on a file system with locks",
             ) from error
         raise OutputError(
-            f"{folder}: another run is writing there", hint="wait for it, or stop it"
+            f"{folder}: another run is writing to it", hint="wait for it, or stop it"
         ) from error
     return file
 
 
 def _read(file: FileIO) -> list[dict[str, Any]]:
-    """The lines that are whole; what a killed run wrote of one more is cut off."""
+    """The complete lines; the partial last line of a killed run is truncated."""
     file.seek(0)
     data = file.read()
     whole = data.rfind(b"\n") + 1
@@ -232,7 +234,7 @@ def _read(file: FileIO) -> list[dict[str, Any]]:
         file.truncate(whole)
     lines = []
     for line in data[:whole].splitlines():
-        with suppress(ValueError, RecursionError):  # a damaged line is one that is not there
+        with suppress(ValueError, RecursionError):  # damaged lines are ignored
             found = json.loads(line)
             if isinstance(found, dict) and "event" in found:
                 lines.append(found)
@@ -240,34 +242,34 @@ def _read(file: FileIO) -> list[dict[str, Any]]:
 
 
 def _key(line: Mapping[str, Any]) -> tuple[str, str]:
-    """What the outputs' names depend on; an input may be named from another folder next time."""
+    """What output names depend on; the same input may be named differently in the next run."""
     return str(line.get("command")), str(line.get("stem"))
 
 
 def described(folder: Path, path: Path) -> dict[str, Any]:
-    """An output: its path below ``folder``, its size and SHA-256; of a folder, of all its files."""
+    """An output's path relative to ``folder``, size and SHA-256; a folder counts all its files."""
     size, digest = _digest(sorted(path.iterdir())) if path.is_dir() else _digest([path])
     return {"path": os.path.relpath(path, folder), "bytes": size, "sha256": digest}
 
 
 def _identity(path: str) -> dict[str, Any]:
-    """An input's size in bytes and SHA-256; of an image pattern, of all its images.
+    """An input's size in bytes and SHA-256; an image pattern counts all its images.
 
     Raises:
-        OSError: It is not there.
+        OSError: The input does not exist or cannot be read.
     """
     size, digest = _digest(files_of(path))
     return {"bytes": size, "sha256": digest}
 
 
 def _modified(path: str) -> str:
-    """When the newest file of an input was written, for the reader: nothing depends on it."""
+    """When the newest file of an input was written, for information only."""
     newest = max(file.stat().st_mtime for file in files_of(path))
     return datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
 
 
 def _digest(files: list[Path]) -> tuple[int, str]:
-    """Size and SHA-256 of a file, or of several with their names."""
+    """Total size and SHA-256 of a file, or of several files and their names."""
     size, names = 0, hashlib.sha256()
     for file in files:
         with file.open("rb") as opened:

@@ -1,4 +1,4 @@
-"""The files of one job: they appear whole when it is done, or not at all."""
+"""The output files of one job: complete once the job is done, or absent."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from typing import Literal, Self
 from autogaze_cli.errors import AutogazeError, OutputError
 
 MAX_NAME_BYTES = 255
-"""The longest name of a file, on every file system in use."""
+"""The maximum length of a file name on common file systems."""
 
 PREFIX = ".autogaze-"
-"""How the names of temporaries start; a killed process may leave some, which can be deleted."""
+"""Prefix of temporary names; files that a killed process leaves behind can be deleted."""
 
 _run = ""
 
 
 def name_temporaries(run: str) -> None:
-    """Put ``run`` into the names of this process's temporaries, so that the run can be told."""
+    """Put ``run`` into the names of this process's temporary files, to identify the run."""
     global _run  # a process takes part in one run
     _run = run
 
 
 def _temporary(path: Path) -> Path:
-    """A hidden name beside ``path`` that tells the run, the machine and the process."""
+    """A hidden name beside ``path`` that identifies the run, the machine and the process."""
     run = _run or "0" * 8
     suffix = path.suffix if len(path.suffix) < 16 else ""
     name = f"{PREFIX}{run}-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}{suffix}"
@@ -43,10 +43,10 @@ def _temporary(path: Path) -> Path:
 
 
 def _machine() -> str:
-    """The machine and the namespace in which this process has its number."""
+    """A hash of the machine's name and the PID namespace."""
     name = socket.gethostname()
     with suppress(OSError):
-        name += os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # no path, but an identifier
+        name += os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # an identifier, not a path
     return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
@@ -54,7 +54,7 @@ _NAME = re.compile(re.escape(PREFIX) + r"[0-9a-f]{8}-([0-9a-f]{8})-([0-9]+)-[0-9
 
 
 def remove_stale(folders: Iterable[Path]) -> None:
-    """Remove the temporaries of processes of this machine that have ended."""
+    """Remove the temporary files of processes of this machine that have ended."""
     for folder in folders:
         with suppress(OSError):
             for entry in list(folder.iterdir()):
@@ -64,7 +64,7 @@ def remove_stale(folders: Iterable[Path]) -> None:
 
 
 def remove_entry(entry: Path) -> None:
-    """Remove a temporary: a file, or a folder of files."""
+    """Remove a temporary file, or a temporary folder of files."""
     with suppress(FileNotFoundError):
         if not entry.is_dir() or entry.is_symlink():
             entry.unlink()
@@ -85,19 +85,19 @@ def _is_running(process: int) -> bool:
 
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""What a system says when data cannot be written, without a name of the file."""
+"""Errors of failed writes, which the system reports without a file name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A file that is not what the job would write.
+    """A file that differs from what the job would write.
 
     Attributes:
         path: The final path.
-        kind: ``missing``: there is no such file; ``differs``: its bytes do; ``extra``: a file in a
-            folder of images that the job would not write.
-        size_bytes: Of the file that is there, None if there is none.
-        new_size_bytes: Of the file the job would write, None if it would not.
+        kind: ``missing``: there is no such file; ``differs``: its bytes differ; ``extra``: a file
+            in a folder of images that the job would not write.
+        size_bytes: Size of the existing file; None if there is none.
+        new_size_bytes: Size of the file that the job would write; None if it would write none.
     """
 
     path: Path
@@ -116,14 +116,14 @@ class Difference:
 class Outputs:
     """A transaction over the files of one job, as a context manager.
 
-    Each file is written under a hidden name beside its place. A clean exit renames all into place,
-    one after the other; an exception (Ctrl-C is one) removes them, and the folders made for them.
-    A signal that ends the process at once, such as SIGTERM unless it is turned into an exception,
-    or SIGKILL, leaves the hidden files; nothing under a final name is ever half written.
+    Each file is written under a hidden name beside its final path. A clean exit renames all files,
+    one after another; an exception (such as Ctrl-C) removes them, and the folders created for them.
+    A signal that ends the process at once (SIGKILL, or SIGTERM unless it is turned into an
+    exception) leaves the hidden files; a file under a final name is never partially written.
 
     Args:
-        overwrite: Replace what is there already.
-        check: Compare only (see ``compare``): final files may exist, and are never touched.
+        overwrite: Replace existing files.
+        check: Compare only (see ``compare``): final files may exist, and are never changed.
 
     Example::
 
@@ -160,29 +160,28 @@ class Outputs:
             self._discard()
 
     def add(self, path: str | os.PathLike[str]) -> Path:
-        """Announce a file; makes the folders it needs.
+        """Register a file; creates missing folders.
 
         Args:
             path: The final path.
 
         Returns:
-            Where to write it: a path in the same folder, with the same suffix, where nothing is.
+            The path to write to: unused, in the same folder, with the same suffix.
 
         Raises:
-            OutputError: There is something already and it may not be replaced, or the folder cannot
-                be written.
+            OutputError: The path exists and may not be replaced, or the folder cannot be written.
         """
         return self._add(Path(path), folder=False)
 
     def add_folder(self, path: str | os.PathLike[str]) -> Path:
-        """Announce a folder of PNG images, as ``add``; the folder to write them to exists.
+        """Register a folder of PNG images, as ``add``; the returned folder exists.
 
-        One that is there already is replaced as a whole, and only if it holds nothing else.
+        An existing folder is replaced as a whole, and only if it contains nothing but PNG images.
         """
         return self._add(Path(path), folder=True)
 
     def compare(self) -> list[Difference]:
-        """How the final files differ from what was written, in the order of ``add``."""
+        """Differences between the final files and what was written, in the order of ``add``."""
         return [
             difference
             for path, temporary in self._temporaries.items()
@@ -196,8 +195,10 @@ class Outputs:
         try:
             self._make_folders(path.parent)
             self._refuse_existing(path, folder=folder)
-            self._temporaries[path] = temporary  # before it is there: an interrupt may come between
-            temporary.mkdir()  # finds out now, not in an hour, whether the folder can be written
+            self._temporaries[path] = (
+                temporary  # first, in case of an interrupt before the next line
+            )
+            temporary.mkdir()  # checks now, not in an hour, that the folder can be written
             if not folder:
                 temporary.rmdir()
         except OSError as error:
@@ -219,7 +220,7 @@ class Outputs:
         if wrong:
             raise OutputError(f"{path}: {wrong}", hint="move it, or choose another --out-dir")
         if not (self._overwrite or self._check):
-            raise OutputError(f"{path}: exists already", hint="give --overwrite to replace it")
+            raise OutputError(f"{path}: already exists", hint="give --overwrite to replace it")
 
     def _make_folders(self, folder: Path) -> None:
         missing = []
@@ -232,10 +233,10 @@ class Outputs:
                 self._made_folders.append(folder)
 
     def _publish(self) -> None:
-        """Rename all into place, having seen that all are there and all places still free."""
+        """Rename all files to their final paths, after checking that this is possible for all."""
         for path, temporary in self._temporaries.items():
             if not temporary.exists():
-                raise OutputError(f"{path}: was announced and never written")
+                raise OutputError(f"{path}: was registered but never written")
             self._refuse_existing(path, folder=temporary.is_dir())
         for path, temporary in list(self._temporaries.items()):
             try:
@@ -244,7 +245,7 @@ class Outputs:
                 raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _name_finals(self, error: AutogazeError) -> None:
-        """Let a message speak of the files that were asked for, not of hidden ones."""
+        """Replace temporary paths in an error message by the final ones."""
         message = str(error)
         for path, temporary in self._temporaries.items():
             message = message.replace(str(temporary), str(path))
@@ -258,7 +259,7 @@ class Outputs:
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
         for folder in reversed(self._made_folders):
-            with suppress(OSError):  # it holds what was asked for, or something of somebody else's
+            with suppress(OSError):  # not empty: it contains outputs, or files of another process
                 folder.rmdir()
         self._temporaries.clear()
         self._made_folders.clear()
@@ -275,7 +276,7 @@ def check_name(path: Path) -> None:
     """Refuse a path whose name is longer than file systems allow.
 
     Raises:
-        OutputError: It is.
+        OutputError: The name is too long.
     """
     if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
         raise _not_writable(path, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
@@ -285,7 +286,7 @@ def _rename(temporary: Path, path: Path) -> None:
     if not (temporary.is_dir() and path.is_dir()):
         temporary.replace(path)
         return
-    # A folder with files cannot be replaced in one step: the old one steps aside first.
+    # A folder with files cannot be replaced in one step: the old one is moved away first.
     old = _temporary(path)
     path.rename(old)
     try:
@@ -329,7 +330,7 @@ def _differences(path: Path, temporary: Path) -> list[Difference]:
 
 
 def _files(path: Path) -> set[str]:
-    """The names below ``path``; the empty name stands for ``path`` itself if it is a file."""
+    """The names below ``path``; for a file, the empty name, which stands for ``path`` itself."""
     if path.is_dir():
         return {entry.name for entry in path.iterdir()}
     return {""} if path.exists() else set()

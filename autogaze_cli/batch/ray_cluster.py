@@ -1,4 +1,4 @@
-"""A Ray cluster: finding or starting one, and whether it has room."""
+"""Connects to a Ray cluster or starts one, and checks its free resources."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from autogaze_cli.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 _QUIET = {
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what Ray says of lost workers would go to stdout
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told over the network
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its warning; a worker sees to it itself
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # Ray's messages about dead workers would go to stdout
+    "RAY_USAGE_STATS_ENABLED": "0",  # no usage reports over the network
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a warning; workers set the variable
 }
 
 _STORE_BYTES = 100 << 20
-"""Memory for Ray's objects, of which we have only small ones."""
+"""Size of Ray's object store; only small objects are sent."""
 
 _CONNECT_S = 10.0
-"""How long a cluster may take to answer; Ray itself would try for minutes."""
+"""Timeout of the first connection; Ray itself would retry for minutes."""
 
 
 def load_ray() -> Any:
-    """Ray, whose type hints know nothing of calls that yield.
+    """The module ``ray``, untyped because its hints do not cover streaming calls.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: Ray is not installed.
     """
     for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)  # read when it is imported
+        os.environ.setdefault(name, value)  # read when Ray is imported
     try:
         import ray
     except ImportError as error:
@@ -51,15 +51,15 @@ def load_ray() -> Any:
 
 @contextmanager
 def connected(address: str | None, cpus: int) -> Iterator[None]:
-    """A connection to a cluster, where this process has none yet.
+    """A connection to a cluster, unless this process is connected already.
 
     Args:
-        address: Of the cluster, ``HOST:PORT``; None = of the one that runs on this machine, else of
-            a new one, which ends with the connection.
-        cpus: The cores that a new one says it has, at least.
+        address: Address of the cluster, ``HOST:PORT``; None = the cluster running on this machine,
+            otherwise a new one, which is shut down with the connection.
+        cpus: Minimum number of CPU cores that a new cluster advertises.
 
     Raises:
-        ConfigError: There is none at the address.
+        ConfigError: There is no cluster at the address.
     """
     ray = load_ray()
     if ray.is_initialized():
@@ -80,11 +80,11 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"no Ray cluster at {address or 'this machine'}: {str(error).partition(chr(10))[0]}",
-            hint="one that was started with a token needs RAY_AUTH_MODE=token here too",
+            hint="a cluster started with a token needs RAY_AUTH_MODE=token here too",
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray had put its own there
+            signal.signal(signal.SIGTERM, handler)  # replaced by Ray
     try:
         yield
     finally:
@@ -94,32 +94,33 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
 def _refuse_unreachable(address: str) -> None:
     parts = urlsplit(f"//{address}")
     try:
-        where = (parts.hostname or "", parts.port or 0)
+        endpoint = (parts.hostname or "", parts.port or 0)
     except ValueError:
-        where = ("", 0)
-    if not all(where):
+        endpoint = ("", 0)
+    if not all(endpoint):
         raise ConfigError(
             f"{address} is not HOST:PORT of a Ray cluster",
-            hint="run on a machine of the cluster, and give what `ray start --head` said there",
+            hint="run on a machine of the cluster, and give the address printed by "
+            "`ray start --head`",
         )
     try:
-        socket.create_connection(where, timeout=_CONNECT_S).close()
+        socket.create_connection(endpoint, timeout=_CONNECT_S).close()
     except OSError as error:
         raise ConfigError(
             f"no Ray cluster answers at {address}: {error.strerror or error}",
-            hint="`ray status` on one of its machines tells whether it runs",
+            hint="`ray status` on one of its machines shows whether it is running",
         ) from error
 
 
 def refuse_without_room(workers: int, room: Mapping[str, float]) -> None:
-    """Warn of a cluster that has no room for all workers, and refuse one without room for any.
+    """Warn if the cluster cannot run all workers at once, and refuse one that cannot run any.
 
     Args:
-        workers: How many are wanted.
-        room: What each takes: ``num_cpus`` and ``num_gpus``.
+        workers: Number of workers requested.
+        room: Resources that each worker needs: ``num_cpus`` and ``num_gpus``.
 
     Raises:
-        ConfigError: No machine of it has room for one.
+        ConfigError: No machine of the cluster has the resources for a worker.
     """
     names = {"CPU": room["num_cpus"], "GPU": room["num_gpus"]}
     needs = {name: need for name, need in names.items() if need}
@@ -132,7 +133,7 @@ def refuse_without_room(workers: int, room: Mapping[str, float]) -> None:
     if not places:
         raise ConfigError(
             f"no machine of the Ray cluster has {wanted} for a worker",
-            hint="`ray status` shows what they have; see --gpus-per-worker and --threads",
+            hint="`ray status` shows their resources; see --gpus-per-worker and --threads",
         )
     if places < workers:
         logger.warning(

@@ -1,4 +1,4 @@
-"""Many inputs, one honest answer: who failed, what the others gave, and the exit code."""
+"""Batch results and exit code: finished, skipped and failed inputs."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from autogaze_cli.progress import TRACEBACK
 logger = logging.getLogger(__name__)
 
 SOME_FAILED = 3
-"""The exit code when there were several inputs and not all were done."""
+"""The exit code if there are several inputs and not all were processed."""
 
 OnEvent = Callable[[dict[str, Any]], None]
-"""Called with each event of a batch: what ``--jsonl`` prints."""
+"""Called with each event of a batch; ``--jsonl`` prints these."""
 
 
 class Report:
-    """What became of each input; a failure is said at once.
+    """The outcome of each input; failures are logged as they happen.
 
     Attributes:
-        inputs: All of them.
-        results: What was made, by input.
-        skipped: Inputs that were done already, with their files.
-        failures: What went wrong, by input.
-        lost: What could not be written about the whole batch, such as its index.
-        plan: What would be done, by input, where that was all that was asked; see ``Batch.plan``.
+        inputs: All inputs.
+        results: Results, by input.
+        skipped: Inputs that an earlier run finished, with their files.
+        failures: Errors, by input.
+        lost: Errors that concern the whole batch, such as an index that could not be written.
+        plan: With a dry run, the planned work for each input; see ``Batch.plan``. Otherwise None.
     """
 
     def __init__(
         self, inputs: Sequence[Input], on_event: OnEvent | None = None, *, writes: bool = True
     ) -> None:
-        """Start with nothing done.
+        """Start an empty report.
 
         Args:
             inputs: All inputs.
-            on_event: Told of each event.
-            writes: Whether files are written, which is then said of each.
+            on_event: Called with each event.
+            writes: Whether files are written; each is then logged.
         """
         self.inputs, self._writes = tuple(inputs), writes
         self.plan: list[dict[str, Any]] | None = None
@@ -49,20 +49,20 @@ class Report:
         self.skipped: dict[Input, list[str]] = {}
         self.failures: dict[Input, AutogazeError] = {}
         self.lost: list[AutogazeError] = []
-        self._say = on_event or (lambda event: None)
+        self._emit = on_event or (lambda event: None)
 
     def begun(self, item: Input) -> None:
-        """An input's turn has come."""
-        self._say({"event": "started", "input": item.name})
+        """Note that processing of an input has started."""
+        self._emit({"event": "started", "input": item.name})
 
     def skip(self, item: Input, files: list[str]) -> None:
-        """An input was done already."""
+        """Note that an earlier run finished an input."""
         self.skipped[item] = files
-        logger.info("%s: done already", item.name)
-        self._say({"event": "skipped", "input": item.name, "output_files": files})
+        logger.info("%s: already done", item.name)
+        self._emit({"event": "skipped", "input": item.name, "output_files": files})
 
     def add(self, outcome: Outcome) -> None:
-        """Note what became of an input; see ``fail`` for what it raises."""
+        """Note the outcome of an input; raises as ``fail`` does."""
         item = outcome.task.item
         if outcome.error is not None:
             self.fail(item, outcome.error, outcome.traceback)
@@ -72,39 +72,38 @@ class Report:
         for path in outcome.result.files.values() if self._writes else ():
             logger.info("wrote %s", path)
         event = {"event": "finished", "input": item.name, "seconds": round(outcome.seconds, 3)}
-        self._say(event | {"result": outcome.result.document})
+        self._emit(event | {"result": outcome.result.document})
 
     def fail(self, item: Input, error: Exception, traceback: str | None = None) -> None:
         """Note that an input failed.
 
         Raises:
-            Exception: ``error`` itself, when it is the only input.
+            Exception: ``error`` itself, if this is the only input.
         """
         if item.path != item.name and error.args:  # call stdin "-", not its temporary file
             error.args = (str(error.args[0]).replace(item.path, item.name), *error.args[1:])
         failure = as_autogaze_error(error, item.name)
         event = {"event": "failed", "input": item.name, "error": str(failure)}
-        self._say(event | {"hint": failure.hint})
+        self._emit(event | {"hint": failure.hint})
         if len(self.inputs) == 1:
             raise error
         self.failures[item] = failure
         logger.error("%s", failure.line())
         if traceback is not None:
-            logger.log(TRACEBACK, "what led to the error: %s", traceback)
+            logger.log(TRACEBACK, "traceback of the error: %s", traceback)
         else:
-            logger.log(TRACEBACK, "what led to the error:", exc_info=error)
+            logger.log(TRACEBACK, "traceback of the error:", exc_info=error)
 
     def lose(self, error: AutogazeError) -> None:
-        """Note that something about the whole batch, not an input's output, is not written."""
+        """Note an error that concerns the whole batch and not an input's outputs."""
         self.lost.append(error)
         logger.error("%s", error.line())
 
     def exit_code(self) -> int:
-        """0; 1 where a check found a difference; 3 where an input failed or was not done.
+        """The exit code.
 
-        Also 3 where what is about the whole batch could not be written.
-
-        Of a plan: 3 where an input would fail.
+        0: done. 1: a check found a difference. 3: an input failed or was not processed, or a file
+        of the whole batch could not be written; for a plan, an input would fail.
         """
         if self.plan is not None:
             return SOME_FAILED if self.failures else 0
@@ -114,7 +113,7 @@ class Report:
         return int(any(result.differences for result in self.results.values()))
 
     def document(self) -> dict[str, Any]:
-        """Everything, as JSON has it, in the order of the inputs."""
+        """The report as a JSON document, in the order of the inputs."""
         items = self.inputs
         return {
             "results": [self.results[item].document for item in items if item in self.results],
@@ -133,7 +132,7 @@ class Report:
         }
 
     def close(self) -> None:
-        """Say how many inputs there are of each kind, and name those that failed."""
+        """Log the number of inputs by outcome, and name those that failed."""
         left = self._not_done()
         counts = {
             "finished": len(self.results),
@@ -141,10 +140,10 @@ class Report:
             "failed": len(self.failures),
             "not_done": len(left),
         }
-        self._say({"event": "ended", **counts, "exit_code": self.exit_code()})
+        self._emit({"event": "ended", **counts, "exit_code": self.exit_code()})
         if len(self.inputs) > 1:
-            said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-            logger.info("%d inputs: %s", len(self.inputs), said.replace("_", " "))
+            text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+            logger.info("%d inputs: %s", len(self.inputs), text.replace("_", " "))
         if self.failures:
             names = ", ".join(item.name for item in self.failures)
             logger.error("%d of %d inputs failed: %s", len(self.failures), len(self.inputs), names)

@@ -1,4 +1,4 @@
-"""What a command makes of one input: the names of its files, and what it says about them."""
+"""The result of a command for one input: its files, their names, and its document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "autogaze-manifest.jsonl"
-"""Says in an output folder what is done: see ``docs/batch.md``."""
+"""The file in an output folder that records finished inputs; see ``docs/batch.md``."""
 
 NAMES = {
     "trace": {"trace": "{stem}.trace.{format}"},
@@ -22,22 +22,22 @@ NAMES = {
         "metrics": "autogaze_{stem}_metrics.json",
     },
 }
-"""What each command writes: a file name for each role."""
+"""The files that each command writes: a file name for each role."""
 
 REPORTS = {"render-assets": "autogaze_{stem}_report.html"}
-"""The name of a command's page, where it is not ``REPORT``."""
+"""The name of a command's page, if it is not ``REPORT``."""
 
 REPORT = "{stem}.report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What was made of one video.
+    """The result for one video.
 
     Attributes:
-        files: The files by role, in their final places.
-        document: The metrics document; of a trace and of a readout, a summary of it.
-        differences: What a check found to differ, a line each.
+        files: Final paths of the files, by role.
+        document: The metrics document; for a trace or a readout, a summary of it.
+        differences: Differences found by a check, one line each.
     """
 
     files: Mapping[str, Path]
@@ -49,15 +49,15 @@ def output_files(command: str, base: Path, format: str, *, report: bool = False)
     """The files that a command writes, by role.
 
     Args:
-        command: Its name.
+        command: The command's name.
         base: Folder and stem, such as ``out/clip``.
-        format: The suffix of what it draws or traces.
-        report: Whether there is a page, the role ``report``, too.
+        format: The suffix of drawn files or of the trace.
+        report: Whether to include the page, with the role ``report``.
     """
     names = NAMES[command] | ({"report": REPORTS.get(command, REPORT)} if report else {})
     files = {
         role: base.with_name(name.format(stem=base.name, format=format))
         for role, name in names.items()
     }
-    # PNG images are many: they get a folder.
+    # PNG images are written to a folder.
     return {role: p.with_suffix("") if p.suffix == ".png" else p for role, p in files.items()}

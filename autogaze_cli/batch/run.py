@@ -1,4 +1,4 @@
-"""Carrying out a batch: what is done already is skipped, the rest goes to an engine."""
+"""Runs a batch: skips the inputs that are finished, and passes the rest to an engine."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from autogaze_cli.progress import Advance, progress_board
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What is to be done, and under which rules.
+    """The rules for processing a batch.
 
     Attributes:
-        outputs: The paths that an input's outputs will have.
-        check: The first look at an input; raises what is wrong, as far as that tells.
-        overwrite: Whether outputs that exist are replaced.
-        manifest: Where it is noted what is done; None = nowhere.
-        resume: Whether to skip what the manifest says is done.
+        outputs: Returns the output paths of an input.
+        check: The preliminary check of an input; raises the errors that it can detect.
+        overwrite: Whether existing outputs are replaced.
+        manifest: Records finished inputs; None = not recorded.
+        resume: Whether to skip inputs that the manifest records as finished.
         fail_fast: Whether to stop at the first failure.
-        writes: Whether this is a run, and not a plan or a check.
+        writes: True for a run, False for a plan or a check.
     """
 
     outputs: Callable[[Input], Sequence[Path]]
@@ -41,10 +41,10 @@ class Batch:
     writes: bool = True
 
     def tasks(self, report: Report) -> list[Task]:
-        """The inputs that are left to do; the others are noted in ``report``.
+        """The tasks to run; skipped and failed inputs are noted in ``report``.
 
         Raises:
-            AutogazeError: The only input cannot be done.
+            AutogazeError: The only input cannot be processed.
         """
         if self.writes:
             self._clean(report)
@@ -71,17 +71,17 @@ class Batch:
             check_name(path)
         there = [path for path in outputs if os.path.lexists(path)]
         replace = self.overwrite
-        more = ", or --resume to go on with an earlier run" if self.manifest else ""
+        more = ", or --resume to continue an earlier run" if self.manifest else ""
         if self.manifest and self.resume:
             if self.manifest.finished(item, outputs):
                 report.skip(item, [str(path) for path in outputs])
                 return None
-            there, more = self.manifest.strange(item, there), ""
+            there, more = self.manifest.foreign(item, there), ""
             replace = replace or not there
         found = self.check(item)
         if there and not replace:
             raise OutputError(
-                f"{there[0]}: exists already", hint=f"give --overwrite to replace it{more}"
+                f"{there[0]}: already exists", hint=f"give --overwrite to replace it{more}"
             )
         return Task(item, replace, found)
 
@@ -89,20 +89,20 @@ class Batch:
         return () if item.problem else self.outputs(item)
 
     def _clean(self, report: Report) -> None:
-        """Remove what killed runs left in the output folders."""
+        """Remove the temporary files that killed runs left in the output folders."""
         folders = {path.parent for i in report.inputs for path in self._outputs(i)}
         remove_stale(folders)
         if self.manifest:
             self.manifest.clean(folders)
 
     def plan(self, report: Report, estimate: Callable[[Any], dict[str, Any]]) -> None:
-        """Note what would be done, as ``report.plan``.
+        """Set ``report.plan`` without running anything.
 
-        For each input: its name, whether it would ``run``, is done (``skip``) or would ``fail``
-        and why, its outputs, and its size by ``estimate``, given what ``check`` found.
+        For each input: its name, its state (``run``, ``skip`` if finished, or ``fail`` with the
+        error), its outputs, and its size by ``estimate``, given the result of ``check``.
 
         Raises:
-            AutogazeError: The only input cannot be done.
+            AutogazeError: The only input cannot be processed.
         """
         found = {task.item: task.found for task in self.tasks(report)}
         report.plan = []
@@ -115,17 +115,17 @@ class Batch:
             report.plan.append(about | (estimate(found[item]) if state == "run" else {}))
 
     def run(self, work: Work, tasks: list[Task], engine: Engine, report: Report) -> None:
-        """Do the tasks, and note what becomes of each.
+        """Run the tasks, and note the outcome of each.
 
         Raises:
-            AutogazeError: No task can be done, or the only input failed.
+            AutogazeError: No task can be run, or the only input failed.
         """
         several = len(report.inputs) > 1
         numbers = {item: number for number, item in enumerate(report.inputs, 1)}
         with progress_board() as board:
 
             @contextmanager
-            def begin(task: Task) -> Iterator[Advance]:
+            def on_start(task: Task) -> Iterator[Advance]:
                 if self.manifest:
                     self.manifest.start(task.item, self.outputs(task.item))
                 report.begun(task.item)
@@ -134,17 +134,17 @@ class Batch:
                     yield advance
 
             try:
-                with closing(engine(work, tasks, begin)) as outcomes:
+                with closing(engine(work, tasks, on_start)) as outcomes:
                     for outcome in outcomes:
-                        outcome = self._noted(outcome)
+                        outcome = self._record(outcome)
                         report.add(outcome)
                         if outcome.error is not None and self.fail_fast:
                             return
             finally:
                 self._clean(report)
 
-    def _noted(self, outcome: Outcome) -> Outcome:
-        """The outcome as it stands in the manifest: a failure where the input has changed."""
+    def _record(self, outcome: Outcome) -> Outcome:
+        """Record an outcome in the manifest; it becomes a failure if the input has changed."""
         if self.manifest and outcome.result is not None:
             files = outcome.result.files.values()
             try:

@@ -1,4 +1,4 @@
-"""What an engine is given, and what it gives back."""
+"""The interface of an engine: tasks and work in, outcomes out."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from autogaze_cli.progress import Advance
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One input to be done.
+    """One input to process.
 
     Attributes:
         item: The input.
         overwrite: Whether outputs that exist may be replaced.
-        found: What the first look at the input found; see ``Batch.check``.
+        found: The result of the preliminary check of the input; see ``Batch.check``.
     """
 
     item: Input
@@ -30,14 +30,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a task: a result, or an error.
+    """The outcome of a task: a result, or an error.
 
     Attributes:
         task: The task.
-        result: What was made; None when it failed.
-        error: What went wrong; None when it did not.
-        seconds: How long it took, loading of the model not counted.
-        traceback: What led to the error, for ``-vv``.
+        result: The result; None if the task failed.
+        error: The error; None if the task succeeded.
+        seconds: Duration, excluding the loading of the model.
+        traceback: The error's traceback as text, for ``-vv``.
     """
 
     task: Task
@@ -48,41 +48,41 @@ class Outcome:
 
 
 Do = Callable[[Task, Advance], Result]
-"""Does one task, telling how far it is. An error is about this task alone."""
+"""Processes one task and reports its progress. An exception concerns this task alone."""
 
 
 class Work(Protocol):
-    """What is done for each input, as data: it is pickled, and opened once by every worker."""
+    """The processing of each input, as data: pickled, and opened once by every worker."""
 
     def of_run(self, run: str) -> Self:
-        """The same, its temporary files named after the run (see ``outputs.name_temporaries``)."""
+        """A copy whose temporary files have the run's name; see ``outputs.name_temporaries``."""
 
     def open(self, worker: int, workers: int) -> Do:
-        """Make ready: load the model.
+        """Prepare, for example load the model.
 
         Args:
-            worker: Which of the workers on this machine asks, from 0.
-            workers: How many they are.
+            worker: Index of the worker on this machine, from 0.
+            workers: Number of workers on this machine.
 
         Raises:
-            AutogazeError: No input can be done.
+            AutogazeError: No input can be processed.
         """
 
 
-Begin = Callable[[Task], AbstractContextManager[Advance]]
-"""Called when a task's turn has come: notes that, and opens its progress display."""
+OnStart = Callable[[Task], AbstractContextManager[Advance]]
+"""Called when a task starts: records that, and opens its progress display."""
 
 Outcomes = Generator[Outcome, None, None]
 
-Engine = Callable[[Work, list[Task], Begin], Outcomes]
-"""Does tasks, and yields each one's outcome when it comes, in any order.
+Engine = Callable[[Work, list[Task], OnStart], Outcomes]
+"""Runs tasks and yields their outcomes as they complete, in any order.
 
-Raises what ``Work.open`` raises. Closed early, it ends what is in flight, of which no output is
-left.
+Raises what ``Work.open`` raises. When closed early, it stops the tasks in flight, which leave no
+outputs.
 """
 
 
 class WorkerLostError(AutogazeError):
-    """A worker ended in the middle of a task, more than once."""
+    """A worker died during a task, more than once."""
 
     exit_code = 3

@@ -1,1 +1,1 @@
-"""The command line, the only folder that knows Click: options, configuration, printing, errors."""
+"""The command line, the only package that uses Click: options, configuration, output, errors."""

@@ -1,4 +1,4 @@
-"""What every command has: its class, its help in sections, and the options common to all."""
+"""The class of all commands, help in sections, and the options common to all commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from autogaze_cli.progress import configure_logging
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 SECTIONS = (
-    *("Common options", "Input", "Gaze", "Model and device", "Drawing", "Readout", "Output"),
+    *(
+        "Common options",
+        "Input",
+        "Gaze",
+        "Model and device",
+        "Drawing",
+        "Readout",
+        "Measurement",
+        "Output",
+    ),
     *("Batch", "General"),
 )
 """The sections of a command's help, in order."""
@@ -27,7 +36,7 @@ _LOG_FILE = "autogaze.log_file"
 
 
 class Option(click.Option):
-    """An option that knows its section of the help.
+    """An option that belongs to a section of the help.
 
     Attributes:
         section: One of ``SECTIONS``.
@@ -37,7 +46,7 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose options may stand in the environment and in a configuration file.
+    """A command whose options may be set in the environment and in a configuration file.
 
     ``--fps`` of ``render-assets`` is ``AUTOGAZE_RENDER_ASSETS_FPS`` in the environment, or
     ``AUTOGAZE_FPS`` for all commands.
@@ -59,9 +68,9 @@ class Command(click.Command):
                 option.envvar = [f"AUTOGAZE_{n.replace('-', '_').upper()}" for n in names]
 
     def make_parser(self, ctx: click.Context) -> Any:
-        """As ``click.Command``; a task loss in dB counts only when no plain one follows it.
+        """As ``click.Command``; a task loss in dB is ignored if a plain one follows it.
 
-        Click itself processes each option in the order of its first appearance alone.
+        Click itself processes options in the order of their first appearance only.
         """
         parser = super().make_parser(ctx)
         parse = parser.parse_args
@@ -73,7 +82,7 @@ class Command(click.Command):
                 values.pop(f"{TASK_LOSS}_db", None)
             return values, rest, order
 
-        parser.parse_args = parse_args  # type: ignore[method-assign]  # one parse, not a second
+        parser.parse_args = parse_args  # type: ignore[method-assign]  # avoids parsing twice
         return parser
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -181,4 +190,4 @@ always = section(
         help="Append every message to this file.",
     ),
 )
-"""On the group and on every command."""
+"""The options of the group and of every command."""

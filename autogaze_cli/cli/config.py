@@ -1,7 +1,8 @@
-"""Options from a TOML file, by way of Click's default map, after command line and environment.
+"""Options from a TOML file, through Click's default map; command line and environment come first.
 
-The file is the one of ``--config``; else the nearest of ``autogaze.toml`` and ``pyproject.toml``
-with a table ``[tool.autogaze]``, in the current folder or above, not above a repository.
+The file is the one given by ``--config``, otherwise the nearest of ``autogaze.toml`` and
+``pyproject.toml`` with a table ``[tool.autogaze]``, in the current folder or above, but not above
+the root of a repository.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from autogaze_cli.errors import ConfigError, did_you_mean
 logger = logging.getLogger(__name__)
 
 CONFIG = "autogaze.config"
-"""Where a context's ``meta`` holds the path of the configuration file, if there is one."""
+"""The key in a context's ``meta`` of the path of the configuration file, if there is one."""
 
 NAME = "autogaze.toml"
 PYPROJECT = "pyproject.toml"
 
 _NEVER = frozenset({"config", "help", "version"})
-"""Options that make no sense in a file."""
+"""Options that cannot be set in a file."""
 
-_OF_THE_AUDIT = "audit"
-"""A table in ``pyproject.toml`` that ``audit-readout`` reads by itself."""
+_AUDIT_TABLE = "audit"
+"""The table in ``pyproject.toml`` that ``audit-readout`` itself reads."""
 
 
 def read_config(ctx: click.Context) -> None:
-    """Let the command of ``ctx`` take its defaults from the configuration file, if there is one.
+    """Set the defaults of the command of ``ctx`` from the configuration file, if there is one.
 
     Raises:
-        ConfigError: The file cannot be read, or holds what no command knows.
+        ConfigError: The file cannot be read, or contains an unknown key.
     """
     named = ctx.meta.get(CONFIG)
     path = find_config() if named is None else Path(named)
@@ -51,8 +52,8 @@ def read_config(ctx: click.Context) -> None:
 
 
 def settled(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """A parameter's value as a command gets it: of the right type, None where there is none."""
-    if isinstance(value, Enum):  # Click's mark for "nothing was given, and there is no default"
+    """A parameter's value as passed to a command: of the right type, None if there is none."""
+    if isinstance(value, Enum):  # Click's marker for a value that is not given and has no default
         value = None
     if value is None:
         many = param.nargs == -1 or param.multiple
@@ -61,12 +62,12 @@ def settled(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 
 
 def long_name(option: click.Option) -> str:
-    """The first of its long spellings, without dashes: ``fps``, ``mask-source``."""
+    """The first long name of an option, without dashes: ``fps``, ``mask-source``."""
     return next(name for name in option.opts if name.startswith("--"))[2:]
 
 
 def find_config(folder: Path | None = None) -> Path | None:
-    """The nearest configuration file; None where there is none."""
+    """The nearest configuration file; None if there is none."""
     start = folder or Path.cwd()
     for place in (start, *start.parents):
         if (place / NAME).is_file():
@@ -81,7 +82,7 @@ def find_config(folder: Path | None = None) -> Path | None:
 def commands(
     command: click.Command, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """``command``, or all that are below it, with the names that lead to them."""
+    """``command``, or all commands below it if it is a group, with their paths of names."""
     if not isinstance(command, click.Group):
         yield path, command
         return
@@ -93,7 +94,7 @@ def commands(
 
 
 def command_path(ctx: click.Context) -> tuple[str, ...]:
-    """The names that lead from the root to the command of ``ctx``."""
+    """The path of names from the root to the command of ``ctx``."""
     names: list[str] = []
     while ctx.parent is not None:
         names.append(str(ctx.info_name))
@@ -104,14 +105,14 @@ def command_path(ctx: click.Context) -> tuple[str, ...]:
 def default_maps(
     path: Path, known: Mapping[tuple[str, ...], click.Command]
 ) -> dict[tuple[str, ...], dict[str, Any]]:
-    """What the file says for each command.
+    """The values that the file sets for each command.
 
-    A key of the file itself is for every command that has such an option, one in a table named as
-    a command (``[render-assets]``, ``[models.list]``) for that one, and stronger.
+    A top-level key applies to every command that has such an option. A key in a table named after a
+    command (``[render-assets]``, ``[models.list]``) applies to that command and takes precedence.
 
     Args:
         path: The file.
-        known: The commands by the names that lead to them.
+        known: The commands by their paths of names.
 
     Returns:
         Values by parameter name.
@@ -119,7 +120,7 @@ def default_maps(
     Raises:
         ConfigError: See ``read_config``.
     """
-    tables = (_of_pyproject(path) or {}) if path.name == PYPROJECT else _read(path)
+    tables = (_pyproject_table(path) or {}) if path.name == PYPROJECT else _read(path)
     options = {names: _options(command) for names, command in known.items()}
     maps: dict[tuple[str, ...], dict[str, Any]] = {names: {} for names in known}
     _fill(path, tables, (), options, maps)
@@ -127,7 +128,7 @@ def default_maps(
 
 
 def value_source(ctx: click.Context, param: click.Parameter) -> str:
-    """Where a parameter's value comes from, in words."""
+    """The source of a parameter's value, as text."""
     source = ctx.get_parameter_source(str(param.name))
     return describe_source(ctx, param, source)
 
@@ -135,7 +136,7 @@ def value_source(ctx: click.Context, param: click.Parameter) -> str:
 def describe_source(
     ctx: click.Context, param: click.Parameter, source: ParameterSource | None
 ) -> str:
-    """``source`` in words: the variable's name, the file's path."""
+    """``source`` as text, with the name of the variable or the path of the file."""
     if source is ParameterSource.ENVIRONMENT:
         names = [param.envvar] if isinstance(param.envvar, str) else param.envvar or []
         return next(
@@ -149,11 +150,11 @@ def describe_source(
 def command_values(
     ctx: click.Context, path: tuple[str, ...], command: click.Command
 ) -> Iterator[tuple[str, Any, str]]:
-    """A command's options as they would be if it were called now: name, value, source.
+    """The effective options of a command without arguments: name, value, source.
 
     Args:
         ctx: Any context below the root.
-        path: The names that lead to the command.
+        path: The command's path of names.
         command: The command.
 
     Raises:
@@ -172,7 +173,7 @@ def command_values(
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """A value in JSON types."""
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return value if isinstance(value, str | int | float | None) else str(value)
@@ -185,7 +186,7 @@ def _fill(
     options: Mapping[tuple[str, ...], Mapping[str, click.Option]],
     maps: dict[tuple[str, ...], dict[str, Any]],
 ) -> None:
-    """Put a table's keys into the maps of the commands below ``names``, inner tables last."""
+    """Add a table's keys to the maps of the commands below ``names``; nested tables come last."""
     below = [command for command in options if command[: len(names)] == names]
     inner = {command[len(names)] for command in below if len(command) > len(names)}
     for key, value in table.items():
@@ -209,7 +210,7 @@ def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str | int | float) for item in items):
         raise ConfigError(
-            f"{path}: {key} must be a text, a number, true or false, or a list of these",
+            f"{path}: {key} must be a string, a number, true or false, or a list of these",
             hint="see autogaze config show",
         )
     if option.is_flag and not isinstance(value, bool | str):
@@ -220,7 +221,7 @@ def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:
-    """A command's options by each of their long spellings."""
+    """A command's options by each of their long names."""
     return {
         name[2:]: option
         for option in command.params
@@ -249,24 +250,24 @@ def _has_our_table(path: Path) -> bool:
     """Whether a ``pyproject.toml`` configures this program.
 
     Raises:
-        ConfigError: It names this program, and is not TOML.
+        ConfigError: The file mentions this program, but is not valid TOML.
     """
     try:
         _read(path)
-    except ConfigError as error:  # somebody's template may not be TOML
+    except ConfigError as error:  # a template, for example, may not be valid TOML
         with suppress(OSError):
             if b"tool.autogaze" in path.read_bytes():
                 raise
         logger.warning("%s; the file is ignored", error)
         return False
-    return _of_pyproject(path) is not None
+    return _pyproject_table(path) is not None
 
 
-def _of_pyproject(path: Path) -> dict[str, Any] | None:
-    """The table ``[tool.autogaze]``, without what is the audit's; None where there is none.
+def _pyproject_table(path: Path) -> dict[str, Any] | None:
+    """The table ``[tool.autogaze]`` without that of the audit; None if there is none.
 
     Raises:
-        ConfigError: It is not a table.
+        ConfigError: ``tool.autogaze`` is not a table.
     """
     tool = _read(path).get("tool")
     if not isinstance(tool, dict) or "autogaze" not in tool:
@@ -274,15 +275,15 @@ def _of_pyproject(path: Path) -> dict[str, Any] | None:
     tables = tool["autogaze"]
     if not isinstance(tables, dict):
         raise ConfigError(f"{path}: tool.autogaze is not a table", hint="write [tool.autogaze]")
-    return {key: value for key, value in tables.items() if key != _OF_THE_AUDIT}
+    return {key: value for key, value in tables.items() if key != _AUDIT_TABLE}
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import tomllib  # needed only where there is a file
+    import tomllib  # only needed if there is a file
 
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error

@@ -13,7 +13,7 @@ from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.model.catalog import is_offline
 
 _GAZE = GazeSettings()
-"""The defaults of their options."""
+"""The defaults of the gaze options."""
 
 model = option(
     "--model",
@@ -26,7 +26,7 @@ model = option(
 
 
 def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorator:
-    """Which gaze source runs, and how.
+    """The options of the gaze source.
 
     Args:
         mode: Default inference mode.
@@ -40,7 +40,7 @@ def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorat
                 "--mask-source",
                 type=click.Choice(["autogaze", "patch-diff"]),
                 help="Run a model (autogaze), or compare each frame with the previous one "
-                "(patch-diff).  [default: autogaze if there is a model, else patch-diff]",
+                "(patch-diff).  [default: autogaze if there is a model, otherwise patch-diff]",
             ),
             _tile_options(mode),
             option(
@@ -75,7 +75,7 @@ def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorat
 
 
 def _tile_options(mode: str) -> Decorator:
-    """What of a frame the model sees."""
+    """The options of the tiles that the model sees."""
     return group(
         option(
             "--mode",
@@ -103,7 +103,7 @@ def _tile_options(mode: str) -> Decorator:
 
 
 def _budget_options(top_k: int) -> Decorator:
-    """How many tokens a frame may have."""
+    """The options of the token budget."""
     return group(
         option("--top-k", type=Whole(), default=top_k, help="Minimum of a tile's token budget."),
         option(
@@ -130,15 +130,15 @@ def _budget_options(top_k: int) -> Decorator:
             "--task-psnr-db",
             "task_loss_requirement_db",
             type=Real(0),
-            callback=_stronger_on_the_command_line,
+            callback=_prefer_command_line,
             help="The same in dB, 10^(-dB/20); the later of the two options applies.",
         ),
     )
 
 
-def _stronger_on_the_command_line(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """A task loss in dB from the environment or a file gives way to a plain one that was typed."""
-    plain = ctx.get_parameter_source("task_loss_requirement")  # a typed one is processed first
+def _prefer_command_line(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """A plain task loss on the command line overrides one in dB from elsewhere."""
+    plain = ctx.get_parameter_source("task_loss_requirement")  # processed first if typed
     own = ctx.get_parameter_source(str(param.name))
     typed = ParameterSource.COMMANDLINE
     return None if plain is typed and own is not typed else value
@@ -150,15 +150,16 @@ offline = option(
     callback=lambda ctx, param, value: value or is_offline(),
     help="Refuse network access; AUTOGAZE_OFFLINE=1 in the environment does the same.",
 )
-"""Only ``models fetch`` and a live stream's address ever use the network."""
+"""Only ``models fetch`` and ``trace --live`` with a URL use the network."""
 
 compute = section(
     "Model and device",
     option(
         "--device",
         default=_GAZE.device,
-        metavar="auto|cpu|cuda[:N|:all]",
-        help="Device to run on; cuda:all spreads the clips of a video over all GPUs.",
+        metavar="auto|cpu|cuda[:N|:all]|mps",
+        help="Device to run on; cuda:all spreads the clips of a video over all GPUs; mps (Apple) "
+        "is untested.",
     ),
     option(
         "--dtype",

@@ -1,4 +1,4 @@
-"""The command ``autogaze``: the table of subcommands, and what becomes of an error."""
+"""The command ``autogaze``: the table of subcommands, and error handling."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "report": (
         "autogaze_cli.commands.report:report",
-        "Write a page to look at for each result in a folder, and an index of them.",
+        "Write a viewer page for each result in a folder, and an index of them.",
     ),
     "models": (
         "autogaze_cli.commands.models:models",
@@ -68,23 +68,23 @@ COMMANDS = {
 
 
 class Failure(click.ClickException):
-    """The one line a failed command ends with, and its exit code."""
+    """The error line and the exit code of a failed command."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(printable(" ".join(message.split())))
-        self.exit_code = exit_code  # type: ignore[misc]  # ours differs from one failure to the next
+        self.exit_code = exit_code  # type: ignore[misc]  # varies between failures
 
 
 class Autogaze(click.Group):
-    """The root group: imports a subcommand when it is used, and ends every error as one line."""
+    """The root group: imports subcommands on demand, and reports every error as one line."""
 
     def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         """As ``click.Group``.
 
         Args:
             *args: Passed on.
-            table: Name to (``"module:attribute"``, one help line), in the order shown. The help
-                line stands here because ``--help`` would otherwise import every subcommand.
+            table: Maps names to (``"module:attribute"``, one help line), in the order shown. With
+                the help lines here, ``--help`` does not import every subcommand.
             **kwargs: Passed on.
         """
         super().__init__(*args, **kwargs)
@@ -95,7 +95,7 @@ class Autogaze(click.Group):
         return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now, or None when there is none of that name."""
+        """Import a command; None if there is none of that name."""
         if cmd_name not in self.table:
             return None
         module, attribute = self.table[cmd_name][0].split(":")
@@ -105,40 +105,40 @@ class Autogaze(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of subcommands without importing any."""
+        """Write the table of subcommands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in self.table.items()])
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """As ``click.Group``, for the errors of the group's own options."""
+        """As ``click.Group``, with error handling for the group's own options."""
         prepare_streams()
-        with one_line():
+        with one_line_errors():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As ``click.Group``, for the errors of a subcommand: parsing and running it."""
-        with one_line():
+        """As ``click.Group``, with error handling for parsing and running a subcommand."""
+        with one_line_errors():
             return super().invoke(ctx)
 
 
 @contextmanager
-def one_line() -> Iterator[None]:
-    """Turn any error into a ``Failure``, its cause chained and its traceback logged for ``-vv``."""
+def one_line_errors() -> Iterator[None]:
+    """Turn any error into a ``Failure`` with its cause; log the traceback for ``-vv``."""
     try:
         yield
     except (click.exceptions.Exit, click.Abort, click.exceptions.NoArgsIsHelpError):
         raise
     except BrokenPipeError as error:
-        with suppress(OSError):  # nobody reads stdout any more: what is still buffered goes nowhere
+        with suppress(OSError):  # stdout has no reader any more: discard what is still buffered
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise click.exceptions.Exit(141) from error  # what a shell reports for SIGPIPE
     except (Exception, KeyboardInterrupt) as error:
-        logger.log(TRACEBACK, "what led to the error:", exc_info=error)
+        logger.log(TRACEBACK, "traceback of the error:", exc_info=error)
         raise failure(error) from error
 
 
 def failure(error: BaseException) -> click.ClickException:
-    """What is shown for ``error``: its message and a hint as one line."""
+    """The exception that Click shows for ``error``: message and hint as one line."""
     if isinstance(error, AutogazeError):
         return Failure(error.line(), error.exit_code)
     if isinstance(error, KeyboardInterrupt):
@@ -155,7 +155,7 @@ def failure(error: BaseException) -> click.ClickException:
 
 
 def _from(error: click.UsageError) -> str:
-    """Where a value that was refused was written, if not on the command line."""
+    """The source of an invalid value, unless it is the command line."""
     if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
         return ""
     source = value_source(error.ctx, error.param)
@@ -173,7 +173,7 @@ Try first:
 A command takes videos, folders, patterns and @lists, and writes into --out-dir. It works
 offline with the bundled model; --mask-source patch-diff needs no model at all.
 
-Exit codes: 0 done; 1 the answer is no (findings, a --check difference); 2 usage, config, model
+Exit codes: 0 done; 1 negative result (findings, a --check difference); 2 usage, config, model
 or device; 3 some inputs failed and the others are done; 130 interrupted.
 """
 
@@ -203,14 +203,14 @@ def cli(ctx: click.Context) -> None:
 
 
 def _tune_threads() -> None:
-    """Settings that PyTorch reads when it is loaded; those that the user made are kept."""
-    # Compute threads that wait should soon sleep, because decoding and encoding share the
-    # processor with them. On a busy one, spinning threads took several times as long.
+    """Set environment variables that PyTorch reads on import, unless the user has set them."""
+    # Idle compute threads should sleep soon, because decoding and encoding share the processor
+    # with them. On a busy processor, runs with spinning threads took several times as long.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    # Large buffers on large pages: a batch of eight clips was decoded a twelfth faster.
+    # Huge pages for large buffers: decoding a batch of eight clips was a twelfth faster.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def _terminate(number: int, frame: object) -> None:
-    """End as an exception, so that what is half written is removed."""
+    """Exit by an exception, so that partially written files are removed."""
     sys.exit(128 + number)

@@ -1,7 +1,7 @@
-"""Every option that several commands share, once: its spellings, type, section and help.
+"""The options that several commands share: names, type, section and help.
 
-A group of options is a decorator. A command receives all values by parameter name, which
-``cli/printing.py`` hands to ``make_request``.
+A group of options is a decorator. A command receives all values by parameter name, and
+``cli/printing.py`` passes them to ``make_request``.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import click
 
 from autogaze_cli.cli.command import Command as Command
-from autogaze_cli.cli.command import Decorator, group
+from autogaze_cli.cli.command import Decorator
 from autogaze_cli.cli.command import always as always
+from autogaze_cli.cli.command import group as group
 from autogaze_cli.cli.command import option as option
 from autogaze_cli.cli.command import section as section
 from autogaze_cli.cli.gaze_options import compute as compute
@@ -26,7 +27,7 @@ from autogaze_cli.visualize.settings import (
 )
 
 _VIEW = Visualization()
-"""The defaults of its options."""
+"""The defaults of the drawing options."""
 
 inputs = group(
     click.argument("inputs", nargs=-1),
@@ -46,6 +47,28 @@ inputs = group(
 )
 
 
+_reading_options = group(
+    option(
+        "--stream",
+        type=Whole(0),
+        help="Index of the video stream in the file.  [default: FFmpeg's choice: the default "
+        "stream, else the largest]",
+    ),
+    option(
+        "--tone-map",
+        type=click.Choice(["auto", "none"]),
+        default="auto",
+        help="Map HDR video (PQ, HLG) to BT.709, or keep its values.",
+    ),
+    option(
+        "--allow-truncated",
+        is_flag=True,
+        help="Read a file whose end is missing as far as it goes.",
+    ),
+)
+"""How a video is read."""
+
+
 def sampling_options(
     *,
     fps: int | None = None,
@@ -53,11 +76,11 @@ def sampling_options(
     inference_width: int | None = None,
     inference_height: int | None = None,
 ) -> Decorator:
-    """Which frames are decoded, and at what size.
+    """The options of the frames to decode and their size.
 
     Args:
-        fps: Default rate; None = the video's own.
-        frames: Default number; None = all.
+        fps: Default sampling rate in frames per second; None = the video's own.
+        frames: Default number of frames; None = all.
         inference_width: Default width in pixels; None = the video's own.
         inference_height: Default height in pixels; None = the video's own.
     """
@@ -94,6 +117,7 @@ def sampling_options(
             default=inference_height,
             help="Height of decoded frames, in pixels." + ("" if inference_height else own),
         ),
+        _reading_options,
     )
 
 
@@ -105,14 +129,14 @@ def drawing_options(
     min_keyframe_duration: int = 0,
     gif_size: tuple[int, int] | None = None,
 ) -> Decorator:
-    """How masks and interframes are drawn.
+    """The options of drawing masks and interframes.
 
     Args:
-        mask_visualization: Default panel.
-        blend_alpha: Default strength of the image panels.
-        keyframe_duration: Default frames from one keyframe to the next.
-        min_keyframe_duration: 0 where "only the first" may be asked for, else 1.
-        gif_size: Default width and height of a drawn file; None = from the frames.
+        mask_visualization: Default mask panel.
+        blend_alpha: Default opacity of color in the image panels.
+        keyframe_duration: Default number of frames from one keyframe to the next.
+        min_keyframe_duration: 0 if "only the first" is allowed, otherwise 1.
+        gif_size: Default width and height of drawn files in pixels; None = from the frames.
     """
     return section(
         "Drawing",
@@ -160,7 +184,7 @@ def drawing_options(
 
 
 def _size_options(gif_size: tuple[int, int] | None) -> Decorator:
-    """How large drawn files are."""
+    """The options of the size of drawn files."""
     width, height = gif_size or (None, None)
     own = "" if gif_size else "  [default: the frames', at most 640 wide for a GIF]"
     return group(
@@ -195,7 +219,7 @@ from_trace = section(
 
 
 def output_options(*formats: str) -> Decorator:
-    """Where files go.
+    """The options of output files.
 
     Args:
         formats: The choices of ``--format``, the default first; none = no such option.
@@ -275,13 +299,13 @@ batch = group(
             "--address",
             metavar="ADDRESS",
             help="Address of the Ray cluster (HOST:PORT).  [default: the cluster running here, "
-            "else a new one]",
+            "otherwise a new one]",
         ),
         option(
             "--gpus-per-worker",
             type=Real(0),
-            help="GPUs that Ray reserves per worker.  [default: 1 with --device cuda, else 0]",
+            help="GPUs that Ray reserves per worker.  [default: 1 with --device cuda, otherwise 0]",
         ),
     ),
 )
-"""How many inputs are processed: which, where, and what is printed about them."""
+"""The options of processing several inputs and of JSON output."""

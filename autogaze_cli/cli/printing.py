@@ -1,4 +1,4 @@
-"""A command over videos, from Click's values to its request, its output and its exit code."""
+"""Runs a command on videos: from Click's values to the request, the output and the exit code."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from autogaze_cli.visualize.document import dump_document
 
 
 def run_command(command: str, values: Mapping[str, Any]) -> None:
-    """Run a command over videos, print what was asked for, and end with its exit code."""
+    """Run a command on videos, print the requested output, and exit with its exit code."""
     on_event = _on_event(values)
     finish(run(request_of(command, values), on_event), values)
 
 
 def request_of(command: str, values: Mapping[str, Any]) -> Request:
-    """The request that a command line makes."""
+    """The request of a command line."""
     ctx = click.get_current_context()
     typed = [n for n in values if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
     inputs = [*values["inputs"], *values["more_inputs"]]
@@ -40,19 +40,19 @@ def refuse_json_twice(values: Mapping[str, Any]) -> None:
 
 
 def _on_event(values: Mapping[str, Any]) -> OnEvent | None:
-    """What prints each event as a line of JSON, with ``--jsonl``.
+    """With ``--jsonl``, the callback that prints each event as a line of JSON.
 
     Raises:
-        UsageError: ``--json`` is given too.
+        UsageError: ``--json`` is also given.
     """
     refuse_json_twice(values)
     return _print_line if values["jsonl"] and not values["dry_run"] else None
 
 
 def finish(report: Report, values: Mapping[str, Any]) -> None:
-    """Print what was asked for, and end the command with its exit code.
+    """Print the requested output, and exit with the report's exit code.
 
-    With ``--json``, the document of the one input, or one about all of several.
+    With ``--json``, print the document of a single input, or that of the whole report.
     """
     if report.plan is not None:
         _print_plan(report.plan, values)
@@ -67,7 +67,7 @@ def finish(report: Report, values: Mapping[str, Any]) -> None:
 
 
 def settings_of(ctx: click.Context) -> list[dict[str, Any]]:
-    """Every option of the command that runs: its name, value, and where that came from."""
+    """Name, value and source of each option of the running command."""
     return [
         {
             "option": long_name(option),
@@ -126,7 +126,7 @@ def _print_plan_text(
             print_line(f"  {row['option']:<28} {value:<20} {row['source']}")
     unknown = totals["unknown_length"]
     print_document(
-        f"\n{totals['run']} to run, {totals['skip']} done already, {totals['fail']} would fail; "
+        f"\n{totals['run']} to run, {totals['skip']} already done, {totals['fail']} would fail; "
         f"{totals['frames']} frames, {totals['tile_frames']} tile-frames to process"
         + (f", and {unknown} inputs of unknown length" if unknown else "")
         + "\n"

@@ -1,4 +1,4 @@
-"""Standard streams that may be closed or full: messages may get lost, documents may not."""
+"""Standard streams that may be closed or full: messages may be lost, documents may not."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from autogaze_cli.progress import printable
 
 
 def prepare_streams() -> None:
-    """Put the null device where a standard stream is closed.
+    """Open the null device in place of closed standard streams.
 
-    Otherwise the next file that is opened would get its number, and a library's messages with it.
-    ``sys.stdout`` stays None, so that ``print_document`` knows.
+    Otherwise the next opened file would get such a stream's descriptor, and libraries would print
+    to it. ``sys.stdout`` stays None, which ``print_document`` reports.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor
     if sys.stdin is None:
         sys.stdin = os.fdopen(0)
     if sys.stderr is None:
@@ -29,14 +29,14 @@ def prepare_streams() -> None:
 
 
 def print_document(text: str, *, err: bool = False) -> None:
-    """Print what a command was asked for, all of it, to stdout (or stderr).
+    """Print the requested output of a command completely, to stdout (or stderr).
 
     Raises:
-        OutputError: The stream is closed, or takes no more.
+        OutputError: The stream is closed or full.
     """
     name = "stderr" if err else "stdout"
     if not err and sys.stdout is None:
-        raise OutputError("stdout is closed", hint="redirect it to a file; other outputs are there")
+        raise OutputError("stdout is closed", hint="redirect it to a file; other outputs are kept")
     try:
         click.echo(text.encode("utf-8", "backslashreplace").decode(), nl=False, err=err, color=True)
         (sys.stderr if err else sys.stdout).flush()
@@ -44,10 +44,10 @@ def print_document(text: str, *, err: bool = False) -> None:
         raise
     except OSError as error:
         raise OutputError(
-            f"{name}: cannot be written: {error.strerror}", hint="other outputs are there"
+            f"{name}: cannot be written: {error.strerror}", hint="other outputs are kept"
         ) from error
 
 
 def print_line(text: str, *, err: bool = False) -> None:
-    """Print one line, whatever names it holds; see ``print_document``."""
+    """Print one line with control characters escaped; see ``print_document``."""
     print_document(printable(text) + "\n", err=err)

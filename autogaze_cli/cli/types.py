@@ -1,4 +1,4 @@
-"""The types of option values: what a text must be, and the line that says so when it is not."""
+"""The types of option values, with one-line messages for invalid values."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
 
 
 class Whole(click.ParamType[int]):
-    """A whole number, at least ``least``, in plain decimal digits."""
+    """A whole number, at least ``minimum``, in plain decimal digits."""
 
     name = "integer"
 
-    def __init__(self, least: int = 1) -> None:
-        """Refuse what is below ``least``."""
-        self.least = least
+    def __init__(self, minimum: int = 1) -> None:
+        """Refuse what is below ``minimum``."""
+        self.minimum = minimum
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number."""
         text = str(value)
-        if not re.fullmatch(r"\+?[0-9]+", text) or int(text) < self.least:
-            self.fail(f"must be a whole number of at least {self.least}, not {text!r}", param, ctx)
+        if not re.fullmatch(r"\+?[0-9]+", text) or int(text) < self.minimum:
+            self.fail(
+                f"must be a whole number of at least {self.minimum}, not {text!r}", param, ctx
+            )
         return int(text)
 
 
@@ -39,9 +41,9 @@ class Real(click.ParamType[float]):
 
     name = "number"
 
-    def __init__(self, least: float = -math.inf, most: float = math.inf) -> None:
-        """Refuse what is below ``least`` or above ``most``."""
-        self.least, self.most = least, most
+    def __init__(self, minimum: float = -math.inf, maximum: float = math.inf) -> None:
+        """Refuse what is below ``minimum`` or above ``maximum``."""
+        self.minimum, self.maximum = minimum, maximum
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -51,10 +53,12 @@ class Real(click.ParamType[float]):
             number = float(str(value).replace("_", "?"))
         except ValueError:
             number = math.nan
-        if not (math.isfinite(number) and self.least <= number <= self.most):
-            bounds = f" of at least {self.least:g}" if math.isfinite(self.least) else ""
+        if not (math.isfinite(number) and self.minimum <= number <= self.maximum):
+            bounds = f" of at least {self.minimum:g}" if math.isfinite(self.minimum) else ""
             bounds = (
-                f" from {self.least:g} to {self.most:g}" if math.isfinite(self.most) else bounds
+                f" from {self.minimum:g} to {self.maximum:g}"
+                if math.isfinite(self.maximum)
+                else bounds
             )
             self.fail(f"must be a finite number{bounds}, not {value!r}", param, ctx)
         return number
@@ -94,11 +98,11 @@ class TaskLoss(Real):
     """A predicted loss to stop at, ``none`` (never stop) or ``model`` (the model's own)."""
 
     def __init__(self) -> None:
-        """At least 0."""
-        super().__init__(least=0)
+        """A minimum of 0."""
+        super().__init__(minimum=0)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """The words as they are typed."""
+        """The accepted words as typed."""
         return "NUMBER|none|model"
 
     def convert(  # type: ignore[override]  # a word or None besides the number
@@ -112,7 +116,7 @@ class TaskLoss(Real):
 
 
 class Sides(click.ParamType[tuple[int, int]]):
-    """Height and width, ``14x14``; one number stands for both."""
+    """Height and width, ``14x14``; one number applies to both."""
 
     name = "HxW"
 
@@ -130,7 +134,7 @@ class Sides(click.ParamType[tuple[int, int]]):
 
 
 class Words(click.ParamType[tuple[str, ...]]):
-    """Some of a few words, separated by commas."""
+    """A comma-separated list of known words."""
 
     def __init__(self, known: Sequence[str]) -> None:
         """Refuse words that are not ``known``."""
@@ -138,7 +142,7 @@ class Words(click.ParamType[tuple[str, ...]]):
         self.known = known
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """The words, in the case that they are given in."""
+        """The known words, not upper-cased."""
         return self.name
 
     def convert(
@@ -152,10 +156,10 @@ class Words(click.ParamType[tuple[str, ...]]):
 
 
 class Word(click.ParamType[str]):
-    """One of a few words, or another spelling of one."""
+    """One of several words, or an alias of one."""
 
     def __init__(self, spellings: Mapping[str, Sequence[str]]) -> None:
-        """Canonical words, and for each its other spellings."""
+        """Canonical words with their aliases."""
         self.name = "|".join(spellings)
         self.canonical = {
             spelling: word for word, others in spellings.items() for spelling in (word, *others)
@@ -170,7 +174,7 @@ class Word(click.ParamType[str]):
         return [CompletionItem(w) for w in self.name.split("|") if w.startswith(incomplete)]
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """The words as they are typed."""
+        """The canonical words as typed."""
         return f"[{self.name}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -189,7 +193,7 @@ class ModelName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The names that need no path, and folders."""
+        """The names of bundled and cached models, and folders."""
         from click.shell_completion import CompletionItem
 
         from autogaze_cli.model import catalog

@@ -1,1 +1,1 @@
-"""Token ids, cells, fixations, tiles and clips: the only place where id arithmetic is done."""
+"""Token ids, cells, fixations, tiles and clips: the only package that computes with ids."""

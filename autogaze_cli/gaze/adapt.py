@@ -1,7 +1,7 @@
 """Other target resolutions: tiles of the model's grids, and their ids as ids of larger grids.
 
-Source: inference spec 8.4. This is upstream's ``target_scales`` and ``target_patch_size``, which is
-another thing than the tiled modes: its ids keep their scales over the whole picture.
+Source: inference spec 8.4. This is upstream's ``target_scales`` and ``target_patch_size``. It
+differs from the tiled modes: its ids keep their scales over the whole image.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from autogaze_cli.gaze.tokens import ScaleLayout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinedGaze:
-    """The gaze of whole pictures, in upstream's layout.
+    """The gaze of whole images, in upstream's layout.
 
     Attributes:
-        gazing_pos: Ids of the target layout ``[b, n]`` int64, ascending within a frame; -1 where
-            padded; those of frame ``t`` raised by ``num_tokens * t``, padding included.
-        if_padded_gazing: ``[b, n]`` bool.
-        num_gazing_each_frame: Slots of each frame ``[t]`` int64, common to the batch.
+        gazing_pos: Ids of the target layout ``[b, n]`` int64, ascending within a frame, -1 for
+            padding; ``num_tokens * t`` is added to those of frame ``t``, including padding.
+        if_padded_gazing: Which positions are padding, ``[b, n]`` bool.
+        num_gazing_each_frame: Positions per frame ``[t]`` int64, common to the batch.
     """
 
     gazing_pos: NDArray[np.int64]
@@ -34,7 +34,7 @@ class JoinedGaze:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptLayout:
-    """Square pictures of the largest target scale, cut into tiles that the model knows.
+    """Square images of the largest target scale, cut into tiles of the model's grids.
 
     Attributes:
         model: The layout of the model's ids, which are those of one tile.
@@ -50,10 +50,11 @@ class AdaptLayout:
     def from_config(
         cls, model: ScaleLayout, target_scales: Sequence[int], target_patch_size: int
     ) -> AdaptLayout | None:
-        """The layout for target scales; None when they are the model's own and nothing is to do.
+        """The layout for target scales; None if they equal the model's, so no adaptation is needed.
 
         Raises:
-            ConfigError: The scales are not as many as the model's, or one has no whole patch.
+            ConfigError: The number of scales differs from the model's, or a scale is smaller than
+                a patch.
         """
         if len(target_scales) != len(model.scales):
             raise ConfigError(
@@ -71,12 +72,12 @@ class AdaptLayout:
 
     @property
     def size(self) -> int:
-        """Side of the picture in pixels."""
+        """Side of the image in pixels."""
         return self.target.scales[-1]
 
     @property
     def tiles(self) -> int:
-        """Tiles a side."""
+        """Tiles per side."""
         return -(-self.target.grids[-1] // self.model.grids[-1])
 
     @property
@@ -86,7 +87,7 @@ class AdaptLayout:
 
     @property
     def pad(self) -> int:
-        """Zeros to add on the right and below, in pixels, after normalisation."""
+        """Zero padding on the right and at the bottom, in pixels, after normalisation."""
         return self.tiles * self.tile_size - self.size
 
     def join(
@@ -95,35 +96,36 @@ class AdaptLayout:
         if_padded: Sequence[ArrayLike],
         num_gazing_each_frame: Sequence[ArrayLike],
     ) -> JoinedGaze:
-        """Join the gaze at tiles into the gaze at whole pictures.
+        """Join the gaze of tiles into the gaze of whole images.
 
-        Cells that reach outside the target grid are dropped, as upstream does.
+        Cells outside the target grid are dropped, as upstream does.
 
         Args:
-            gazing_pos: For each row its ids as the clip numbers them ``[n_row]``. Rows are video,
-                tile row, tile column, the last running fastest; each may have its own length.
-            if_padded: For each row which slots are padding ``[n_row]``.
-            num_gazing_each_frame: For each row its slots of each frame ``[t]``.
+            gazing_pos: For each sequence, its ids as numbered in the clip ``[n]``. Sequences are
+                ordered by video, tile row and tile column (fastest); their lengths may differ.
+            if_padded: For each sequence, which positions are padding ``[n]``.
+            num_gazing_each_frame: For each sequence, its positions per frame ``[t]``.
         """
         videos = len(gazing_pos) // self.tiles**2
         frames = len(np.asarray(num_gazing_each_frame[0]))
         gazed = np.zeros((videos, frames, self.target.num_tokens), bool)
-        for row, parts in enumerate(zip(gazing_pos, if_padded, num_gazing_each_frame, strict=True)):
-            video, tile = divmod(row, self.tiles**2)
+        sequences = zip(gazing_pos, if_padded, num_gazing_each_frame, strict=True)
+        for index, parts in enumerate(sequences):
+            video, tile = divmod(index, self.tiles**2)
             for frame, ids in enumerate(self.model.local_ids(*parts)):
                 gazed[video, frame, self._target_ids(ids[ids >= 0], tile)] = True
-        slots = gazed.sum(axis=2).max(axis=0)
-        columns = [_ascending(gazed[:, frame], int(slots[frame])) for frame in range(frames)]
+        positions = gazed.sum(axis=2).max(axis=0)
+        columns = [_ascending(gazed[:, frame], int(positions[frame])) for frame in range(frames)]
         return JoinedGaze(
             gazing_pos=np.concatenate(
                 [self.target.global_ids(ids, frame) for frame, ids in enumerate(columns)], axis=1
             ),
             if_padded_gazing=np.concatenate([ids < 0 for ids in columns], axis=1),
-            num_gazing_each_frame=slots.astype(np.int64),
+            num_gazing_each_frame=positions.astype(np.int64),
         )
 
     def _target_ids(self, ids: NDArray[np.int64], tile: int) -> NDArray[np.int64]:
-        """The target ids of one tile's ids; those outside the target grid are left out."""
+        """The target ids of one tile's ids, without those outside the target grid."""
         scale = self.model.scale_of(ids)
         grid, row, col = self.model.cells(ids)
         tile_row, tile_col = divmod(tile, self.tiles)
@@ -132,9 +134,9 @@ class AdaptLayout:
         return self.target.ids(scale[inside], row[inside], col[inside])
 
 
-def _ascending(gazed: NDArray[np.bool_], slots: int) -> NDArray[np.int64]:
-    """The ids set in each row of ``[b, num_tokens]``, ascending, filled up with -1."""
-    ids = np.full((len(gazed), slots), -1, np.int64)
+def _ascending(gazed: NDArray[np.bool_], positions: int) -> NDArray[np.int64]:
+    """The ids set in each sequence of ``[b, num_tokens]``, ascending, padded with -1."""
+    ids = np.full((len(gazed), positions), -1, np.int64)
     for row, chosen in zip(ids, gazed, strict=True):
         found = np.flatnonzero(chosen)
         row[: len(found)] = found

@@ -1,4 +1,4 @@
-"""How many tokens a frame may have, and what ends it earlier."""
+"""Token budgets of frames, and the conditions for stopping early."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_COVERAGE_GRID = 256
 
 
 def ratio_budget(ratio: float, num_tokens: int) -> int:
-    """Tokens of a frame for a gazing ratio, at least 1 and at most ``num_tokens``.
+    """Tokens per frame for a gazing ratio, at least 1 and at most ``num_tokens``.
 
     Raises:
         ConfigError: The ratio is not a finite number.
@@ -34,9 +34,9 @@ def ratio_budget(ratio: float, num_tokens: int) -> int:
 
 
 def requirement_from_db(db: float) -> float:
-    """The task loss requirement that decibels stand for, a float32 value; NaN gives NaN.
+    """The task loss requirement for a value in decibels, a float32 value; NaN gives NaN.
 
-    An amplitude scale, of no relation to the PSNR of a picture. Negative decibels count as 0.
+    This is an amplitude scale, unrelated to the PSNR of an image. Negative decibels count as 0.
 
     Source: inference spec 8.2; visualization spec 5.5.
 
@@ -49,7 +49,7 @@ def requirement_from_db(db: float) -> float:
 
 
 class ModelDefaults(Protocol):
-    """What a model says about its own budget, such as ``GazeConfig``."""
+    """The default budget of a model, such as ``GazeConfig``."""
 
     @property
     def num_vision_tokens_each_frame(self) -> int:
@@ -65,18 +65,18 @@ class ModelDefaults(Protocol):
 
     @property
     def task_loss_requirement(self) -> float | None:
-        """Where a frame's gaze stops, or None."""
+        """The predicted loss at which a frame's gaze stops, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetRequest:
-    """What a caller asks for.
+    """The budget that a caller requests.
 
     Attributes:
-        max_gaze_tokens_each_frame: A number of tokens, one for each frame, or None.
-        gazing_ratio: A ratio, one for each frame, or None.
+        max_gaze_tokens_each_frame: A number of tokens, one number per frame, or None.
+        gazing_ratio: A ratio, one ratio per frame, or None.
         task_loss_requirement: A number, ``"model"`` (not given), or None (off).
-        top_k: Lower bound of the budget, except of one that a ratio asks for.
+        top_k: Minimum of the budget, except if a ratio is given.
     """
 
     max_gaze_tokens_each_frame: int | Sequence[int] | None = None
@@ -87,21 +87,21 @@ class BudgetRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What ends the gaze at a frame.
+    """The stopping conditions of a frame's gaze.
 
     Attributes:
-        max_tokens: Tokens of a tile and frame, at least 1: one number, or one for each frame.
-        task_loss_requirement: Stop when the predicted loss is at most this; None = never.
+        max_tokens: Maximum tokens per tile per frame, at least 1: one number, or one per frame.
+        task_loss_requirement: Stop once the predicted loss is this low; None = never.
     """
 
     max_tokens: int | tuple[int, ...]
     task_loss_requirement: float | None
 
     def each_frame(self, frames: int) -> tuple[int, ...]:
-        """The tokens of each of ``frames`` frames.
+        """The maximum tokens of each of ``frames`` frames.
 
         Raises:
-            ConfigError: There is a number for each frame, but not for so many.
+            ConfigError: There is one number per frame, but for another number of frames.
         """
         if isinstance(self.max_tokens, int):
             return (self.max_tokens,) * frames
@@ -111,20 +111,20 @@ class Budget:
 
     @classmethod
     def resolve(cls, model: ModelDefaults, asked: BudgetRequest) -> Budget:
-        """What applies when a request meets a model's defaults.
+        """The budget of a request, with a model's defaults.
 
         ========================  ==========================  ==========================
         given                     tokens                      task loss requirement
         ========================  ==========================  ==========================
         ratio and requirement     from the ratio              as given
-        ratio alone               from the ratio              none, whatever the model says
+        ratio alone               from the ratio              none, regardless of the model
         requirement alone         all                         as given
         neither                   the model's                 the model's
-        a number of tokens        that number                 as given, else the model's
+        a number of tokens        that number                 as given, or the model's
         ========================  ==========================  ==========================
 
-        The requirement is "given" when it is a number; None switches it off, and the tokens are
-        then what they are without it.
+        The requirement is "given" if it is a number; None disables it, and the tokens are then the
+        same as if it were not given.
 
         Raises:
             ConfigError: A ratio is not a finite number.
@@ -165,14 +165,14 @@ def _tokens(model: ModelDefaults, asked: BudgetRequest) -> int | tuple[int, ...]
 def coverage_budget(
     max_tokens: int, coverage: float | None, layout: ScaleLayout, num_multi_token_pred: int
 ) -> int:
-    """The token budget under a coverage stop: whole decoder steps that can cover that much.
+    """The token budget with a coverage stop: whole decoder steps that can cover the fraction.
 
     Args:
-        max_tokens: The budget without it.
-        coverage: Fraction of the frame to cover; None, at most 0, or not finite = no coverage
-            stop.
+        max_tokens: The budget without a coverage stop.
+        coverage: Fraction of the frame to cover; None, 0 or less, 1 or more, or not finite = no
+            coverage stop.
         layout: The model's scales; the finest grid counts.
-        num_multi_token_pred: Tokens of one decoder step.
+        num_multi_token_pred: Tokens per decoder step.
 
     Source: inference spec 8.3.
     """
@@ -184,10 +184,10 @@ def coverage_budget(
 
 
 class CoverageTracker:
-    """How much of one frame the gaze of one sequence has covered.
+    """Tracks how much of one frame the gaze of one sequence has covered.
 
-    The frame is a square grid in which every scale's cells are whole, 28 x 28 for the published
-    model. A ratio that is not finite or not above 0 never stops.
+    The frame is a square grid that every scale's grid divides, 28 x 28 for the published model. A
+    coverage that is not finite or not above 0 never stops.
 
     Source: inference spec 8.3.
     """
@@ -208,11 +208,11 @@ class CoverageTracker:
 
     @property
     def done(self) -> bool:
-        """Whether the sequence ends with the present chunk."""
+        """Whether the sequence ends after the current decoder step."""
         return self.covered >= self.stop_cells
 
     def mark(self, token: int) -> None:
-        """Cover the cell of an id within the frame."""
+        """Mark the cell of an id within the frame as covered."""
         self._covered |= self._areas[token]
 
 
@@ -224,7 +224,7 @@ def _areas(layout: ScaleLayout) -> NDArray[np.bool_]:
         side = min(max(layout.grids), _MAX_COVERAGE_GRID)
     grid, row, col = (part[:, None] for part in layout.cells(np.arange(layout.num_tokens)))
     at = np.arange(side)
-    # Cell i of g covers floor(i * side / g) to ceil((i + 1) * side / g), exclusive.
+    # Cell i of g covers floor(i * side / g) up to, not including, ceil((i + 1) * side / g).
     rows = (at >= row * side // grid) & (at < -(-(row + 1) * side // grid))
     cols = (at >= col * side // grid) & (at < -(-(col + 1) * side // grid))
     areas = (rows[:, :, None] & cols[:, None, :]).reshape(layout.num_tokens, side * side)

@@ -15,7 +15,7 @@ Ints = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Fixations:
-    """``n`` gazed cells; every array has shape ``[n]`` and index ``i`` is one cell in all of them.
+    """``n`` gazed cells; every array has shape ``[n]``, and index ``i`` refers to the same cell.
 
     Attributes:
         x: Centre, as a fraction of the frame's width, float32 in 0..1.
@@ -27,7 +27,7 @@ class Fixations:
         token: Token id within its frame and tile (0..264 for the published model), or the cell's
             row-major index for the patch-difference source; -1 = unknown. int32.
         tile: Index of the tile in row-major order, 0 when there is one. int32.
-        slot: Order of choice within its tile and frame, from 0, padded slots included. int32.
+        slot: Position in the sequence of its tile and frame, from 0, counting padding. int32.
     """
 
     x: Floats
@@ -45,12 +45,12 @@ class Fixations:
 
     @classmethod
     def empty(cls) -> Fixations:
-        """No fixations at all."""
+        """No fixations."""
         return cls.from_columns(dict.fromkeys(("x", "y", "width", "height"), ()))
 
     @classmethod
     def from_columns(cls, columns: dict[str, Any]) -> Fixations:
-        """Fixations from array-likes; absent integer columns get their "unknown" value.
+        """Fixations from array-likes; missing optional columns get default values.
 
         Args:
             columns: ``x``, ``y``, ``width``, ``height`` are required; ``confidence`` defaults to 1,
@@ -95,4 +95,4 @@ class Fixations:
 COLUMNS: dict[str, type[np.float32 | np.int32]] = {
     field.name: np.float32 if field.type == "Floats" else np.int32 for field in fields(Fixations)
 }
-"""Column name to dtype, in order: the same names in memory, in files and in documents."""
+"""Maps column names to dtypes, in order; names are the same in memory, files and documents."""

@@ -1,4 +1,4 @@
-"""Which gaze source runs, and how: validated once, here."""
+"""Settings of the gaze source, and their validation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALL_GPUS = "cuda:all"
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:(all|\d{1,3}))?", re.ASCII)
 
-_MOST = {
+_MAXIMUM = {
     "tile_size": 65535,
     "stride": 65535,
     "tile_batch_size": 2**31 - 1,
@@ -28,7 +28,7 @@ _MOST = {
     "patch_diff_grid": 1024,
     "threads": 1024,
 }
-"""The most that each whole number may be, where more could only exhaust the machine."""
+"""Maximum values of integer settings; larger ones could only exhaust the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,23 +36,27 @@ class GazeSettings:
     """Settings of a gaze source.
 
     Attributes:
-        mask_source: ``autogaze`` runs a model; ``patch-diff`` compares each frame with the last.
+        mask_source: ``autogaze`` runs a model; ``patch-diff`` compares each frame with the previous
+            one.
         model: A folder, a bundled name or a Hub id; required for ``autogaze``.
         mode: ``resize`` shows the model the whole frame at 224 x 224; ``tiled`` stretches it to a
             whole number of tiles; ``tiled-full`` cuts tiles at full resolution and pads.
         tile_size: Side of a tile in pixels.
-        stride: Distance of tiles in ``tiled-full``, at most ``tile_size``; None = ``tile_size``.
-        tile_batch_size: Tiles decoded together. Never changes a result.
-        clip_len: Frames in one model clip; clips share nothing.
-        horizon_frames: Gaze at one endless stream instead of clips: each frame when it comes,
-            seeing this many, itself included; mode ``resize`` only. None = clips.
-        top_k: Lower bound of the token budget of a tile and frame, save of one set by a ratio.
-        max_gaze_tokens_each_frame: Token budget of a tile and frame; None = the model's own.
-        gazing_ratio: The budget as a share of the tokens of a frame; excludes the former.
-        task_loss_requirement: Stop when the predicted loss is at most this; None = never stop,
-            ``"model"`` = the model's own, or none when ``gazing_ratio`` is given.
-        patch_diff_grid: Cells a side for ``patch-diff``.
-        patch_diff_threshold: A cell is gazed when its mean difference (normalised units) is above.
+        stride: Tile stride in pixels (``tiled-full`` only), at most ``tile_size``; None =
+            ``tile_size``.
+        tile_batch_size: Tiles per batch. Never changes a result.
+        clip_len: Frames per model clip; clips are independent.
+        horizon_frames: Rolling context instead of clips: each frame is processed as it arrives and
+            attends to the last N frames, including itself; mode ``resize`` only. None = clips.
+        top_k: Minimum of the token budget per tile per frame, unless a ratio sets the budget.
+        max_gaze_tokens_each_frame: Maximum tokens per tile per frame; None = the model's own.
+        gazing_ratio: The same maximum as a fraction of a frame's tokens; cannot be used with
+            ``max_gaze_tokens_each_frame``.
+        task_loss_requirement: Early stopping: end a frame once its predicted loss is this low;
+            None = never, ``"model"`` = the model's own, or never if ``gazing_ratio`` is given.
+        patch_diff_grid: Patch-diff grid size, N x N.
+        patch_diff_threshold: Mean difference (in normalised units) above which patch-diff selects
+            a cell.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``cuda:all`` to spread clips over GPUs, or
             ``mps`` (an Apple GPU, untested).
         dtype: ``float32`` or ``bfloat16``.
@@ -78,15 +82,15 @@ class GazeSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be carried out."""
+        """Refuse invalid settings."""
         _one_of("mask_source", self.mask_source, ("autogaze", "patch-diff"))
         _one_of("mode", self.mode, ("resize", "tiled", "tiled-full"))
         _one_of("dtype", self.dtype, ("float32", "bfloat16"))
         check_device_name(self.device)
-        for name, most in _MOST.items():
+        for name, maximum in _MAXIMUM.items():
             value = getattr(self, name)
-            if value is not None and not 1 <= value <= most:
-                raise ConfigError(f"{name} must be within 1 to {most}, not {value}")
+            if value is not None and not 1 <= value <= maximum:
+                raise ConfigError(f"{name} must be within 1 to {maximum}, not {value}")
         if self.mask_source == "autogaze" and self.model is None:
             raise ConfigError(
                 "mask_source autogaze needs a model", hint="give --model FOLDER or a Hub id"
@@ -99,7 +103,7 @@ class GazeSettings:
         if self.horizon_frames is not None and self.mode != "resize":
             raise ConfigError(
                 f"horizon_frames needs mode resize, not {self.mode}",
-                hint="tiles have no memory from clip to clip",
+                hint="tiled modes process independent clips",
             )
         if self.max_gaze_tokens_each_frame is not None and self.gazing_ratio is not None:
             raise ConfigError(
@@ -126,10 +130,10 @@ def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def check_device_name(name: str) -> None:
-    """Refuse a device that no machine has; whether this one has it is found out when it is used.
+    """Refuse an invalid device name; whether this machine has the device is checked on use.
 
     Raises:
-        DeviceError: The name is unknown.
+        DeviceError: The name is invalid.
     """
     if not _DEVICE.fullmatch(name):
         raise DeviceError(

@@ -1,4 +1,4 @@
-"""Tiles: how a large frame is cut for the model, and where a tile's fixations lie in it."""
+"""Tiles: how a large frame is cut for the model, and how fixations map back to the frame."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class TileLayout:
 
     Attributes:
         mode: ``resize``: one tile, the frame. ``tiled``: the frame is stretched to a canvas of
-            whole tiles. ``tiled-full``: tiles of the frame itself, padded on the right and below.
+            whole tiles. ``tiled-full``: tiles of the frame itself, padded at the right and bottom.
         height: Height of the frame in pixels.
         width: Width of the frame in pixels.
-        tile_size: Side of a tile in pixels; of no effect in ``resize``.
-        stride: Distance of tiles in ``tiled-full``; None = ``tile_size``.
+        tile_size: Side of a tile in pixels; has no effect in ``resize``.
+        stride: Tile stride in pixels (``tiled-full`` only); None = ``tile_size``.
 
     Source: inference spec 6.1, 6.2.
     """
@@ -37,7 +37,7 @@ class TileLayout:
 
     @property
     def step(self) -> int:
-        """Distance of neighbouring tiles in pixels."""
+        """Effective tile stride in pixels."""
         own = self.stride if self.mode == "tiled-full" else None
         return own or self.tile_size
 
@@ -57,7 +57,7 @@ class TileLayout:
 
     @property
     def canvas(self) -> tuple[int, int]:
-        """Height and width of the picture that the tiles are cut from, padding not counted."""
+        """Height and width of the image that the tiles are cut from, excluding padding."""
         if self.mode == "tiled":
             return self.rows * self.tile_size, self.cols * self.tile_size
         return self.height, self.width
@@ -71,11 +71,11 @@ class TileLayout:
     def merge(self, fixations: Fixations) -> Fixations:
         """One frame's fixations from those of its tiles.
 
-        In ``resize`` mode the order of choice is kept. In the tiled modes fixations come by
-        confidence, highest first; equal ones by tile and then by slot.
+        In mode ``resize`` the order of the sequence is kept. In the tiled modes fixations are
+        sorted by confidence, highest first; ties are sorted by tile and then by slot.
 
         Args:
-            fixations: In coordinates of the tile that their ``tile`` column names; in tile order.
+            fixations: In coordinates of the tile in their ``tile`` column; in tile order.
 
         Source: inference spec 6.4.
         """
@@ -85,13 +85,13 @@ class TileLayout:
         return placed.select(np.argsort(-placed.confidence, kind="stable"))
 
     def to_source(self, fixations: Fixations) -> Fixations:
-        """Fixations of any tiles, from tile to frame coordinates, in the order given.
+        """Fixations of any tiles, converted from tile to frame coordinates, in the order given.
 
-        Inactive fixations are dropped, and those outside the frame. All arithmetic is float32, each
-        operation rounded.
+        Inactive fixations and those outside the frame are dropped. All arithmetic is float32, with
+        each operation rounded.
 
         Args:
-            fixations: In coordinates of the tile that their ``tile`` column names.
+            fixations: In coordinates of the tile in their ``tile`` column.
 
         Source: inference spec 6.3; visualization spec 0.3.
         """
@@ -101,10 +101,10 @@ class TileLayout:
         return self._by_cell(active) if self.step == self.tile_size else self._by_pixel(active)
 
     def _by_cell(self, local: Fixations) -> Fixations:
-        """Tiles side by side: a tile's cell is a cell of one grid over the whole canvas.
+        """Adjacent tiles: a tile's cell is a cell of one grid over the whole canvas.
 
-        Cells of the grid's last, incomplete column or row are dropped and the others stretched over
-        the frame, as the reference does. Fixations without a grid are dropped.
+        Cells in an incomplete last column or row of the grid are dropped, and the others stretched
+        over the frame, as the reference does. Fixations without a grid are dropped.
         """
         local = local.select(local.grid > 0)
         origins = self.origins[local.tile]
@@ -123,7 +123,7 @@ class TileLayout:
         return _moved(local, centres, extents, inside)
 
     def _by_pixel(self, local: Fixations) -> Fixations:
-        """Overlapping tiles: cells are placed by their pixels; duplicates stay."""
+        """Overlapping tiles: cells are placed by their pixels; duplicates are kept."""
         origins = self.origins[local.tile].astype(np.float32)
         side = np.asarray(self.tile_size, np.float32)
         centres: list[Floats] = []
@@ -146,7 +146,7 @@ def _moved(
     extents: list[Floats],
     inside: NDArray[np.bool_],
 ) -> Fixations:
-    """The fixations inside, at new (y, x) centres and extents clamped to their ranges."""
+    """The fixations that are inside, with new (y, x) centres and extents, clamped to range."""
     columns = local.columns()
     columns["y"], columns["x"] = (np.clip(centre, 0, 1) for centre in centres)
     columns["height"], columns["width"] = (np.clip(e, _MIN_EXTENT, 1) for e in extents)

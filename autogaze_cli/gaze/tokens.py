@@ -1,16 +1,17 @@
-"""Token ids and the cells they name: where an id becomes a rectangle.
+"""Token ids and the cells that they identify.
 
-A frame's ids count through the scales, coarsest first, and through each scale's square grid row by
-row. For the published model::
+A frame's ids enumerate the scales, coarsest first, and the cells of each scale's square grid in
+row-major order. For the published model::
 
     ids 0..3    grid 2 x 2        ids 20..68    grid 7 x 7
     ids 4..19   grid 4 x 4        ids 69..264   grid 14 x 14
 
-so id 69 is the top left cell of the 14 x 14 grid. ``ScaleLayout.cells`` is that rule. Two more:
+so id 69 is the top left cell of the 14 x 14 grid. ``ScaleLayout.cells`` implements this rule. Two
+more rules apply:
 
-* a clip numbers the ids of frame ``t`` from ``num_tokens * t`` on (``local_ids``, ``global_ids``);
-* a padded slot holds one more than the frame's last id, which is the *next* frame's first id: only
-  its padding flag tells.
+* in a clip, the ids of frame ``t`` start at ``num_tokens * t`` (``local_ids``, ``global_ids``);
+* a padded position holds the frame's last id plus one, which is also the *next* frame's first id:
+  only the padding flag distinguishes them.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ _HALF = np.float32(0.5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleLayout:
-    """How the ids of one frame are shared out among the scales.
+    """The distribution of one frame's ids over the scales.
 
     Attributes:
-        scales: Side of each scale's picture in pixels, ascending.
-        grids: Cells a side of each scale.
-        counts: Ids of each scale; ``grid ** 2``, unless the checkpoint's numbers contradict.
+        scales: Side of each scale's image in pixels, ascending.
+        grids: Cells per side of each scale.
+        counts: Ids per scale; ``grid ** 2``, unless the checkpoint's numbers are inconsistent.
     """
 
     scales: tuple[int, ...]
@@ -47,11 +48,11 @@ class ScaleLayout:
     def from_config(
         cls, scales: str | int | Sequence[int], num_tokens: int, patch: int
     ) -> ScaleLayout:
-        """The layout that a checkpoint's numbers describe.
+        """The layout described by a checkpoint's configuration.
 
         Args:
-            scales: ``"32+64+112+224"``, one number, or the numbers; sorted here.
-            num_tokens: Ids of a frame, ``num_vision_tokens_each_frame``.
+            scales: ``"32+64+112+224"``, one number, or a sequence of numbers; sorted here.
+            num_tokens: Ids per frame, ``num_vision_tokens_each_frame``.
             patch: Side of a patch in pixels, ``kernel_size``.
 
         Raises:
@@ -66,11 +67,11 @@ class ScaleLayout:
 
     @classmethod
     def in_order(cls, sides: Sequence[int], num_tokens: int, patch: int) -> ScaleLayout:
-        """The layout of scales in the order given; of none, one square grid of all ids.
+        """The layout of scales in the order given; without scales, one square grid of all ids.
 
         Args:
-            sides: Side of each scale's picture in pixels.
-            num_tokens: Ids of a frame.
+            sides: Side of each scale's image in pixels.
+            num_tokens: Ids per frame.
             patch: Side of a patch in pixels, at least 1.
 
         Source: inference spec 1.2; readout spec 5.1.
@@ -78,7 +79,7 @@ class ScaleLayout:
         grids = [max(1, side // patch) for side in sides]
         counts = [grid**2 for grid in grids]
         if not sides or sum(counts) != num_tokens:
-            # Shares in proportion to the area, the last scale taking what rounding leaves.
+            # In proportion to the area; the last scale takes the remainder of rounding.
             area = sum(side**2 for side in sides) or 1
             counts = [int(side**2 / area * num_tokens) for side in sides[:-1]]
             counts.append(max(0 if sides else 1, num_tokens - sum(counts)))
@@ -87,7 +88,7 @@ class ScaleLayout:
 
     @property
     def num_tokens(self) -> int:
-        """Ids of a frame; also the id of padding."""
+        """Ids per frame; also the id of padding."""
         return sum(self.counts)
 
     @property
@@ -102,13 +103,13 @@ class ScaleLayout:
     def cells(
         self, ids: ArrayLike
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-        """The cell that each id names.
+        """The cell of each id.
 
         Args:
             ids: Ids within a frame, any shape.
 
         Returns:
-            Grid, row and column, int32, of the shape of ``ids``; grid 0 where an id names no cell.
+            Grid, row and column, int32, of the shape of ``ids``; grid 0 if an id has no cell.
 
         Source: inference spec 5.2.
 
@@ -143,12 +144,12 @@ class ScaleLayout:
         slot: ArrayLike | None = None,
         tile: ArrayLike = 0,
     ) -> Fixations:
-        """The cells of chosen ids as fixations, in the order given.
+        """The cells of selected ids as fixations, in the order given.
 
         Args:
-            ids: Ids within a frame ``[n]``; an id that names no cell (padding) gives no fixation.
+            ids: Ids within a frame ``[n]``; ids without a cell (padding) give no fixation.
             confidence: ``[n]``, or one number for all.
-            slot: Order of choice ``[n]``; None = 0, 1, 2, ... with padded slots counted.
+            slot: Positions in the sequence ``[n]``; None = 0, 1, 2, ..., counting padding.
             tile: Index of the tile, one for all or ``[n]``.
 
         Source: inference spec 5.1, 5.2; visualization spec 0.3: ``(c + 0.5) / grid``, the sum and
@@ -157,16 +158,16 @@ class ScaleLayout:
         ids = np.asarray(ids, np.int64)
         grid, row, col = self.cells(ids)
         real = grid > 0
-        cells_a_side = grid[real].astype(np.float32)
-        extent = np.float32(1) / cells_a_side
+        cells_per_side = grid[real].astype(np.float32)
+        extent = np.float32(1) / cells_per_side
         order = np.arange(len(ids)) if slot is None else slot
 
         def column(values: ArrayLike, dtype: type[np.float32 | np.int32]) -> NDArray[Any]:
             return np.broadcast_to(np.asarray(values, dtype), ids.shape)[real]
 
         return Fixations(
-            x=np.clip((col[real].astype(np.float32) + _HALF) / cells_a_side, 0, 1),
-            y=np.clip((row[real].astype(np.float32) + _HALF) / cells_a_side, 0, 1),
+            x=np.clip((col[real].astype(np.float32) + _HALF) / cells_per_side, 0, 1),
+            y=np.clip((row[real].astype(np.float32) + _HALF) / cells_per_side, 0, 1),
             width=extent,
             height=extent.copy(),
             confidence=np.clip(column(confidence, np.float32), 0, 1),
@@ -177,17 +178,17 @@ class ScaleLayout:
         )
 
     def global_ids(self, ids: ArrayLike, frame: ArrayLike) -> NDArray[np.int64]:
-        """Ids as a clip numbers them: those of frame ``t`` are raised by ``num_tokens * t``."""
+        """Ids as numbered in a clip: ``num_tokens * t`` is added to those of frame ``t``."""
         return np.asarray(ids, np.int64) + self.num_tokens * np.asarray(frame, np.int64)
 
     def frame_ids(
         self, gazing_pos: ArrayLike, num_gazing_each_frame: Sequence[int], frame: int
     ) -> NDArray[np.int64]:
-        """The ids that a clip gives one frame, as ids within the frame, padding included.
+        """One frame's ids in a clip, as ids within the frame, including padding.
 
         Args:
-            gazing_pos: Ids as the clip numbers them ``[..., n]``.
-            num_gazing_each_frame: Tokens of each frame ``[t]``, their sum is ``n``.
+            gazing_pos: Ids as numbered in the clip ``[..., n]``.
+            num_gazing_each_frame: Tokens per frame ``[t]``; their sum is ``n``.
             frame: Index of the frame.
 
         Returns:
@@ -205,15 +206,15 @@ class ScaleLayout:
     def local_ids(
         self, gazing_pos: ArrayLike, if_padded: ArrayLike, num_gazing_each_frame: ArrayLike
     ) -> list[NDArray[np.int64]]:
-        """One row's gaze, frame by frame, as ids within the frame.
+        """The gaze of one sequence, frame by frame, as ids within the frame.
 
         Args:
-            gazing_pos: Ids as the clip numbers them ``[n]``.
+            gazing_pos: Ids as numbered in the clip ``[n]``.
             if_padded: Which of the tokens are padding ``[n]``.
-            num_gazing_each_frame: Tokens of each frame ``[t]``, their sum is ``n``.
+            num_gazing_each_frame: Tokens per frame ``[t]``; their sum is ``n``.
 
         Returns:
-            For each frame its ids, -1 where padded.
+            The ids of each frame, -1 for padding.
 
         Source: inference spec 4.1.
         """
@@ -229,22 +230,22 @@ class ScaleLayout:
     def masks(
         self, gazing_pos: ArrayLike, if_padded: ArrayLike, frames: int
     ) -> list[NDArray[np.uint8]]:
-        """Which cells were gazed at, as upstream's ``gazing_mask``.
+        """Which cells were gazed at, in the layout of upstream's ``gazing_mask``.
 
         Args:
-            gazing_pos: Ids as the clip numbers them ``[b, n]``.
-            if_padded: Which of the slots are padding ``[b, n]``.
+            gazing_pos: Ids as numbered in the clip ``[b, n]``.
+            if_padded: Which of the positions are padding ``[b, n]``.
             frames: Frames of the clip, ``t``.
 
         Returns:
-            For each scale a mask ``[b, t, count]``, row-major in its grid, uint8, 1 = gazed.
+            For each scale, a mask ``[b, t, count]``, row-major in its grid, uint8, 1 = gazed.
 
         Source: inference spec 4.1.
         """
         ids = np.asarray(gazing_pos, np.int64)
         end = self.num_tokens * frames
         outside = (ids < 0) | (ids >= end)
-        ids = np.where(np.asarray(if_padded, bool) | outside, end, ids)  # the surplus last element
+        ids = np.where(np.asarray(if_padded, bool) | outside, end, ids)  # the extra last element
         mask = np.zeros((len(ids), end + 1), np.uint8)
         np.put_along_axis(mask, ids, 1, axis=1)
         by_frame = mask[:, :end].reshape(len(ids), frames, self.num_tokens)
@@ -252,7 +253,7 @@ class ScaleLayout:
 
 
 def frame_tokens(num_gazing_each_frame: Sequence[int], frame: int) -> slice:
-    """Where one frame's tokens lie among a clip's.
+    """The slice of one frame's tokens among those of a clip.
 
     >>> frame_tokens([2, 3, 1], 1)
     slice(2, 5, None)
@@ -266,7 +267,7 @@ def _parse_scales(scales: str | int | Sequence[int]) -> list[int]:
         parts = str(scales).split("+") if isinstance(scales, str | int) else list(scales)
         sides = sorted(int(part) for part in parts)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"scales {scales!r} is not whole numbers joined by '+'") from error
+        raise ConfigError(f"scales {scales!r} must be whole numbers joined by '+'") from error
     if not sides or sides[0] < 1:
         raise ConfigError(f"scales {scales!r} must be numbers above 0")
     return sides

@@ -1,1 +1,1 @@
-"""One input, from a request to its files."""
+"""Processing of one input, from a request to its output files."""

@@ -1,4 +1,4 @@
-"""One video to the pictures of its gaze: input, mask and output, measured on the way."""
+"""Draws the gaze of one video as input, mask and output files, and computes the metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.batch.result import Result, output_files
-from autogaze_cli.jobs.frames import WAITING, Job, OnFrame, gazed_frames, trace_header
+from autogaze_cli.jobs.frames import QUEUE_SIZE, Job, OnFrame, gazed_frames, trace_header
 from autogaze_cli.jobs.pipeline import Behind, Feed
 from autogaze_cli.jobs.request import Drawing
 from autogaze_cli.media.video import Frame
@@ -46,22 +46,21 @@ def draw(
     on_frame: OnFrame | None = None,
     report: bool = False,
 ) -> Result:
-    """Draw one video, measured on the way.
+    """Draw one video and compute its metrics.
 
     Args:
-        command: ``mask``, ``interframe`` or ``render-assets``, which says what is drawn: the input,
-            the mask, the output (see ``autogaze_cli.batch.result.NAMES``).
+        command: ``mask``, ``interframe`` or ``render-assets``, which determines what is drawn:
+            input, mask, output (see ``autogaze_cli.batch.result.NAMES``).
         job: The video and its gaze.
         base: Folder and stem of the files, such as ``out/clip``.
         drawing: How it is drawn.
-        overwrite: Whether files that exist are replaced.
-        check: Write nothing; compare with what is there instead.
+        overwrite: Whether existing files are replaced.
+        check: Write nothing; compare with the existing files instead.
         on_frame: Called after each frame.
-        report: Write a page to look at too, the role ``report``.
+        report: Also write a page, with the role ``report``.
 
     Raises:
-        AutogazeError: The video, the trace or a file is not what it should be; nothing has been
-            written then.
+        AutogazeError: The video, the trace or a file is invalid; nothing is written then.
     """
     files = output_files(command, base, drawing.format, report=report)
     header = trace_header(job)
@@ -82,6 +81,7 @@ def draw(
             summary=metrics.summary(),
             files=drawn,
         )
+        document |= job.remarks
         write_document(outputs.add(files["metrics"]), document)
         if page:
             page.close(document)
@@ -98,19 +98,19 @@ def _draw_frames(
     metrics: RenderMetrics,
     on_frame: OnFrame | None,
 ) -> int:
-    """Gaze, compose, draw and encode side by side; how many frames there were."""
-    size, on_frame = drawing.size(*job.size), _in_turn(on_frame)
+    """Gaze, compose, draw and encode in concurrent stages; return the number of frames."""
+    size, on_frame = drawing.size(*job.size), _synchronized(on_frame)
     with ExitStack() as stack:
         branches = []
         for role, path in drawn.items():
             writer = _opened(outputs, role, path, drawing, job.fps, size)
-            branch = Behind(partial(_write, writer, _PIXELS[role]), WAITING)
+            branch = Behind(partial(_write, writer, _PIXELS[role]), QUEUE_SIZE)
             branches.append(stack.enter_context(branch))
-        shown = stack.enter_context(Behind(partial(_show, page), WAITING)) if page else None
+        shown = stack.enter_context(Behind(partial(_show, page), QUEUE_SIZE)) if page else None
         compose = partial(
             _compose, drawing.visualization, branches, shown, metrics, job.total, on_frame
         )
-        composer = stack.enter_context(Behind(compose, job.waiting))
+        composer = stack.enter_context(Behind(compose, job.queue_size))
         frames = 0
         for gazed in gazed_frames(job, on_frame):
             composer.put(gazed)
@@ -126,55 +126,57 @@ def _show(page: PageWriter, views: Feed[tuple[FrameView, FrameTrace]]) -> None:
 
 def _compose(
     visualization: Visualization,
-    branches: list[Behind[FrameView]],
+    branches: list[Behind[tuple[FrameView, Frame]]],
     shown: Behind[tuple[FrameView, FrameTrace]] | None,
     metrics: RenderMetrics,
     total: int | None,
     on_frame: OnFrame | None,
     gazed: Feed[tuple[Frame, FrameTrace]],
 ) -> None:
-    """Compose frames, measure them, and hand them to those that draw and encode them."""
+    """Compose frames, compute their metrics, and pass them to the drawing stages."""
     compositor = Compositor(visualization)
     for done, (frame, gaze) in enumerate(gazed, 1):
         view = compositor.step(frame.rgb, gaze.fixations)
         for branch in branches:
-            branch.put(view)
+            branch.put((view, frame))
         metrics.add(view)
-        if shown:  # after the PSNR, which it would else compute a second time
+        if shown:  # after the PSNR, which the page would otherwise compute again
             shown.put((view, gaze))
         if on_frame:
             on_frame(done, total, frame_line(done, total or done, view))
     for branch in branches:
-        branch.end()  # they finish side by side
+        branch.end()  # without waiting, so that they finish concurrently
 
 
 def _write(
-    writer: FrameWriter, draw: Callable[[FrameView], NDArray[np.uint8]], views: Feed[FrameView]
+    writer: FrameWriter,
+    draw: Callable[[FrameView], NDArray[np.uint8]],
+    views: Feed[tuple[FrameView, Frame]],
 ) -> None:
     """Draw and encode one output."""
     with writer:
-        for view in views:
-            writer.write(draw(view))
+        for view, frame in views:
+            writer.write(draw(view), frame.time, frame.duration)
         writer.close(views.check)
 
 
-def _in_turn(on_frame: OnFrame | None) -> OnFrame | None:
-    """``on_frame`` for several threads: one waits for the other."""
+def _synchronized(on_frame: OnFrame | None) -> OnFrame | None:
+    """``on_frame`` guarded by a lock, for calls from several threads."""
     if on_frame is None:
         return None
     lock = Lock()
 
-    def told(done: float, total: int | None, line: str | None) -> None:
+    def locked(done: float, total: int | None, line: str | None) -> None:
         with lock:
             on_frame(done, total, line)
 
-    return told
+    return locked
 
 
 def _opened(
     outputs: Outputs, role: str, path: Path, drawing: Drawing, fps: Fraction, size: tuple[int, int]
 ) -> FrameWriter:
-    """A writer of one drawn file."""
+    """Open the writer of one drawn file."""
     add = outputs.add_folder if drawing.format == "png" else outputs.add
     return open_writer(
         add(path),
@@ -187,12 +189,12 @@ def _opened(
 
 
 def _differences(outputs: Outputs, metrics: Path, document: Mapping[str, Any]) -> tuple[str, ...]:
-    """A line for each file that is not as it was; of the metrics, also which keys."""
+    """One line per file that differs, and one with the keys that differ in the metrics."""
     lines = [str(difference) for difference in outputs.compare()]
     try:
         old = json.loads(metrics.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return tuple(lines)  # what compare has said is all there is to say
+        return tuple(lines)  # no readable metrics to compare in detail
     if not isinstance(old, dict):
         return tuple(lines)
     new = json.loads(dump_document(document))
@@ -203,6 +205,6 @@ def _differences(outputs: Outputs, metrics: Path, document: Mapping[str, Any]) -
 
 
 def _palette(role: str, visualization: Visualization) -> Palette:
-    """The five mask colours where a panel has no others."""
+    """``mask`` for panels that use only the five mask colours."""
     plain = visualization.mask_visualization in ("overlay", "scale-rows")
     return "mask" if role == "mask" and plain else "video"

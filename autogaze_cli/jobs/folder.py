@@ -1,4 +1,4 @@
-"""What stands in a folder of results: traces, pictures, pages, and what the manifest says."""
+"""Finds the results in an output folder: traces, drawn files, pages, and manifest entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autogaze_cli.visualize.settings import Visualization
 
 INDEX = "index.html"
 
-# What each command calls its files, see autogaze_cli/batch/result.py.
+# The file names of each command, see autogaze_cli/batch/result.py.
 _PLAIN = re.compile(
     r"(?P<stem>.+)\.(?:trace\.(?:json|npz|safetensors|csv)|report\.html"
     r"|(?:mask|interframe)\.(?:json|gif|mp4|webm))",
@@ -38,10 +38,10 @@ class Found:
     """The results of one video.
 
     Attributes:
-        page: Its page, whether it is there or not.
+        page: Path of its page, which may not exist.
         trace: Its saved trace.
-        metrics: Its metrics documents, by the name of what was drawn.
-        drawn: What was drawn of it, a video or an image pattern: ``input``, ``mask``, ``output``.
+        metrics: Its metrics documents, by kind of drawing.
+        drawn: Its drawn videos or image patterns: ``input``, ``mask``, ``output``.
     """
 
     page: Path
@@ -50,19 +50,19 @@ class Found:
     drawn: dict[str, Path] = field(default_factory=dict)
 
     def files(self) -> list[Path]:
-        """All of them."""
+        """The paths of all files."""
         trace = [self.trace] if self.trace else []
         return [self.page, *trace, *self.metrics.values(), *self.drawn.values()]
 
     def document(self) -> dict[str, Any]:
-        """A metrics document of the video: of the run that drew most of it, or an empty one."""
+        """The most complete metrics document of the video, or an empty one."""
         for name in ("metrics", "interframe", "mask"):
             if name in self.metrics:
                 return read_object(self.metrics[name])
         return {}
 
     def visualization(self) -> Visualization | None:
-        """How it was drawn, if that is known."""
+        """The settings that it was drawn with; None if unknown."""
         document = self.document()
         names = Visualization.__dataclass_fields__
         try:
@@ -72,7 +72,7 @@ class Found:
 
 
 def find(folder: Path) -> list[Found]:
-    """The results below a folder, by path; hidden files and folders are passed over."""
+    """The results below a folder, by path; hidden files and folders are skipped."""
     found: dict[Path, Found] = {}
     for path in sorted(_files(folder)):
         if match := _ASSETS.fullmatch(path.name):
@@ -112,11 +112,11 @@ def _note(found: Found, path: Path) -> None:
 
 
 def find_video(source: str, videos: Path | None) -> Path | None:
-    """The file that a trace calls ``source``: in ``videos``, under any end of its path, or as is.
+    """The video file of a trace: below ``videos``, by any trailing part of its path, or as is.
 
     Args:
-        source: As the trace has it.
-        videos: A folder to look in first.
+        source: The video's path as recorded in the trace.
+        videos: A folder to search first.
     """
     path = PurePath(source)
     parts = [part for part in path.parts if part != path.anchor]
@@ -129,12 +129,12 @@ def find_video(source: str, videos: Path | None) -> Path | None:
 
 
 def _is_pattern(path: Path) -> bool:
-    """Whether it may name images by number: ``frame_%04d.png``."""
+    """Whether a path may be a pattern of numbered images: ``frame_%04d.png``."""
     return bool(re.search(r"%\d*d", path.name)) and path.parent.is_dir()
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is a page that this program wrote."""
+    """Whether a file is a page written by this program."""
     try:
         with path.open("rb") as file:
             return _OURS in file.read(4096)
@@ -143,7 +143,7 @@ def is_ours(path: Path) -> bool:
 
 
 def read_summary(page: Path) -> dict[str, Any]:
-    """What a page says of itself at its end; nothing if it does not."""
+    """The summary at the end of a page; empty if there is none."""
     try:
         with page.open("rb") as file:
             file.seek(max(0, page.stat().st_size - _TAIL_BYTES))
@@ -154,7 +154,7 @@ def read_summary(page: Path) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; an empty one if there is none."""
+    """The JSON object in a file; empty if there is none."""
     try:
         return _mapping(path.read_bytes())
     except OSError:
@@ -163,11 +163,11 @@ def read_object(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a folder's manifest says last; lines that make no sense are passed over.
+    """The latest entries of a folder's manifest; invalid lines are skipped.
 
     Attributes:
-        inputs: By input, the line ``finished`` or ``failed``.
-        outputs: By output, its path relative to the folder, the line ``finished``.
+        inputs: The line ``finished`` or ``failed`` of each input.
+        outputs: The line ``finished`` of each output, by its path relative to the folder.
     """
 
     inputs: Mapping[str, Mapping[str, Any]]
@@ -175,7 +175,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """That of ``folder``; an empty one where there is none."""
+        """Read the manifest of ``folder``; empty if there is none."""
         inputs: dict[str, Mapping[str, Any]] = {}
         outputs: dict[str, Mapping[str, Any]] = {}
         try:
@@ -193,7 +193,7 @@ class Manifest:
         return cls(inputs, outputs)
 
     def seconds(self, found: Found, folder: Path) -> float | None:
-        """How long it took to make a result, if that is known."""
+        """The time that a result took, if known."""
         for path in found.files():
             line = self.outputs.get(path.relative_to(folder).as_posix(), {})
             seconds = line.get("seconds")
@@ -202,7 +202,7 @@ class Manifest:
         return None
 
     def failures(self) -> dict[str, str]:
-        """What went wrong, by the inputs that failed last."""
+        """The errors of the inputs whose last run failed."""
         return {
             name: str(line.get("error") or "no reason is given")
             for name, line in self.inputs.items()

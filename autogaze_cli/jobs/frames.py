@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from autogaze_cli.batch.inputs import file_state
 from autogaze_cli.errors import InputError
 from autogaze_cli.jobs.pipeline import ahead
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, VideoInfo, probe, read_frames
+from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from autogaze_cli.version import __version__
 
 OnFrame = Callable[[float, int | None, str | None], None]
-"""Called after each frame: frames done, frames in all if known, a line about the frame.
+"""Progress callback: frames done, total frames if known, and a line about the frame.
 
-Also called while a clip is gazed at, before any of its frames is done, without a line. Not always
-from the caller's thread, but never from two at a time.
+Called after each frame, and without a line while a clip is gazed at. May be called from another
+thread, but never from two at once.
 """
 
-WAITING = 3
-"""Frames between two stages at most, except that those of a model's clip come all at once."""
+_PLAIN = Sampling()
+_READING = ("stream", "tone_map", "allow_truncated")
+"""Settings of ``Sampling`` that a trace records only where they are not at their defaults."""
+
+QUEUE_SIZE = 3
+"""Maximum number of frames between two stages; at least a clip for a model that takes clips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One video, which of its frames, and where their gaze comes from; see ``open_job``.
+    """One video, the frames to read, and the source of their gaze; see ``open_job``.
 
     Attributes:
         video: The file, or an image pattern.
-        info: What the video says of itself.
-        sampling: Its frames. Fewer than ``sampling.frames`` are an error.
-        gaze: A source, or a trace made earlier of the same frames.
-        name: How outputs and messages name the video.
+        info: The video's metadata.
+        sampling: The frames to read; fewer than ``sampling.frames`` are an error.
+        gaze: A source, or a saved trace of the same frames.
+        name: The video's name in outputs and messages.
+        notes: What was assumed or corrected; complete when all frames have been read.
     """
 
     video: Path
@@ -44,10 +49,11 @@ class Job:
     sampling: Sampling
     gaze: GazeSource | Trace
     name: str
+    notes: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> int | None:
-        """How many frames will come, if known."""
+        """The number of frames to expect, if known."""
         if isinstance(self.gaze, Trace):
             return len(self.gaze)
         return frame_count(self.sampling, self.info)
@@ -59,18 +65,24 @@ class Job:
 
     @property
     def fps(self) -> Fraction:
-        """Frames per second of what is drawn; a video that does not tell counts as 25."""
+        """Frames per second of drawn files; 25 if the video does not state a rate."""
         if isinstance(self.gaze, Trace):
             return self.gaze.header.fps
         return self.sampling.fps or self.info.fps or Fraction(25)
 
     @property
-    def waiting(self) -> int:
-        """How many frames may wait for or after the gaze source: all that it looks at together."""
+    def remarks(self) -> dict[str, Any]:
+        """Document entries about how the video was read; empty if there is nothing to say."""
+        remarks = {"notes": list(self.notes), "missing_bytes": self.info.missing_bytes}
+        return {name: value for name, value in remarks.items() if value}
+
+    @property
+    def queue_size(self) -> int:
+        """Maximum number of frames queued before or after the gaze source: at least one clip."""
         if not isinstance(self.gaze, GazeSource) or self.gaze.mask_source == "patch-diff":
-            return WAITING
+            return QUEUE_SIZE
         settings = self.gaze.settings
-        return max(WAITING, 0 if settings.horizon_frames else settings.clip_len)
+        return max(QUEUE_SIZE, 0 if settings.horizon_frames else settings.clip_len)
 
 
 def open_job(
@@ -81,48 +93,41 @@ def open_job(
     name: str | None = None,
     info: VideoInfo | None = None,
 ) -> Job:
-    """A job on a video.
+    """Open a job on a video.
 
     Args:
         video: The file, or an image pattern.
-        gaze: A source, or a trace made earlier of the same frames.
-        sampling: Which frames; None = all, or those of the trace.
-        name: How outputs and messages name the video; None = its path.
-        info: What ``probe`` says of the video, if that is known already.
+        gaze: A source, or a saved trace of the same frames.
+        sampling: The frames to read; None = all, or those of the trace.
+        name: The video's name in outputs and messages; None = its path.
+        info: The result of ``probe`` for the video, if already known.
 
     Raises:
-        InputError: There is no video, or the trace has no frames.
+        InputError: The video does not exist, or the trace has no frames.
     """
     if sampling is None:
         sampling = sampling_of(gaze.header) if isinstance(gaze, Trace) else Sampling()
     name = name or str(video)
     if isinstance(gaze, Trace) and len(gaze) == 0:
         raise InputError(f"{name}: its trace has no frames", hint="trace the video again")
-    return Job(video=video, info=info or probe(video), sampling=sampling, gaze=gaze, name=name)
+    return Job(
+        video=video, info=info or probe(video, sampling), sampling=sampling, gaze=gaze, name=name
+    )
 
 
 def gazed_frames(job: Job, on_frame: OnFrame | None = None) -> Iterator[tuple[Frame, FrameTrace]]:
-    """The frames of a job with their gaze, one at a time; they are decoded ahead.
+    """The frames of a job with their gaze, one at a time; decoding runs ahead.
 
     Args:
         job: The video and its gaze.
         on_frame: Progress callback.
 
     Raises:
-        InputError: The video cannot be read, has too few frames, is not the trace's, or was
+        InputError: The video cannot be read, has too few frames, does not match the trace, or was
             changed while it was read.
     """
-    state = file_state(str(job.video))
-    yield from _gazed_frames(job, on_frame)
-    if file_state(str(job.video)) != state:
-        raise InputError(
-            f"{job.name}: was changed or moved while it was read", hint="run again when it is whole"
-        )
-
-
-def _gazed_frames(job: Job, on_frame: OnFrame | None) -> Iterator[tuple[Frame, FrameTrace]]:
     total = job.total
-    frames = ahead(read_frames(job.video, job.sampling, require=True), job.waiting)
+    frames = ahead(_frames(job), job.queue_size)
     if on_frame:
         on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):
@@ -139,8 +144,14 @@ def _gazed_frames(job: Job, on_frame: OnFrame | None) -> Iterator[tuple[Frame, F
         raise _not_the_trace(job, f"it has {done} frames, the trace {len(trace)}")
 
 
+def _frames(job: Job) -> Iterator[Frame]:
+    with Video(job.video, job.sampling) as video:
+        yield from video.frames(require=True)
+        job.notes[:] = video.info.notes
+
+
 def sampling_of(header: TraceHeader) -> Sampling:
-    """The frames that a trace was made of."""
+    """The sampling that a trace was made with."""
     settings = header.settings
     fps = settings.get("fps")
     return Sampling(
@@ -149,32 +160,40 @@ def sampling_of(header: TraceHeader) -> Sampling:
         fps=None if fps is None else Fraction(fps),
         width=header.width or None,
         height=header.height or None,
+        **{name: settings[name] for name in _READING if name in settings},
     )
 
 
 def trace_header(job: Job) -> TraceHeader:
-    """The header of the job's trace; with a trace made earlier, that trace's header.
+    """The header of the job's trace; for a saved trace, that trace's header.
 
     Raises:
-        InputError: The job's trace is of frames of another size.
+        InputError: The job's trace has frames of another size.
     """
     width, height = job.size
     if isinstance(job.gaze, Trace):
         header = job.gaze.header
         if (header.width or width, header.height or height) != (width, height):
-            sizes = f"frames of {width}x{height}, the trace is of {header.width}x{header.height}"
+            sizes = f"frames are {width}x{height}, in the trace {header.width}x{header.height}"
             raise _not_the_trace(job, sizes)
         return replace(header, source=job.name)
     source, sampling = job.gaze, job.sampling
     settings = asdict(source.settings) | {
         "max_gaze_tokens_each_frame": source.max_gaze_tokens_each_frame,
         "task_loss_requirement": source.task_loss_requirement,
-        "device": source.device.partition(":")[0],  # which of several GPUs says nothing
+        "device": source.device.partition(":")[0],  # the index of the GPU does not matter
         "start": str(sampling.start),
         "frames": sampling.frames,
         "fps": None if sampling.fps is None else str(sampling.fps),
     }
     del settings["threads"]  # results do not depend on them
+    settings |= {
+        n: getattr(sampling, n) for n in _READING if getattr(sampling, n) != getattr(_PLAIN, n)
+    }
+    if job.info.notes:
+        settings["notes"] = list(job.info.notes)
+    if job.info.missing_bytes:
+        settings["missing_bytes"] = job.info.missing_bytes
     return TraceHeader(
         source=job.name,
         source_width=job.info.width,
@@ -197,7 +216,7 @@ def trace_header(job: Job) -> TraceHeader:
 
 
 def frame_count(sampling: Sampling, info: VideoInfo) -> int | None:
-    """How many frames will come, as far as the container tells."""
+    """The number of frames to expect, if the container tells."""
     if sampling.frames is not None:
         return sampling.frames
     if sampling.fps is not None and info.duration is not None:
@@ -209,6 +228,6 @@ def frame_count(sampling: Sampling, info: VideoInfo) -> int | None:
 
 def _not_the_trace(job: Job, what: str) -> InputError:
     return InputError(
-        f"{job.name}: not the video of the trace: {what}",
+        f"{job.name}: does not match the trace: {what}",
         hint="give the trace's own video, without other sampling options",
     )

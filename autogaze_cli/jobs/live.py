@@ -1,4 +1,4 @@
-"""A stream that is gazed at as it comes, for as long as it comes, and how long each frame takes."""
+"""Gazes at a live stream frame by frame until it ends, and measures the latency of each frame."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, TraceWriter, open_trace_writer
 
 OnGaze = Callable[[FrameTrace, float], None]
-"""Called with each frame's gaze and its latency in seconds, from a thread of its own."""
+"""Called with each frame's gaze and latency in seconds, from a separate thread."""
 
 _WAITING = 2
-"""Frames between decoder, gaze and file: few, for what waits is late."""
+"""Frames queued between decoder, gaze and file: few, because queueing adds latency."""
 
 _PATIENCE_S = 1.0
 
@@ -40,23 +40,23 @@ _STEP, _SHORTEST_S = 1.01, 1e-6
 
 @dataclass(slots=True)
 class Latencies:
-    """Times of any number of frames in constant memory; quantiles are good to 1 %.
+    """Latencies of any number of frames in constant memory; quantiles are accurate to 1 %.
 
     Attributes:
-        count: How many there were.
+        count: Number of latencies added.
     """
 
     count: int = 0
     _counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2500, np.int64))
 
     def add(self, seconds: float) -> None:
-        """Take in one time."""
-        place = math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / math.log(_STEP)
-        self._counts[min(round(place), len(self._counts) - 1)] += 1
+        """Add one latency."""
+        index = math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / math.log(_STEP)
+        self._counts[min(round(index), len(self._counts) - 1)] += 1
         self.count += 1
 
-    def quantile(self, share: float) -> float:
-        """The time in seconds that this share of all is at most; NaN when there is none.
+    def quantile(self, fraction: float) -> float:
+        """The quantile in seconds at a fraction from 0 to 1; NaN if there are no latencies.
 
         >>> times = Latencies()
         >>> for ms in range(1, 101):
@@ -66,24 +66,24 @@ class Latencies:
         """
         if not self.count:
             return math.nan
-        rank = max(1, math.ceil(share * self.count))
+        rank = max(1, math.ceil(fraction * self.count))
         return _SHORTEST_S * float(_STEP ** np.searchsorted(np.cumsum(self._counts), rank))
 
 
 @dataclass(slots=True)
 class _Run:
-    """What is counted while a stream lasts."""
+    """The counts of a running stream."""
 
     frames: int = 0
     fixations: int = 0
     latencies: Latencies = field(default_factory=Latencies)
-    begin: float = 0.0
+    start: float = 0.0
     end: float = 0.0
     interrupt: BaseException | None = None
 
     def summary(self) -> dict[str, Any]:
-        """Frames, rate and latency, as a document has them."""
-        rate = self.frames / (self.end - self.begin) if self.frames else 0.0
+        """Frames, rate and latency as entries of a JSON document."""
+        rate = self.frames / (self.end - self.start) if self.frames else 0.0
         quantiles = {f"p{q}": self.latencies.quantile(q / 100) * 1000 for q in (50, 95)}
         return {
             "frames": self.frames,
@@ -96,7 +96,7 @@ class _Run:
 
 
 def live_stem(name: str) -> str:
-    """What the trace of a stream is called: ``clip`` for ``clip.mp4``, ``stdin`` for ``-``.
+    """The stem of a stream's trace: ``clip`` for ``clip.mp4``, ``stdin`` for ``-``.
 
     >>> live_stem("rtsp://camera.example/door/main?profile=2")
     'main'
@@ -116,34 +116,34 @@ def trace_live(
     overwrite: bool = False,
     on_gaze: OnGaze | None = None,
 ) -> tuple[Result, BaseException | None]:
-    """Save where the gaze goes in a stream, ``<base>.trace.<format>``, until it ends.
+    """Save the gaze of a stream as ``<base>.trace.<format>``, until the stream ends.
 
-    Memory does not grow with the stream. With a model give a source with ``horizon_frames``, or
-    frames wait for the clip to be full. The latency of a frame is the time from its pixels to its
-    gaze. Ctrl-C ends the stream and not the work: what was gazed at is saved.
+    Memory does not grow with the stream. A model source should have ``horizon_frames``; otherwise
+    frames wait until their clip is complete. The latency of a frame is the time from its pixels to
+    its gaze. Ctrl-C ends the stream; the frames gazed at so far are saved.
 
     Args:
-        name: As ``media.live.read_live`` takes it.
-        source: Where the gaze comes from.
+        name: The stream, as for ``media.live.read_live``.
+        source: The gaze source.
         base: Folder and stem of the trace.
-        sampling: Which frames.
+        sampling: The frames to read.
         format: ``json``, ``npz``, ``safetensors`` or ``csv``.
-        overwrite: Whether a file that exists is replaced.
+        overwrite: Whether an existing file is replaced.
         on_gaze: Called after each frame.
 
     Returns:
-        The result, and the interrupt that ended the stream, if one did.
+        The result, and the interrupt that ended the stream, if any.
 
     Raises:
-        AutogazeError: The stream cannot be read or the file not written.
+        AutogazeError: The stream cannot be read, or the file cannot be written.
     """
     sampling = sampling or Sampling()
     files = output_files("trace", base, format)
     run = _Run()
     arrived: deque[float] = deque()
-    # Its thread may wait for a frame that never comes, and must not be waited for then.
+    # Its thread may block on a frame that never arrives, and must not be joined then.
     stream = ahead(read_live(name, sampling), _WAITING, patience_s=_PATIENCE_S)
-    info, first = _begun(stream, name, sampling)
+    info, first = _first(stream, name, sampling)
 
     def frames() -> Iterator[Frame]:
         for frame in chain([first], (frame for _, frame in stream)):
@@ -153,8 +153,8 @@ def trace_live(
     with Outputs(overwrite=overwrite) as outputs:
         header = trace_header(open_job(Path(name), source, sampling, name=name, info=info))
         writer = open_trace_writer(outputs.add(files["trace"]), header, format)
-        run.begin = run.end = time.perf_counter()
-        # The file has a thread of its own, where no interrupt can break a frame in two.
+        run.start = run.end = time.perf_counter()
+        # The file is written in a separate thread, where no interrupt can split a frame.
         with Behind(partial(_write, writer, run, on_gaze), _WAITING) as behind:
             try:
                 for _, gaze in source.trace(frames()):
@@ -166,22 +166,22 @@ def trace_live(
     return Result(files=files, document=document), run.interrupt
 
 
-def _begun(
+def _first(
     stream: Iterator[tuple[VideoInfo, Frame]], name: str, sampling: Sampling
 ) -> tuple[VideoInfo, Frame]:
-    """The first frame of a stream, and what the stream says of itself."""
-    begun = next(stream, None)
-    if begun is None:
+    """The metadata and the first frame of a stream."""
+    first = next(stream, None)
+    if first is None:
         raise InputError(
             f"{name}: no frame at or after {float(sampling.start):g} s", hint="start earlier"
         )
-    return begun
+    return first
 
 
 def _write(
     writer: TraceWriter, run: _Run, on_gaze: OnGaze | None, gazed: Feed[tuple[FrameTrace, float]]
 ) -> None:
-    """Write the trace and keep count."""
+    """Write the trace and update the counts."""
     with writer:
         for gaze, latency_s in gazed:
             writer.write(gaze)

@@ -1,4 +1,4 @@
-"""A page for each result in a folder, and the index of them."""
+"""Writes a page for each result in a folder, and their index."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from autogaze_cli.visualize.settings import Visualization
 logger = logging.getLogger(__name__)
 
 OnPage = Callable[[Path], AbstractContextManager[OnFrame]]
-"""Called with each page that is written; what it opens is told of its frames."""
+"""Called before each page is written; yields the progress callback for its frames."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Pages:
-    """What became of a folder's pages.
+    """The outcome for the pages of a folder.
 
     Attributes:
         index: The index.
         written: Pages that were written.
-        kept: Pages that were there.
-        failed: Why a page could not be written, by its path.
+        kept: Existing pages that were kept.
+        failed: Error messages of pages that could not be written, by path.
         rows: The rows of the index.
     """
 
@@ -52,7 +52,7 @@ class Pages:
     rows: list[Row] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """The outcome as a JSON document."""
         return {
             "index": str(self.index),
             "written": [str(path) for path in self.written],
@@ -61,7 +61,7 @@ class Pages:
         }
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """The same as events: ``written``, ``kept`` and ``failed`` pages, then ``ended``."""
+        """The outcome as events: ``written``, ``kept`` and ``failed`` pages, then ``ended``."""
         for path in self.written:
             yield {"event": "written", "page": str(path)}
         for path in self.kept:
@@ -79,20 +79,20 @@ def draw_page(
     overwrite: bool = False,
     on_frame: OnFrame | None = None,
 ) -> dict[str, Any]:
-    """Write the page of one video and nothing else.
+    """Write only the page of one video.
 
     Args:
         job: The video and its gaze.
         path: The page.
-        visualization: How it draws at first, and what its numbers are of.
-        overwrite: Whether a page that exists is replaced.
+        visualization: The page's initial settings, for which the metrics are computed.
+        overwrite: Whether an existing page is replaced.
         on_frame: Called after each frame.
 
     Returns:
         The metrics document.
 
     Raises:
-        AutogazeError: The video, the trace or the page is not what it should be; nothing has been
+        AutogazeError: The video or the trace is invalid, or the page cannot be written; nothing is
             written then.
     """
     gazed = gazed_frames(job, on_frame)
@@ -106,22 +106,22 @@ def write_pages(
     """Write the pages of all results below a folder, and the index.
 
     Args:
-        folder: Its results are what the commands wrote, and their manifest.
+        folder: An output folder of the commands, with their results and manifest.
         on_page: See ``OnPage``.
-        videos: Where to look first for the videos of traces.
-        overwrite: Whether pages that exist are written anew, where they can be.
+        videos: The folder to search first for the videos of traces.
+        overwrite: Whether existing pages are rewritten where possible.
 
     Raises:
-        OutputError: There is an index that this program did not write, or it cannot be written.
-        InputError: The folder holds no results.
+        OutputError: The existing index was not written by this program, or cannot be written.
+        InputError: The folder contains no results.
     """
     index = folder / INDEX
     if index.exists() and not (is_ours(index) or overwrite):
         hint = "move it, or give --overwrite to replace it"
-        raise OutputError(f"{index}: is not a page of this program", hint=hint)
+        raise OutputError(f"{index}: was not written by this program", hint=hint)
     results, manifest = find(folder), Manifest.read(folder)
     if not results and not manifest.inputs:
-        raise InputError(f"{folder}: holds no results", hint="give the --out-dir of a command")
+        raise InputError(f"{folder}: contains no results", hint="give the --out-dir of a command")
     pages = Pages(index=index)
     for found in results:
         try:
@@ -131,9 +131,9 @@ def write_pages(
             pages.failed[found.page] = error.line()
             logger.error("%s", error.line())
         pages.rows.append(_row(found, folder, manifest, pages.failed.get(found.page)))
-    told = {row.name for row in pages.rows}
+    listed = {row.name for row in pages.rows}
     for name, reason in manifest.failures().items():
-        if name not in told:
+        if name not in listed:
             pages.rows.append(Row(name=name, error=reason))
     with Outputs(overwrite=True) as outputs:
         write_index(outputs.add(index), folder.resolve().name, pages.rows)
@@ -141,10 +141,10 @@ def write_pages(
 
 
 def _write(found: Found, on_page: OnPage, videos: Path | None, overwrite: bool) -> bool:
-    """Write the page of one result; whether it was: one that is there may be the best there is.
+    """Write the page of one result; return False if an existing page is kept.
 
     Raises:
-        AutogazeError: There is not enough left of the result to make one.
+        AutogazeError: Files that the page needs are missing or invalid.
     """
     there = found.page.exists()
     if there and not overwrite:
@@ -166,16 +166,16 @@ def _write(found: Found, on_page: OnPage, videos: Path | None, overwrite: bool) 
     elif trace is not None:
         raise InputError(
             f"{found.trace}: its video {trace.header.source} is not found",
-            hint="say with --videos where it is",
+            hint="give its folder with --videos",
         )
     else:
-        raise InputError(f"{found.page}: its pictures are gone", hint="render it again")
+        raise InputError(f"{found.page}: its drawn files are missing", hint="render it again")
     logger.info("wrote %s", found.page)
     return True
 
 
 def _row(found: Found, folder: Path, manifest: Manifest, error: str | None) -> Row:
-    """What the index tells of one result."""
+    """The row of the index for one result."""
     there = is_ours(found.page)
     summary = read_summary(found.page) if there else {}
     document = summary.get("document")

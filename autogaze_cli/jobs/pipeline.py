@@ -1,8 +1,8 @@
-"""Stages that overlap: a producer that runs ahead of its reader, and consumers that run behind.
+"""Concurrent stages: a producer that runs ahead of its reader, and consumers that run behind.
 
-Each stage has a thread of its own and a bounded queue, so memory does not grow with the number of
-items. Order is kept. The first error of any thread is raised once, where the items are handed over;
-leaving early, by an error or by Ctrl-C, stops the threads and waits for them. Nothing polls.
+Each stage has its own thread and a bounded queue, so memory does not grow with the number of items.
+Order is kept. The first error of any thread is raised once, where items are handed over; leaving
+early, by an error or by Ctrl-C, stops the threads and waits for them. No stage polls.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What a queue ends with: the error of the thread that filled it, or none."""
+    """The end marker of a queue, with the error of the thread that filled it, if any."""
 
     error: BaseException | None = None
 
 
 class _Stopped(BaseException):
-    """Raised in a consumer's thread when nobody wants its work any more."""
+    """Raised in a consumer's thread when its work has been abandoned."""
 
 
 def ahead(items: Iterable[T], size: int, *, patience_s: float | None = None) -> Iterator[T]:
-    """The same items, made in a thread that is at most ``size`` of them ahead.
+    """The same items, produced in a thread that runs at most ``size`` items ahead.
 
-    The thread starts with the first item asked for and ends with the iteration, however it ends.
+    The thread starts with the first item requested and stops when the iteration ends or is left.
 
     Args:
-        items: Iterated, and closed where it is a generator, in the thread.
-        size: Items that exist at any time, the one in use and the one being made included.
-        patience_s: How long to wait for the thread when the iteration is left early; past that it
-            is left to itself. None = until it has made the item that it is at.
+        items: Iterated in the thread; a generator is also closed there.
+        size: Maximum number of items at any time, including those in use and in production.
+        patience_s: Seconds to wait for the thread when the iteration is left early; after that, the
+            thread is abandoned. None = wait until it has produced its current item.
 
     Yields:
         The items in order.
@@ -58,7 +58,7 @@ def ahead(items: Iterable[T], size: int, *, patience_s: float | None = None) -> 
                     source.close()
         except StopIteration:
             pass
-        except BaseException as error:  # noqa: BLE001  # whatever it is, the reader gets it
+        except BaseException as error:  # noqa: BLE001  # passed on to the reader
             end = _End(error)
         ready.put(end)
 
@@ -67,7 +67,7 @@ def ahead(items: Iterable[T], size: int, *, patience_s: float | None = None) -> 
     try:
         while not isinstance(item := ready.get(), _End):
             yield item
-            del item  # or it would live on while the next one is waited for
+            del item  # otherwise it would stay in memory while waiting for the next one
             room.release()
         if item.error is not None:
             raise item.error
@@ -78,7 +78,7 @@ def ahead(items: Iterable[T], size: int, *, patience_s: float | None = None) -> 
 
 
 class Feed(Generic[T]):
-    """What a consumer iterates: the items handed to ``Behind``, each once, in order."""
+    """The iterator of a consumer: the items handed to ``Behind``, each once, in order."""
 
     def __init__(self, size: int) -> None:
         self._room = Semaphore(size)
@@ -90,7 +90,7 @@ class Feed(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        if self._taken:  # the one before has been dealt with
+        if self._taken:  # the previous item has been processed
             self._room.release()
         self._taken = False
         item = self._ready.get()
@@ -102,23 +102,23 @@ class Feed(Generic[T]):
         return item
 
     def check(self) -> None:
-        """End the consumer, by an exception, where its work has been abandoned.
+        """Stop the consumer, by an exception, if its work has been abandoned.
 
-        For long work after the last item; between items the iteration does it.
+        For long work after the last item; between items, the iteration checks this.
         """
         if self._stopped:
             raise _Stopped
 
 
 class Behind(Generic[T]):
-    """Hands items to a consumer that runs in a thread of its own, as a context manager.
+    """Hands items to a consumer that runs in its own thread, as a context manager.
 
-    A clean exit waits until the consumer has done all its work, and raises its error if it failed.
-    On any other exit the consumer ends with an exception at its next item.
+    A clean exit waits until the consumer has finished, and raises its error if it failed. On any
+    other exit the consumer is stopped by an exception at its next item.
 
     Args:
-        consume: Called once, in the thread, with the items to come.
-        size: Items that may wait, the one in work included.
+        consume: Called once, in the thread, with an iterator of the items.
+        size: Maximum number of queued items, including the one being processed.
     """
 
     def __init__(self, consume: Callable[[Feed[T]], object], size: int) -> None:
@@ -139,10 +139,10 @@ class Behind(Generic[T]):
         self._feed._room.release()  # a ``put`` may be waiting
 
     def put(self, item: T) -> None:
-        """Hand over one item, waiting while there is no room.
+        """Hand over one item, waiting while the queue is full.
 
         Raises:
-            BaseException: The consumer's own, when it has failed.
+            BaseException: The consumer's error, if it has failed.
         """
         self._feed._room.acquire()
         if self._done:
@@ -152,7 +152,7 @@ class Behind(Generic[T]):
             self._feed._ready.put(item)
 
     def end(self) -> None:
-        """Say that no item follows, without waiting: several consumers may finish side by side."""
+        """Signal that no item follows, without waiting: several consumers can finish at once."""
         self._feed._ready.put(_End())
 
     def _raise(self) -> None:

@@ -1,4 +1,4 @@
-"""What a request comes to, once it is known what its inputs are."""
+"""The plan of a request: the work and the checks for its inputs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from autogaze_cli.jobs.request import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a request comes to, once its inputs are known: videos, or saved traces.
+    """The plan of a request, which depends on its inputs: videos, or saved traces.
 
     Attributes:
-        work: What is done for each input.
-        check: The first look at an input; raises what is wrong with it.
-        estimate: How much work an input is, from what ``check`` found.
-        described: What the content of outputs depends on.
-        model_sha256: Of the model's weights.
+        work: The processing of each input.
+        check: The preliminary check of an input; raises the errors that it can detect.
+        estimate: Estimates the size of an input from the result of ``check``.
+        described: All settings that the content of outputs depends on.
+        model_sha256: Returns the SHA-256 of the model's weights.
     """
 
     work: Work
@@ -35,10 +35,10 @@ def gpus_per_worker(request: Request) -> float:
     """GPUs that Ray reserves for a worker.
 
     Raises:
-        ConfigError: A GPU is asked for by its number, which names one machine's GPU.
+        ConfigError: A GPU is given by its index, which names one machine's GPU.
     """
     device, given = request.gaze.device, request.batch.gpus_per_worker
-    if device.startswith("cuda:") and device != "cuda:all":  # all of those that a worker has
+    if device.startswith("cuda:") and device != "cuda:all":  # cuda:all means all GPUs of a worker
         raise ConfigError(
             f"--device {device} names one machine's GPU; Ray assigns GPUs",
             hint="with --engine ray give --device cuda",

@@ -1,4 +1,4 @@
-"""One trace to its readout file."""
+"""Writes the readout file of one trace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autogaze_cli.trace import Trace
 
 @contextmanager
 def about(name: str) -> Iterator[None]:
-    """Put the name of an input before what is wrong with it."""
+    """Prefix configuration errors with the name of an input."""
     try:
         yield
     except ConfigError as error:
@@ -36,15 +36,15 @@ def read_out_trace(
 
     Args:
         trace: The trace.
-        name: How messages name it.
+        name: The trace's name in messages.
         base: Folder and stem of the file.
         settings: What is read out.
         format: One of ``FORMATS``.
-        overwrite: Whether a file that exists is replaced.
+        overwrite: Whether an existing file is replaced.
 
     Raises:
-        ConfigError: See ``readout_trace``. Nothing has been written then.
-        OutputError: The file cannot be written, or exists.
+        ConfigError: See ``readout_trace``. Nothing is written then.
+        OutputError: The file cannot be written, or already exists.
     """
     files = output_files("readout", base, format)
     with Outputs(overwrite=overwrite) as outputs:

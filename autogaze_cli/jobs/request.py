@@ -1,7 +1,7 @@
-"""What a user asks for: one frozen, validated value, built where the request enters.
+"""The request of a user as one frozen, validated value.
 
-``make_request`` is the door. The command line and the Python calls come through it; behind it
-nothing looks at an option again.
+``make_request`` is the only entry point, for the command line and for Python calls; code behind it
+does not validate options again.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_GIF_WIDTH = 640
-"""Pixels of width a GIF has at most, unless a size is asked for."""
+"""Maximum width of a GIF in pixels, unless a size is given."""
 
 COMMANDS = ("trace", "mask", "interframe", "readout", "render-assets")
-"""The commands over videos."""
+"""The commands that process videos."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """What is drawn, and into which kind of file.
+    """How to draw, and the format of drawn files.
 
     Attributes:
         visualization: How masks and outputs are composed.
         format: ``gif``, ``mp4``, ``webm`` or ``png``.
-        width: Of the files, in pixels; None = from the height, or the frames' own (a GIF's at most
-            ``MAX_GIF_WIDTH``).
-        height: As ``width``.
+        width: Width of the files in pixels; None = derived from the height, or that of the frames
+            (at most ``MAX_GIF_WIDTH`` for a GIF).
+        height: Height of the files in pixels; None = derived from the width, or as for ``width``.
     """
 
     visualization: Visualization
@@ -67,19 +67,19 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSettings:
-    """Where outputs go, and how many inputs are processed. No output's content depends on these.
+    """Output folder and execution of a batch. The content of outputs never depends on these.
 
     Attributes:
-        out_dir: Folder of the outputs.
-        overwrite: Replace outputs that exist.
+        out_dir: Output folder.
+        overwrite: Replace existing outputs.
         check: Write nothing; compare with what exists.
         dry_run: Plan only.
         resume: Skip what an earlier run into the same folder finished.
         fail_fast: Stop at the first input that fails.
         workers: Worker processes.
         engine: ``local`` or ``ray``.
-        address: Of the Ray cluster.
-        gpus_per_worker: GPUs that Ray reserves per worker; None = 1 on a GPU, else 0.
+        address: Address of the Ray cluster, ``HOST:PORT``.
+        gpus_per_worker: GPUs that Ray reserves per worker; None = 1 on a GPU, otherwise 0.
     """
 
     out_dir: Path = Path()
@@ -94,29 +94,29 @@ class BatchSettings:
     gpus_per_worker: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be carried out."""
+        """Refuse invalid settings."""
         if self.workers < 1:
             raise ConfigError(f"workers must be at least 1, not {self.workers}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One call of a command over videos.
+    """One call of a command that processes videos.
 
     Attributes:
         command: The command's name, one of ``COMMANDS``.
-        inputs: What the user named, before folders and patterns are expanded.
-        gaze: Which gaze source runs, and how.
-        sampling: Which frames.
-        drawing: How to draw; None for commands that do not.
-        readout: What to read out; None for the other commands.
-        format: Of the file that the command writes.
-        report: Whether to write a page to look at too.
-        trace: A saved trace that takes the gaze source's place.
-        traces: Those of ``inputs`` that were named as saved traces.
-        batch: Where outputs go, and how many inputs are processed.
-        origin: What to say about where the gaze comes from, beside the source's name.
-        given: The settings that the user gave.
+        inputs: The names given by the user, before folders and patterns are expanded.
+        gaze: Settings of the gaze source.
+        sampling: The frames to read.
+        drawing: How to draw; None for commands that do not draw.
+        readout: What to read out; None for commands other than ``readout``.
+        format: Format of the command's output file.
+        report: Whether to also write a page.
+        trace: A saved trace that replaces the gaze source.
+        traces: Those of ``inputs`` that were given as saved traces.
+        batch: Output folder and execution of the batch.
+        origin: Text appended to the logged name of the gaze source.
+        given: The names of the settings given by the user.
     """
 
     command: str
@@ -134,7 +134,7 @@ class Request:
     given: frozenset[str] = frozenset()
 
     def output_settings(self) -> dict[str, Any]:
-        """What the content of outputs depends on, beside the input, the model and the device."""
+        """All that the content of outputs depends on, except the input, model and device."""
         gaze = asdict(self.gaze)
         for name in ("device", "threads"):
             del gaze[name]
@@ -149,10 +149,10 @@ class Request:
         return cast("dict[str, Any]", _plain(parts))
 
     def refuse_gaze_settings(self, trace: str) -> None:
-        """Refuse settings that choose a video's frames or gaze, which a saved trace has already.
+        """Refuse settings that choose a video's frames or gaze, which a saved trace fixes.
 
         Raises:
-            ConfigError: One was given.
+            ConfigError: Such a setting was given.
         """
         for name in _FIXED_BY_A_TRACE:
             if name in self.given:
@@ -166,6 +166,7 @@ class Request:
 _FIXED_BY_A_TRACE = (
     *GazeSettings.__dataclass_fields__,
     *("task_loss_requirement_db", "start", "fps", "inference_width", "inference_height"),
+    *("stream", "tone_map", "allow_truncated"),
 )
 
 
@@ -176,13 +177,13 @@ def make_request(
     given: Collection[str] = (),
     models: Path = MODELS,
 ) -> Request:
-    """Check the settings of one call, once.
+    """Validate the settings of one call.
 
     Args:
         command: One of ``COMMANDS``.
         inputs: Files, folders, patterns, lists.
         values: All settings of the command.
-        given: The names of those that the user gave; the others are at their defaults.
+        given: The names of the settings given by the user; the others have their defaults.
         models: The folder of the bundled models.
 
     Raises:
@@ -221,7 +222,7 @@ def make_request(
 
 
 def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
-    """Which gaze source runs, and how: the model named, else the default one, else patch-diff.
+    """Settings of the gaze source: the given model, or the default model, or patch-diff.
 
     Raises:
         ConfigError: A setting is out of range, or contradicts another.
@@ -253,6 +254,9 @@ def _sampling(values: Values) -> Sampling:
         fps=None if fps is None else _named("fps", parse_rate, fps),
         width=values["inference_width"],
         height=values["inference_height"],
+        stream=values["stream"],
+        tone_map=values["tone_map"],
+        allow_truncated=values["allow_truncated"],
     )
 
 
@@ -281,13 +285,13 @@ def _readout(values: Values) -> ReadoutSettings:
 
 
 def _pick(settings: type[T], values: Values) -> T:
-    """Settings of a dataclass from the values of the same names."""
+    """A settings dataclass from the values of the same names."""
     names = [f.name for f in fields(settings)]  # type: ignore[arg-type]  # T is a dataclass
     return settings(**{name: values[name] for name in names if name in values})  # type: ignore[literal-required]
 
 
 def _sides(value: int | tuple[int, int]) -> tuple[int, int]:
-    """Height and width; one number stands for both."""
+    """Height and width; one number applies to both."""
     return (value, value) if isinstance(value, int) else value
 
 
@@ -299,7 +303,7 @@ def _named(name: str, parse: Any, value: object) -> Fraction:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """A value in JSON types."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

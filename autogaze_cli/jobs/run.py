@@ -1,4 +1,4 @@
-"""A request carried out: its inputs opened, its work given to an engine, one report."""
+"""Runs a request: opens its inputs, passes the work to an engine, and returns a report."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ logger = logging.getLogger(__name__)
 
 
 def run(request: Request, on_event: OnEvent | None = None) -> Report:
-    """Do a command's work for each input.
+    """Run a command for each input.
 
-    What can be refused is refused before a model is loaded: settings, inputs, outputs that exist.
+    Settings, inputs and existing outputs are checked before a model is loaded.
 
     Args:
-        request: What was asked for.
+        request: The request.
         on_event: Called with each event.
 
     Returns:
-        What became of each input.
+        The outcome of each input.
 
     Raises:
-        AutogazeError: Nothing can be done, or the only input failed.
+        AutogazeError: No input can be processed, or the only input failed.
     """
     of_traces = request.command == "readout"
     with open_inputs(request.inputs, traces=of_traces) as inputs:
@@ -46,17 +46,17 @@ def run(request: Request, on_event: OnEvent | None = None) -> Report:
             request.refuse_gaze_settings(inputs[0].name)
             inputs, plan = _without_trace_suffix(inputs), plan_of_traces(request)
         else:
-            from autogaze_cli.jobs.videos import plan_of_videos  # PyAV is needed for videos alone
+            from autogaze_cli.jobs.videos import plan_of_videos  # only videos need PyAV
 
             plan = plan_of_videos(request, inputs)
-        report = _carry_out(request, inputs, plan, on_event)
+        report = _execute(request, inputs, plan, on_event)
     writes = report.results and not (request.batch.check or request.batch.dry_run)
     if request.report and len(inputs) > 1 and writes:
         _write_index(request, report)
     return report
 
 
-def _carry_out(
+def _execute(
     request: Request, inputs: Sequence[Input], plan: Plan, on_event: OnEvent | None
 ) -> Report:
     batch = request.batch
@@ -94,7 +94,7 @@ def _carry_out(
 
 
 def engine(request: Request) -> Engine:
-    """The engine that the request asks for."""
+    """The engine that the request selects."""
     batch = request.batch
     if batch.engine == "ray":
         from autogaze_cli.batch.ray_engine import ray_engine
@@ -116,9 +116,9 @@ def output_paths(request: Request, item: Input) -> list[Path]:
 
 
 def _are_traces(inputs: Sequence[Input], named_as_traces: Sequence[str]) -> bool:
-    """Whether the inputs are saved traces; a mix of them and videos is an error.
+    """Whether the inputs are saved traces; a mix of traces and videos is an error.
 
-    A damaged trace is known by its name, so that it is one that fails.
+    A damaged trace is recognized by its name, so that it fails as a trace.
     """
     traces: list[Input] = []
     videos: list[Input] = []
@@ -136,13 +136,13 @@ def _are_traces(inputs: Sequence[Input], named_as_traces: Sequence[str]) -> bool
 
 
 def _without_trace_suffix(inputs: Sequence[Input]) -> list[Input]:
-    """``clip`` and not ``clip.trace`` as the stem of outputs."""
+    """Use ``clip`` instead of ``clip.trace`` as the stem of outputs."""
     stems = [i.stem.with_suffix("") if i.stem.suffix == ".trace" else i.stem for i in inputs]
     return [replace(item, stem=stem) for item, stem in zip(inputs, stems, strict=True)]
 
 
 def _write_index(request: Request, report: Report) -> None:
-    """Write the index of the pages; if that fails, the outputs are there all the same."""
+    """Write the index of the pages; if that fails, the outputs are kept."""
     from autogaze_cli.jobs.pages import write_pages
 
     try:

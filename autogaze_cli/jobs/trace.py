@@ -1,4 +1,4 @@
-"""One video to its trace."""
+"""Traces one video."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def save_trace(
     on_frame: OnFrame | None = None,
     report: bool = False,
 ) -> Result:
-    """Save where the gaze goes, ``<base>.trace.<format>``.
+    """Save the gaze of a video as ``<base>.trace.<format>``.
 
     Args:
         job: The video and its gaze.
         base: Folder and stem of the files, such as ``out/clip``.
-        format: Of the trace, see ``autogaze_cli.trace.FORMATS``.
-        overwrite: Whether files that exist are replaced.
+        format: Format of the trace, see ``autogaze_cli.trace.FORMATS``.
+        overwrite: Whether existing files are replaced.
         on_frame: Called after each frame.
-        report: Write a page too, ``<base>.report.html``, drawn with ``PAGE_VIEW``.
+        report: Also write a page, ``<base>.report.html``, drawn with ``PAGE_VIEW``.
 
     Raises:
-        AutogazeError: The video, the model's answer or the file is not what it should be; nothing
-            has been written then.
+        AutogazeError: The video or the model's output is invalid, or a file cannot be written;
+            nothing is written then.
     """
     files = output_files("trace", base, format, report=report)
     header, total = trace_header(job), job.total
@@ -49,7 +49,7 @@ def save_trace(
         if report:
             path = outputs.add(files["report"])
             making = partial(draw_frames, path, header, job.size, PAGE_VIEW)
-            page = stack.enter_context(Behind(making, job.waiting))
+            page = stack.enter_context(Behind(making, job.queue_size))
         for frame, gaze in gazed_frames(job, on_frame):
             writer.write(gaze)
             if page:
@@ -63,6 +63,7 @@ def save_trace(
         "frames": frames,
         "positive_fixations": fixations,
         "output_files": {role: str(path) for role, path in files.items()},
+        **job.remarks,
     }
     return Result(files=files, document=document)
 

@@ -1,4 +1,4 @@
-"""What is done for each saved trace: ``readout``, the one command that needs no video."""
+"""The work of ``readout`` on saved traces, which needs no video."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from autogaze_cli.trace import read_trace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceWork:
-    """What ``readout`` does for each saved trace.
+    """The processing of each saved trace by ``readout``.
 
     Attributes:
-        request: What was asked for.
-        run: Names the run's temporary files.
+        request: The request.
+        run: The run's name in temporary files.
     """
 
     request: Request
     run: str = ""
 
     def of_run(self, run: str) -> Self:
-        """The same, with temporary files of that run's name."""
+        """A copy whose temporary files have that run's name."""
         return replace(self, run=run)
 
     def open(self, worker: int, workers: int) -> Do:

@@ -1,4 +1,4 @@
-"""The settings of the commands over videos, by name and type: what comes to the door."""
+"""The settings of the commands that process videos, by name and type, before validation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal, TypedDict
 
 from autogaze_cli.gaze.settings import MaskSource, Mode
+from autogaze_cli.media.sampling import ToneMap
 
 Source = str | os.PathLike[str]
 Rate = float | Fraction | str
@@ -17,31 +18,34 @@ EngineName = Literal["local", "ray"]
 
 
 class Values(TypedDict, total=False):
-    """Every setting of the commands over videos, as the options and the Python calls name it.
+    """All settings of the commands that process videos, named as the options and the Python calls.
 
-    Which of them a command has, and their defaults, stand in the signatures in ``api.py``.
+    The signatures in ``api.py`` show which settings each command has, and their defaults.
 
     Attributes:
-        start: Start time: seconds, or a text such as ``"1:02.5"``.
-        frames: Number of frames; fewer in the video is an error. None = all.
-        fps: Sampling rate in frames per second, or a text such as ``"30000/1001"``; None = the
+        start: Start time: seconds, or a string such as ``"1:02.5"``.
+        frames: Number of frames to read; fails if the video is shorter. None = all.
+        fps: Sampling rate in frames per second, or a string such as ``"30000/1001"``; None = the
             video's own.
         inference_width: Width of decoded frames in pixels; None = the video's own.
         inference_height: Height of decoded frames in pixels; None = the video's own.
+        stream: Index of the video stream in the file; None = FFmpeg's own choice.
+        tone_map: ``auto`` maps HDR to BT.709; ``none`` keeps the values.
+        allow_truncated: Read a file whose end is missing as far as it goes.
         mask_source: ``autogaze`` or ``patch-diff``; None = ``autogaze`` if there is a model.
         model: Bundled name, folder or cached Hub id; None = the bundled default.
         mode: ``resize``, ``tiled`` or ``tiled-full``.
         tile_size: Tile side in pixels.
-        stride: Tile stride in pixels, of ``tiled-full``; None = the tile size.
+        stride: Tile stride in pixels (``tiled-full`` only); None = the tile size.
         tile_batch_size: Tiles per batch; never changes a result.
         clip_len: Frames per model clip.
-        horizon_frames: Frames that a rolling context sees; None = independent clips.
+        horizon_frames: Rolling context: the last N frames attended to; None = independent clips.
         top_k: Minimum of a tile's token budget.
         max_gaze_tokens_each_frame: Maximum tokens per tile per frame; None = the model's own.
         gazing_ratio: The same maximum as a fraction of a frame's tokens; None = not given.
         task_loss_requirement: Predicted loss at which a frame ends; None = never, ``"model"`` = the
             model's own.
-        task_loss_requirement_db: The same in dB; stronger than the former.
+        task_loss_requirement_db: The same in dB; overrides ``task_loss_requirement``.
         patch_diff_grid: Patch-diff grid size, N x N.
         patch_diff_threshold: Mean difference above which patch-diff selects a cell.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
@@ -56,19 +60,19 @@ class Values(TypedDict, total=False):
         gif_width: Width of drawn files in pixels; None = the frames' (a GIF's at most 640).
         gif_height: Height of drawn files in pixels; None = the frames'.
         emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``.
-        patch_size: The consumer's patches in pixels: one number, or height and width.
+        patch_size: The consumer's patch size in pixels: one number, or height and width.
         tubelet_size: Frames per temporal token of the consumer.
         clip_height: Height of the consumer's clip in pixels; None = the frames'.
         clip_width: Width of the consumer's clip in pixels; None = the frames'.
         image_grid: Token grid of a frame: one number, or height and width; None = its patches.
-        min_confidence: Fixations must be above this to count.
+        min_confidence: Fixations whose confidence is not above this are dropped.
         max_fixations_per_frame: Maximum rectangles per frame; None = all.
         dilation: Tokens added on all four sides of a cell.
         max_tokens_per_frame: Maximum tokens per frame; None = all.
         min_tokens: Minimum tokens per clip; missing ones are padding.
         max_tokens: Maximum tokens per clip; None = all.
-        trace: A saved trace that takes the gaze source's place; None = gaze anew.
-        traces: Saved traces to read out, of ``run_batch``.
+        trace: A saved trace that replaces the gaze source; None = run the gaze source.
+        traces: Saved traces to read out (``run_batch`` only).
         out_dir: Output folder.
         format: Output file format.
         overwrite: Replace existing outputs.
@@ -79,8 +83,8 @@ class Values(TypedDict, total=False):
         fail_fast: Stop at the first input that fails.
         workers: Worker processes; each loads its own model.
         engine: ``local`` or ``ray``.
-        address: Address of the Ray cluster; None = the one running here, else a new one.
-        gpus_per_worker: GPUs that Ray reserves per worker; None = 1 on a GPU, else 0.
+        address: Address of the Ray cluster; None = the one running here, otherwise a new one.
+        gpus_per_worker: GPUs that Ray reserves per worker; None = 1 on a GPU, otherwise 0.
     """
 
     start: Rate
@@ -88,6 +92,9 @@ class Values(TypedDict, total=False):
     fps: Rate | None
     inference_width: int | None
     inference_height: int | None
+    stream: int | None
+    tone_map: ToneMap
+    allow_truncated: bool
     mask_source: MaskSource | None
     model: Source | None
     mode: Mode

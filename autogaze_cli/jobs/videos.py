@@ -1,4 +1,4 @@
-"""What a command does for each video, as data that any engine's worker can open."""
+"""The work of a command on videos, as data that a worker of any engine can open."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoWork:
-    """A command's work for each video.
+    """The processing of each video by a command.
 
     Attributes:
-        request: What was asked for.
-        sampling: Which frames of each video.
-        trace: Gaze made earlier, which takes the source's place.
-        run: Names the run's temporary files.
+        request: The request.
+        sampling: The frames to read from each video.
+        trace: A saved trace that replaces the gaze source.
+        run: The run's name in temporary files.
     """
 
     request: Request
@@ -52,11 +52,11 @@ class VideoWork:
     run: str = ""
 
     def of_run(self, run: str) -> Self:
-        """The same, with temporary files of that run's name."""
+        """A copy whose temporary files have that run's name."""
         return replace(self, run=run)
 
     def open(self, worker: int, workers: int) -> Do:
-        """Open the gaze source, on this worker's share of the machine."""
+        """Open the gaze source, with this worker's CPU threads and GPU."""
         name_temporaries(self.run)
         gaze: GazeSource | Trace
         if self.trace is not None:
@@ -87,7 +87,7 @@ class VideoWork:
 def make_outputs(
     request: Request, job: Job, base: Path, overwrite: bool, on_frame: OnFrame
 ) -> Result:
-    """Do the request's command for one video."""
+    """Run the request's command on one video."""
     if request.drawing is not None:
         return draw(
             request.command,
@@ -106,7 +106,7 @@ def make_outputs(
 
 
 def worker_settings(settings: GazeSettings, worker: int, workers: int) -> GazeSettings:
-    """The settings of one of several workers on a machine: its share of the cores, its GPU."""
+    """The settings of one of several workers on a machine, with its CPU threads and GPU."""
     if workers == 1 or settings.mask_source == "patch-diff":
         return settings
     import torch
@@ -118,7 +118,7 @@ def worker_settings(settings: GazeSettings, worker: int, workers: int) -> GazeSe
 
 
 def announce(gaze: GazeSource | Trace, request: Request) -> None:
-    """Say where the gaze comes from, and on which device."""
+    """Log the gaze source and the device."""
     if isinstance(gaze, Trace):
         logger.info("mask source: %s, from the trace %s", gaze.header.mask_source, request.trace)
         return
@@ -145,7 +145,7 @@ def read_out_video(
         AutogazeError: The video cannot be read, or its frames do not fit the settings.
     """
     width, height = job.size
-    with about(job.name):  # before an hour of gazing, as far as it can be known
+    with about(job.name):  # as far as possible, fail before gazing, which may take long
         frames = job.sampling.frames or settings.video_options.tubelet_size
         settings.geometry(frames, height, width)
     trace = gaze_trace(job, on_frame)
@@ -153,19 +153,19 @@ def read_out_video(
 
 
 def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
-    """The plan for videos, whose gaze comes from a source or from the request's saved trace.
+    """The plan for videos, with gaze from a source or from the request's saved trace.
 
     Raises:
-        ConfigError: A trace is given, and several videos; or it has too few frames.
-        DeviceError: The device is not there.
+        ConfigError: A trace is given for several videos, or has too few frames.
+        DeviceError: The device is not available.
     """
     described = request.output_settings()
-    device = _device_type(request)  # one that was asked for must be there, even unneeded
+    device = _device_type(request)  # a requested device must exist, even if it is not used
     if request.trace is None:
         described["gaze"]["device"] = device
         return Plan(
             work=VideoWork(request=request, sampling=request.sampling),
-            check=_probe,
+            check=partial(_probe, request.sampling),
             estimate=partial(_estimate, request, request.sampling),
             described=described,
             model_sha256=partial(_model_sha256, request),
@@ -179,7 +179,7 @@ def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
     described["gaze"] = {"trace": catalog.sha256_of(request.trace)}
     return Plan(
         work=VideoWork(request=request, sampling=sampling, trace=trace),
-        check=_probe,
+        check=partial(_probe, sampling),
         estimate=partial(_estimate, request, sampling),
         described=described,
     )
@@ -189,9 +189,9 @@ def _device_type(request: Request) -> str:
     """The type of device that the work runs on.
 
     Raises:
-        DeviceError: It is not there.
+        DeviceError: The device is not available.
     """
-    if request.batch.engine == "ray":  # which this machine may lack
+    if request.batch.engine == "ray":  # the device may exist only on other machines
         gpus = gpus_per_worker(request)
         return "cuda" if gpus and request.gaze.device != "cpu" else "cpu"
     if request.trace is not None or request.gaze.mask_source == "patch-diff":
@@ -201,12 +201,12 @@ def _device_type(request: Request) -> str:
     return choose_device(request.gaze.device).type
 
 
-def _probe(item: Input) -> VideoInfo:
-    return probe(Path(item.path))
+def _probe(sampling: Sampling, item: Input) -> VideoInfo:
+    return probe(Path(item.path), sampling)
 
 
 def _estimate(request: Request, sampling: Sampling, info: VideoInfo) -> dict[str, Any]:
-    """Frames of a video, their size, and how many tile-frames the model would process."""
+    """Frames of a video, their size, and the number of tile-frames to process."""
     width, height = sampling.size(info.width, info.height)
     frames, s = frame_count(sampling, info), request.gaze
     tiles = 1
@@ -225,7 +225,7 @@ def _estimate(request: Request, sampling: Sampling, info: VideoInfo) -> dict[str
 
 
 def _model_sha256(request: Request) -> str | None:
-    """Of the weights that would run; None where there are none, which opening them will report."""
+    """SHA-256 of the model's weights; None without weights, which is reported on opening them."""
     settings = request.gaze
     if settings.mask_source != "autogaze" or settings.model is None:
         return None

@@ -17,6 +17,9 @@ Pixels = NDArray[np.uint8]
 Filters = Sequence[tuple[str, str]]
 """Names and arguments of FFmpeg filters, in order."""
 
+NO_THREADS = (BlockingIOError, MemoryError)
+"""How FFmpeg says that the system gave it no thread: with the errno for "not yet" (EAGAIN)."""
+
 
 class FilterChain:
     """A filter graph with one input and one output.
@@ -26,6 +29,7 @@ class FilterChain:
         filters: The filters between input and output.
         time_base: Seconds in one unit of the pushed frames' ``pts``.
         second: A frame that the first filter sees on a second input all the time.
+        threads: Threads of the graph at most; 0 = FFmpeg's own choice.
     """
 
     def __init__(
@@ -35,9 +39,11 @@ class FilterChain:
         *,
         time_base: Fraction,
         second: VideoFrame | None = None,
+        threads: int = 0,
     ) -> None:
         # The graph must outlive its filters: PyAV's filters do not keep it alive.
         self._graph = graph = av.filter.Graph()
+        graph.threads = threads
         self._time_base = time_base
         self._source = graph.add("buffer", _buffer_arguments(like, time_base))
         self._sink = graph.add("buffersink")
@@ -54,7 +60,10 @@ class FilterChain:
         still.push(None)
 
     def push(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
-        """Push one frame, or None at the end, and yield every frame that is ready."""
+        """Push one frame, or None at the end, and yield every frame that is ready.
+
+        A failure of the system may look like "not ready" here, so the caller must count the frames.
+        """
         if frame is not None:
             frame.time_base = self._time_base
         self._source.push(frame)
@@ -66,6 +75,18 @@ class FilterChain:
             assert isinstance(ready, VideoFrame)
             yield ready
 
+    def convert(self, frame: VideoFrame) -> VideoFrame:
+        """Push one frame and return the one that comes of it, for filters that change each frame.
+
+        Raises:
+            OSError: The frame did not come out.
+        """
+        frame.time_base = self._time_base
+        self._source.push(frame)
+        ready = self._sink.pull()
+        assert isinstance(ready, VideoFrame)
+        return ready
+
 
 def _buffer_arguments(frame: VideoFrame, time_base: Fraction) -> str:
     return (
@@ -73,6 +94,40 @@ def _buffer_arguments(frame: VideoFrame, time_base: Fraction) -> str:
         f":time_base={time_base}:pixel_aspect=1/1"
         f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
     )
+
+
+class Converter:
+    """Filters that make one frame of each, for frames of one form.
+
+    Where the system gives no threads, it goes on without: a frame is never lost.
+
+    Args:
+        filters: The filters.
+        threads: Threads at most; 0 = FFmpeg's own choice.
+    """
+
+    def __init__(self, filters: Filters, threads: int = 0) -> None:
+        self._filters, self._threads = filters, threads
+        self._chain: FilterChain | None = None
+
+    def __call__(self, frame: VideoFrame) -> VideoFrame:
+        """Convert one frame; all have one size, pixel format and colour tags.
+
+        Raises:
+            OSError: The system or FFmpeg refused.
+        """
+        try:
+            return self._converted(frame)
+        except NO_THREADS:
+            self._chain, self._threads = None, 1
+            return self._converted(frame)
+
+    def _converted(self, frame: VideoFrame) -> VideoFrame:
+        if self._chain is None:
+            base = Fraction(1, 1000)
+            self._chain = FilterChain(frame, self._filters, time_base=base, threads=self._threads)
+        frame.pts = 0
+        return self._chain.convert(frame)
 
 
 class Resizer:
@@ -85,7 +140,7 @@ class Resizer:
 
     def __init__(self, width: int, height: int) -> None:
         self._size = width, height
-        self._chain: FilterChain | None = None
+        self._converter: Converter | None = None
 
     def __call__(self, image: Pixels) -> Pixels:
         """Resize one image, uint8 ``[h, w, c]``; the number of channels stays."""
@@ -93,12 +148,11 @@ class Resizer:
         if (width, height) == self._size:
             return image
         frame = VideoFrame.from_ndarray(image, format="rgba" if channels == 4 else "rgb24")
-        if self._chain is None:
+        if self._converter is None:
             size = f"w={self._size[0]}:h={self._size[1]}"
             filters = [("scale", f"{size}:flags=lanczos"), ("format", frame.format.name)]
-            self._chain = FilterChain(frame, filters, time_base=Fraction(1))
-        frame.pts = 0
-        return pixels(next(self._chain.push(frame)))
+            self._converter = Converter(filters)
+        return pixels(self._converter(frame))
 
 
 def pixels(frame: VideoFrame) -> Pixels:

@@ -11,30 +11,15 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from autogaze_cli.media.filters import FilterChain, Pixels
-from autogaze_cli.media.mask_palette import MASK_PALETTE, mask_delay, mask_indices, packed
+from autogaze_cli.media.gif_blocks import CONTROL, gif_blocks
+from autogaze_cli.media.mask_palette import MASK_PALETTE, mask_indices, packed
 from autogaze_cli.media.muxer import Muxer
+from autogaze_cli.media.timeline import MAX_DELAY, GifPacer, Timeline
 
 MAX_SIDE = 65535
 """Largest width and height of a GIF."""
 
 _CENTISECOND = Fraction(1, 100)
-
-
-def gif_times(fps: Fraction, frames: int) -> list[int]:
-    """Start of each frame and end of the last, in centiseconds: ``frames + 1`` numbers.
-
-    The last frame is shown as long as the one before it; a lone frame for ``1 / fps``. Above 100
-    fps, which a GIF cannot have, every frame is shown for one centisecond.
-
-    >>> gif_times(Fraction(8), 4)
-    [0, 13, 25, 38, 51]
-
-    Source: visualization spec 6.8 (halves away from zero).
-    """
-    starts = [int(100 * n / fps + Fraction(1, 2)) for n in range(max(2, frames))]
-    for n in range(1, len(starts)):
-        starts[n] = max(starts[n], starts[n - 1] + 1)
-    return starts if frames == 1 else [*starts, 2 * starts[-1] - starts[-2]]
 
 
 class VideoGif:
@@ -45,36 +30,49 @@ class VideoGif:
     Source: visualization spec 6.8.
     """
 
-    def __init__(self, path: Path, *, fps: Fraction, size: tuple[int, int]) -> None:
-        self._path, self._fps, self._size = path, fps, size
-        self._count = 0
+    def __init__(self, path: Path, *, size: tuple[int, int]) -> None:
+        self._path, self._size = path, size
+        self._pacer = GifPacer[Pixels]()
+        self._starts: list[int] = []
         self._palette: FilterChain | None = None
         # Beside the output and not in /tmp, which may be memory.
         self._spool = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115
-        self._muxer: Muxer | None = None
+        self._stream: _GifStream | None = None
 
-    def write(self, image: Pixels) -> None:
+    def write(self, image: Pixels, time: Fraction) -> None:
         """Take one RGB image of the GIF's size."""
+        for shown, start in self._pacer.add(image, time):
+            self._wait(shown, start)
+
+    def _wait(self, image: Pixels, start: int) -> None:
+        """Keep an image until the palette is known."""
         self._spool.write(image.tobytes())
         frame = VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts = self._count
+        frame.pts = len(self._starts)
         if self._palette is None:
             options = "max_colors=128:reserve_transparent=0"
             self._palette = FilterChain(frame, [("palettegen", options)], time_base=_CENTISECOND)
         list(self._palette.push(frame))
-        self._count += 1
+        self._starts.append(start)
 
-    def finish(self, check: Callable[[], object]) -> None:
+    def finish(self, timeline: Timeline, check: Callable[[], object]) -> None:
         """Write the file; ``check`` is called at each frame, and may raise to end it."""
+        rest, end = self._pacer.finish(timeline)
+        for shown, start in rest:
+            self._wait(shown, start)
         assert self._palette is not None
-        palette = next(self._palette.push(None))
-        times = gif_times(self._fps, self._count)
-        delays = np.diff(times).tolist()
-        self._muxer = _gif_muxer(self._path, self._size, last_delay=delays[-1])
-        for frame, pts, delay in zip(self._dithered(palette), times, delays, strict=False):
-            self._muxer.encode(frame, pts, delay)
+        palettes = list(self._palette.push(None))
+        if len(palettes) != 1:
+            raise OSError("FFmpeg made no palette")
+        self._stream = _GifStream(self._path, self._size)
+        written = 0
+        for start, frame in zip(self._starts, self._dithered(palettes[0]), strict=False):
+            self._stream.write(frame, start)
+            written += 1
             check()
-        self._muxer.finish()
+        if written != len(self._starts):
+            raise OSError(f"FFmpeg lost {len(self._starts) - written} frames")
+        self._stream.finish(end)
         self._spool.close()
 
     def _dithered(self, palette: VideoFrame) -> Iterator[VideoFrame]:
@@ -82,7 +80,7 @@ class VideoGif:
         use = [("paletteuse", "dither=bayer:bayer_scale=3")]
         self._spool.seek(0)
         chain: FilterChain | None = None
-        for n in range(self._count):
+        for n in range(len(self._starts)):
             image = np.frombuffer(self._spool.read(3 * width * height), np.uint8)
             frame = VideoFrame.from_ndarray(image.reshape(height, width, 3), format="rgb24")
             frame.pts = n
@@ -94,8 +92,8 @@ class VideoGif:
     def discard(self) -> None:
         """Delete what was written."""
         self._spool.close()
-        if self._muxer:
-            self._muxer.discard()
+        if self._stream:
+            self._stream.discard()
 
 
 class MaskGif:
@@ -104,19 +102,20 @@ class MaskGif:
     Source: visualization spec 6.8.
     """
 
-    def __init__(self, path: Path, *, fps: Fraction, size: tuple[int, int]) -> None:
-        self._delay = mask_delay(fps)
-        self._count = 0
-        self._muxer = _gif_muxer(
-            path, size, last_delay=self._delay, gifflags="-offsetting-transdiff"
-        )
+    def __init__(self, path: Path, *, size: tuple[int, int]) -> None:
         self._size = size
+        self._pacer = GifPacer[Pixels]()
+        self._stream = _GifStream(path, size, gifflags="-offsetting-transdiff")
         argb = np.full(256, 0xFF000000, np.uint32)
         argb[: len(MASK_PALETTE)] |= packed(MASK_PALETTE)
         self._palette = argb.tobytes()
 
-    def write(self, image: Pixels) -> None:
+    def write(self, image: Pixels, time: Fraction) -> None:
         """Encode one RGB image of the GIF's size."""
+        for shown, start in self._pacer.add(image, time):
+            self._encode(shown, start)
+
+    def _encode(self, image: Pixels, start: int) -> None:
         width, height = self._size
         frame = VideoFrame(width, height, "pal8")
         plane, palette = frame.planes
@@ -124,26 +123,67 @@ class MaskGif:
         rows[:, :width] = mask_indices(image)
         plane.update(rows.tobytes())
         palette.update(self._palette)
-        self._muxer.encode(frame, self._count * self._delay, self._delay)
-        self._count += 1
+        self._stream.write(frame, start)
 
-    def finish(self, check: Callable[[], object]) -> None:
+    def finish(self, timeline: Timeline, check: Callable[[], object]) -> None:
         """Write what is left."""
+        rest, end = self._pacer.finish(timeline)
+        for shown, start in rest:
+            self._encode(shown, start)
+        self._stream.finish(end)
+
+    def discard(self) -> None:
+        """Delete what was written."""
+        self._stream.discard()
+
+
+class _GifStream:
+    """A GIF file, its frames with the times at which they are shown.
+
+    Args:
+        path: The file.
+        size: Width and height.
+        options: Of the encoder.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], **options: str) -> None:
+        self._path = path
+        self._last: tuple[VideoFrame, int] | None = None
+        self._muxer = Muxer(
+            path,
+            container="gif",
+            codec="gif",
+            size=size,
+            pixel_format="pal8",
+            time_base=_CENTISECOND,
+            codec_options=options,
+            container_options={"loop": "0"},
+        )
+
+    def write(self, frame: VideoFrame, start: int) -> None:
+        """Encode a frame that is shown from ``start`` on, in centiseconds."""
+        self._repeat_until(start)
+        self._muxer.encode(frame, start, 1)
+        self._last = frame, start
+
+    def _repeat_until(self, end: int) -> None:
+        """Encode the last frame again, as often as a delay would be too long for a GIF."""
+        while self._last and end - self._last[1] > MAX_DELAY:
+            frame, start = self._last
+            self._muxer.encode(frame, start + MAX_DELAY, 1)
+            self._last = frame, start + MAX_DELAY
+
+    def finish(self, end: int) -> None:
+        """Write what is left; the last frame is shown until ``end``."""
+        assert self._last is not None
+        self._repeat_until(end)
         self._muxer.finish()
+        # The muxer wants to be told the last delay before the first frame.
+        with self._path.open("r+b") as file:
+            *_, place = (place for kind, place in gif_blocks(file) if kind == CONTROL)
+            file.seek(place + 4)
+            file.write((end - self._last[1]).to_bytes(2, "little"))
 
     def discard(self) -> None:
         """Delete what was written."""
         self._muxer.discard()
-
-
-def _gif_muxer(path: Path, size: tuple[int, int], *, last_delay: int, **options: str) -> Muxer:
-    return Muxer(
-        path,
-        container="gif",
-        codec="gif",
-        size=size,
-        pixel_format="pal8",
-        time_base=_CENTISECOND,
-        codec_options=options,
-        container_options={"loop": "0", "final_delay": str(last_delay)},
-    )

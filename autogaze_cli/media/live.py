@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 
-from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.sources import ContainerSource
-from autogaze_cli.media.video import Frame, VideoInfo, first_frame, sampled, video_info
+from autogaze_cli.media.notes import Notes
+from autogaze_cli.media.sources import ContainerSource, open_container
+from autogaze_cli.media.video import (
+    Frame,
+    Sampling,
+    VideoInfo,
+    first_frame,
+    input_errors,
+    sampled,
+    video_info,
+)
 
 STDIN = "-"
 
@@ -18,19 +29,26 @@ STDIN = "-"
 class _LiveSource(ContainerSource):
     """Anything FFmpeg can open, read once from where it stands, with as little delay as may be."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        path = Path(name)
-        super().__init__(path, {}, format="v4l2" if path.is_char_device() else None)
+    _measured = False
 
-    def _address(self) -> str:
+    def __init__(self, name: str, notes: Notes, stream: int | None) -> None:
+        self._name = name
+        super().__init__(Path(name), notes, stream=stream)
+
+    def _opened(self) -> InputContainer:
         if self._name == STDIN:
-            return "pipe:0"
-        return self._name if "://" in self._name else super()._address()
+            address = "pipe:0"
+        else:
+            address = self._name if "://" in self._name else os.path.abspath(self._name)  # noqa: PTH100
+        device = Path(self._name).is_char_device()
+        return open_container(address, format="v4l2" if device else None)
 
     def _open(self, thread_type: str, threads: int) -> None:
         # A decoder with a thread a frame holds back as many frames as it has threads.
         super()._open("SLICE", threads)
+
+    def check(self) -> None:
+        """A stream may grow while it is read."""
 
     def _decode_any(self) -> Iterator[VideoFrame]:
         return self._decode_damaged()  # it cannot be opened once more
@@ -48,16 +66,17 @@ def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[Vid
         sampling: Which frames; fewer than ``sampling.frames`` are no error.
 
     Yields:
-        What the stream says of itself, the same each time, and a frame.
+        What the stream says of itself, with the notes so far, and a frame.
 
     Raises:
-        InputError: It cannot be opened, or holds no video.
+        InputError: It cannot be opened or read, or holds no video.
     """
-    sampling = sampling or Sampling()
-    with _LiveSource(name) as source:
+    sampling, path = sampling or Sampling(), Path(name)
+    notes = Notes(path, say=True)
+    with input_errors(path), _LiveSource(name, notes, sampling.stream) as source:
         decoded = source.decode()
-        first = first_frame(decoded, Path(name))
-        info = video_info(Path(name), source, first)
-        frames = sampled(source, first, chain([first], decoded), sampling)
+        first = first_frame(decoded, path)
+        info = video_info(path, source, first, notes)
+        frames = sampled(source, first, chain([first], decoded), sampling, notes)
         for frame in islice(frames, sampling.frames):
-            yield info, frame
+            yield replace(info, notes=notes.all()), frame

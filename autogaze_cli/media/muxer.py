@@ -42,11 +42,12 @@ class Muxer:
     ) -> None:
         self._path = path
         # Bit-exact: no dates, versions or random identifiers in the file.
+        self.container_options = {**container_options, "fflags": "+bitexact"}
         self._output: OutputContainer = av.open(
             os.path.abspath(path),  # noqa: PTH100
             "w",
             format=container,
-            options={**container_options, "fflags": "+bitexact"},
+            options=self.container_options,
         )
         stream = self._output.add_stream(
             codec, rate=1 / time_base, options={**codec_options, "flags": "+bitexact"}

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import BinaryIO
 
 from autogaze_cli.errors import InputError
-from autogaze_cli.media.sources import ContainerSource, Source, WebPSource
+from autogaze_cli.media.animations import WebPSource
+from autogaze_cli.media.notes import Notes
+from autogaze_cli.media.sequence import image_sequence
+from autogaze_cli.media.source import Source
+from autogaze_cli.media.sources import ContainerSource
+from autogaze_cli.media.whole import ends_in_media, missing_bytes
 
-_PATTERN = re.compile(r"%0?(\d*)d")
-_MP4_BOXES = frozenset(
-    b"ftyp styp moov moof mdat sidx mfra free skip wide udta uuid meta pnot emsg".split()
-)
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_LOOK_BYTES = 4096
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat")
+_TEXT = frozenset(range(32, 256)) - {127} | set(b"\t\n\r\f\v\b\x1b")
 
 
-def open_source(path: Path, *, threads: int | None = None) -> Source:
+def open_source(
+    path: Path,
+    notes: Notes,
+    *,
+    threads: int | None = None,
+    stream: int | None = None,
+    allow_truncated: bool = False,
+) -> tuple[Source, int]:
     """Open a video, an image, or an image pattern such as ``frame_%04d.png``.
 
     Args:
         path: The file, or the pattern.
+        notes: Where corrections are noted.
         threads: Decoder threads; None = FFmpeg's own choice.
+        stream: Index of the stream in the file; None = FFmpeg's own choice.
+        allow_truncated: Whether a file of which the end is missing is opened.
+
+    Returns:
+        The source, and how many bytes are missing at the end of the file.
 
     Raises:
         InputError: When there is nothing to read at ``path``, or not all of it.
     """
-    numbers = _pattern_numbers(path)
-    if numbers:
-        options = {"start_number": str(numbers[0])}
-        return ContainerSource(path, options, threads=threads, count=len(numbers))
+    images = image_sequence(path)
+    if images:
+        return ContainerSource(path, notes, threads=threads, stream=stream, images=images), 0
     if not path.exists():
         raise InputError(f"{path}: no such file", hint="check the spelling")
     if path.is_dir():
@@ -41,85 +54,52 @@ def open_source(path: Path, *, threads: int | None = None) -> Source:
         with path.open("rb") as file:
             head = file.read(64)
             missing = missing_bytes(file)
+            indexed = bool(missing) and ends_in_media(file)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    again = "copy or download it again"
     if not head:
-        raise InputError(f"{path}: is empty", hint=again)
-    if missing:
-        raise InputError(f"{path}: was cut short, {missing} bytes are missing", hint=again)
+        raise InputError(f"{path}: is empty", hint="copy or download it again")
     # FFmpeg's WebP decoder reads only still pictures.
-    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
-        return WebPSource(path)
-    return ContainerSource(path, {}, threads=threads)
+    animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:] and head[20] & 2
+    cut = missing and not allow_truncated
+    if animated and not cut:
+        source: Source = WebPSource(path, notes, truncated=bool(missing))
+    elif cut and not indexed:
+        raise _truncated(path, missing)
+    else:
+        container = ContainerSource(path, notes, threads=threads, stream=stream)
+        if indexed and container.has_all_of_index(path.stat().st_size):
+            cut = missing = 0  # only the size that it states is wrong
+        if cut:
+            container.close()
+            raise _truncated(path, missing)
+        source = container
+    if missing:
+        notes.add("truncated", f"truncated: {_bytes(missing)} missing; read as far as it goes")
+    return source, missing
 
 
-def _pattern_numbers(path: Path) -> list[int]:
-    """The numbers, without a gap, of the files that an image pattern stands for."""
-    pattern = _PATTERN.search(path.name)
-    if path.exists() or not pattern or not path.parent.is_dir():
-        return []
-    before, after = path.name[: pattern.start()], path.name[pattern.end() :]
-    digits = rf"\d{{{pattern[1]},}}" if pattern[1] else r"\d+"
-    name = re.compile(re.escape(before) + f"({digits})" + re.escape(after))
-    found = {int(m[1]) for entry in path.parent.iterdir() if (m := name.fullmatch(entry.name))}
-    if not found:
-        raise InputError(f"{path}: no file matches this pattern")
-    first = min(found)
-    last = next(n for n in range(first, first + len(found) + 1) if n not in found)
-    return list(range(first, last))
+def _truncated(path: Path, missing: int) -> InputError:
+    hint = "copy or download it again, or read what is there with --allow-truncated"
+    return InputError(f"{path}: truncated: {_bytes(missing)} missing", hint=hint)
 
 
-def missing_bytes(file: BinaryIO) -> int:
-    """How many bytes a file lacks by what it says of itself; 0 where it does not say.
+def _bytes(count: int) -> str:
+    return f"{count} byte{'s' * (count != 1)}"
 
-    FFmpeg takes the end of a file for the end of the video, so a copy that was cut short would
-    otherwise be a shorter video. Known are MP4 (and MOV), Matroska (and WebM), AVI, WebP and GIF,
-    of which only the last byte is known.
 
-    Args:
-        file: Opened for reading, at any place.
+def looks_like_video(path: Path) -> bool:
+    """Whether the first bytes of a file may be those of a video, and not of a text.
+
+    It tells transport streams from the source text of TypeScript, which has the same suffixes. A
+    file that is empty or cannot be read does not look like a video.
     """
-    end = file.seek(0, 2)
-    file.seek(0)
-    head = file.read(64)
-    if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"WEBP"):
-        return max(0, 8 + int.from_bytes(head[4:8], "little") - end)
-    if head[:4] == b"GIF8":
-        file.seek(max(0, end - 64))
-        return 0 if file.read().rstrip(b"\0").endswith(b";") else 1
-    if head[:4] == _EBML:
-        start, size = _element(head, 4)
-        file.seek(start + (size or 0))
-        segment = file.read(12)
-        start, size = _element(segment, 4)
-        whole = file.tell() - len(segment) + start + (size or 0)
-        return max(0, whole - end) if segment[:4] == _SEGMENT and size is not None else 0
-    return max(0, _mp4_end(file, end) - end)
-
-
-def _element(data: bytes, at: int) -> tuple[int, int | None]:
-    """Where the content of a Matroska element begins, and its size: None = until the end.
-
-    Args:
-        data: Bytes that hold the element's size.
-        at: Where in them its size is.
-    """
-    length = 9 - data[at].bit_length() if at < len(data) else 9
-    digits = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
-    return at + length, None if digits == (1 << 7 * length) - 1 else digits
-
-
-def _mp4_end(file: BinaryIO, end: int) -> int:
-    """Where the boxes of an MP4 end, as far as they can be followed."""
-    at = 0
-    while at + 8 <= end:
-        file.seek(at)
-        header = file.read(16)
-        size = int.from_bytes(header[:4], "big")
-        if size == 1:
-            size = int.from_bytes(header[8:], "big")
-        if header[4:8] not in _MP4_BOXES or size < 8:  # a size of 0 stands for "until the end"
-            break
-        at += size
-    return at
+    try:
+        with path.open("rb") as file:
+            head = file.read(_LOOK_BYTES)
+    except OSError:
+        return False
+    if head.startswith(_PLAYLISTS):
+        return True
+    utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return bool(head) and not utf16 and not _TEXT.issuperset(head)

@@ -1,141 +1,237 @@
-"""Decoded frames of whatever FFmpeg opens, or of an animated WebP, through one interface."""
+"""Decoded frames of whatever FFmpeg opens, with times that rise."""
 
 from __future__ import annotations
 
-import logging
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from PIL import Image
 
-from autogaze_cli.errors import InputError
-
-logger = logging.getLogger(__name__)
+from autogaze_cli.media.clock import Clock
+from autogaze_cli.media.filters import NO_THREADS
+from autogaze_cli.media.notes import Notes
+from autogaze_cli.media.sequence import ImageSequence
+from autogaze_cli.media.source import Source, no_threads, unreadable
+from autogaze_cli.media.streams import choose_stream
+from autogaze_cli.media.timing import Timing, packet_timing
+from autogaze_cli.media.watched import (
+    BUFFER_BYTES,
+    Unchanged,
+    WatchedFile,
+    failed_read,
+    is_failure,
+)
 
 MAX_BAD_PACKETS = 8
 """Corrupt packets in a row after which the rest of a file is given up."""
 
+MAX_GUESSED_FPS = 240
+"""Above this, a rate that FFmpeg only guesses is not believed."""
+
 _MICROSECOND = Fraction(1, 1_000_000)
-_MILLISECOND = Fraction(1, 1000)
 
+_HIDDEN_FRAMES = frozenset(["vp8", "libvpx", "vp9", "libvpx-vp9", "av1", "libdav1d", "libaom-av1"])
+"""Decoders of packets of which not every one has a frame to show."""
 
-class Source(AbstractContextManager["Source"], ABC):
-    """An opened video. Close it, or use it as a context manager.
+_END = (EOFError, IndexError)
+"""How PyAV ends; by the second when streams were added while a file was read."""
 
-    Attributes:
-        container: Name of the container format.
-        codec: Name of the codec.
-        fps: Average frame rate, or None.
-        frames: Best estimate of the number of frames, or None.
-        duration: Seconds, or None.
-        still: Whether this is a single picture, which has no duration.
-        time_base: Seconds in one unit of the frames' ``pts``.
-    """
+_FILM_SUFFIXES = frozenset([".mjpeg", ".mjpg"])
+"""Names of films that FFmpeg takes for pictures."""
 
-    container: str
-    codec: str
-    fps: Fraction | None
-    frames: int | None
-    duration: Fraction | None
-    still: bool = False
-    time_base: Fraction
+_WITHOUT_RATE = frozenset(["gif", "apng"])
+"""Formats that give each frame a time of its own, of which FFmpeg guesses a rate."""
 
-    @abstractmethod
-    def decode(self) -> Iterator[VideoFrame]:
-        """The frames from where the source stands, in order of time; every one has a ``pts``."""
+_MAX_AHEAD = 64
+"""Frames that a decoder with threads may hold back at the end."""
 
-    def seek(self, pts: int) -> bool:
-        """Move to a key frame at or before ``pts``; False when this cannot be done."""
-        return False
+_TS_DISCONT = 0x200
+"""FFmpeg's flag of formats whose clock may jump."""
 
-    def close(self) -> None:
-        """Close the file."""
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+_TOLERANCE = Fraction(1, 10)
+"""How far a stated frame rate may be from that of the frames before it is corrected."""
 
 
 class ContainerSource(Source):
-    """The first video stream of anything FFmpeg can open."""
+    """One video stream of anything FFmpeg can open.
+
+    Args:
+        path: The file.
+        notes: Where corrections are noted.
+        threads: Decoder threads; None = FFmpeg's own choice.
+        stream: Index of the stream in the file; None = FFmpeg's own choice.
+        images: The images, if ``path`` is a pattern.
+    """
+
+    _measured = True
+    """Whether packets may be read ahead to learn the timing."""
 
     def __init__(
         self,
         path: Path,
-        options: dict[str, str],
+        notes: Notes,
         *,
         threads: int | None = None,
-        count: int | None = None,
-        format: str | None = None,
+        stream: int | None = None,
+        images: ImageSequence | None = None,
     ) -> None:
-        self._path, self._options, self._format = path, options, format
+        self._path, self._notes, self._images, self._index = path, notes, images, stream
+        self._threads = threads or 0
         self._sought: int | None = None
-        self._open("AUTO", threads or 0)
-        self._describe(count)
-
-    def _address(self) -> str:
-        # An absolute path, for FFmpeg takes "a:b.mp4" for a protocol named "a".
-        return os.path.abspath(self._path)  # noqa: PTH100
+        self._file: WatchedFile | None = None
+        self._unchanged = Unchanged(path, images.files if images else [path])
+        self._open("AUTO", self._threads)
+        try:
+            self._describe()
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self, thread_type: str, threads: int) -> None:
         try:
-            self._input: InputContainer = av.open(
-                self._address(), "r", format=self._format, options=self._options
-            )
+            self._input = self._opened()
         except (FFmpegError, OSError) as error:
-            raise _unreadable(self._path, error) from error
+            failed = self._file and self._file.error
+            self._close_file()
+            raise (
+                failed_read(self._path, failed) if failed else unreadable(self._path, error)
+            ) from error
         try:
-            self._stream = _video_stream(self._input, self._path)
+            self._stream = choose_stream(self._input, self._path, self._index)
             self._stream.thread_type = thread_type
             self._stream.codec_context.thread_count = threads
         except BaseException:
-            self._input.close()
+            self.close()
             raise
 
-    def _describe(self, count: int | None) -> None:
+    def _opened(self) -> InputContainer:
+        """Open the file ourselves, or else leave it to FFmpeg."""
+        if self._images:
+            options = {"pattern_type": "sequence", "start_number": str(self._images.first)}
+            return open_container(str(self._images.address), options=options)
+        self._close_file()
+        self._file = WatchedFile(self._path)
+        try:
+            return open_container(self._file)
+        except FFmpegError:
+            if self._file.error:
+                raise
+        # Formats of several files, such as playlists, are opened by their name alone.
+        self._close_file()
+        absolute = os.path.abspath(self._path)  # noqa: PTH100
+        return open_container(absolute, options={"pattern_type": "none"})
+
+    def _describe(self) -> None:
         """Fill in the attributes; what a container leaves out is worked out from the rest."""
         stream = self._stream
         self.container = self._input.format.name
         self.codec = stream.codec_context.name
+        self.stream = stream.index
         self.time_base = _fraction(stream.time_base) or _MICROSECOND
+        self.aspect = _fraction(stream.sample_aspect_ratio) or Fraction(1)
+        self._discontinuous = bool(self._input.format.flags & _TS_DISCONT)
         self.fps = _fraction(stream.average_rate) or _fraction(stream.guessed_rate)
+        if not stream.average_rate and self.fps == 1 / self.time_base > MAX_GUESSED_FPS:
+            self.fps = None  # the unit of time and no rate
         image = self.container == "image2" or self.container.endswith("_pipe")
-        self.still = image and count is None
-        self.frames = 1 if self.still else count or stream.frames or None
+        self.still = image and not self._images and self._path.suffix.lower() not in _FILM_SUFFIXES
+        count = len(self._images.files) if self._images else stream.frames
+        self.frames = 1 if self.still else count or None
         if stream.duration:
             self.duration = stream.duration * self.time_base
         elif self._input.duration:
             self.duration = self._input.duration * _MICROSECOND
         else:
             self.duration = self.frames / self.fps if self.frames and self.fps else None
-        if self.frames is None and self.duration and self.fps:
-            self.frames = max(1, round(self.duration * self.fps))
+        steady = count and _fraction(stream.base_rate) == self.fps
+        self._timing: Timing | None = None
+        self._end: int | None = None
+        if self._measured and not image and not steady and self.container != "avi":
+            self._timing = self._measure()
+            self.rewind()
+        if self._timing:
+            self._correct(self._timing)
+        if self.duration and self.fps and not self.still:
+            # Of an MP4 with an edit list not all frames are shown.
+            count = max(1, round(self.duration * self.fps))
+            self.frames = min(self.frames or count, count) if steady else self.frames or count
+
+    def _measure(self) -> Timing | None:
+        return packet_timing(self._packets(), self.time_base, discontinuous=self._discontinuous)
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        with suppress(FFmpegError, OSError, *_END):
+            yield from self._input.demux(self._stream)
+
+    def _correct(self, timing: Timing) -> None:
+        """Believe the times of the frames where the container says otherwise."""
+        end = timing.end
+        if timing.whole and not timing.jumps and not timing.last_known:
+            end = self._end = max(end, self._stated_end())
+        duration = (end - timing.first) * self.time_base
+        measured = timing.frames / duration
+        stated = [_fraction(self._stream.average_rate), _fraction(self._stream.guessed_rate)]
+        rates = [rate for rate in stated if rate]
+        true = [rate for rate in rates if abs(rate / measured - 1) <= _TOLERANCE]
+        self.fps = true[0] if true else measured
+        if not true and self.container not in _WITHOUT_RATE:
+            said = f"{float(rates[0]):g} frames per second" if rates else "no frame rate"
+            tell = f"the times of its frames tell {float(measured):.4g}"
+            self._notes.add("rate", f"states {said}; {tell}")
+        if timing.jumps:
+            self._note_jump(timing.jumps[0])
+        if timing.whole:
+            self.frames, self.duration = timing.frames, duration
+
+    def has_all_of_index(self, size: int) -> bool:
+        """Whether all frames of an MP4's index lie within a file of this size."""
+        entries = self._stream.index_entries
+        return (
+            self.container.startswith("mov")
+            and 0 < self._stream.frames <= len(entries)
+            and all(entry.pos + entry.size <= size for entry in entries)
+        )
+
+    def _stated_end(self) -> int:
+        """When Matroska says that the file ends, where this is when its one stream ends; or 0."""
+        alone = len(self._input.streams) == 1 and self.container.startswith("matroska")
+        return round((self._input.duration or 0) * _MICROSECOND / self.time_base) * alone
 
     def close(self) -> None:
         """Close the container."""
         self._input.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file:
+            self._file.close()
+
+    def rewind(self) -> None:
+        """Move to the first frame."""
+        self.close()
+        self._sought = None
+        self._open("AUTO", self._threads)
+
+    def check(self) -> None:
+        """Raise what went wrong with the file since it was opened, if anything did."""
+        if self._file and self._file.error:
+            raise failed_read(self._path, self._file.error)
+        self._unchanged.check()
 
     def seek(self, pts: int) -> bool:
         """Move to a key frame at or before ``pts``; False when the container cannot."""
+        if self._jumps_before(pts):
+            return False
         try:
             self._input.seek(pts, stream=self._stream, backward=True)
         except (FFmpegError, OSError):
@@ -143,36 +239,85 @@ class ContainerSource(Source):
         self._sought = pts
         return True
 
+    def _jumps_before(self, pts: int) -> bool:
+        """Whether the clock jumps before ``pts``, so that this place cannot be found by time."""
+        if self._timing and (self._timing.whole or self._timing.jumps):
+            return bool(self._timing.jumps)
+        if not self._discontinuous:
+            return False
+        jumps: list[Fraction] = []
+        clock = self._clock(jumps.append)
+        self.rewind()
+        for packet in self._packets():
+            if packet.dts is not None:
+                now, _ = clock(packet.dts, packet.duration or 0)
+                if jumps or now >= pts:
+                    break
+        self.rewind()
+        return bool(jumps)
+
+    def _clock(self, on_jump: Any) -> Clock:
+        step = max(1, round(1 / (self.fps * self.time_base))) if self.fps else None
+        return Clock(
+            self.time_base,
+            self._timing.step if self._timing else step,
+            discontinuous=self._discontinuous,
+            on_jump=on_jump,
+        )
+
     def decode(self) -> Iterator[VideoFrame]:
-        """The frames from where the container stands; missing times are filled in."""
-        step = round(1 / (self.fps * self.time_base)) if self.fps else 1
-        following = 0
-        for frame in self._decode_any():
-            if frame.pts is None:
-                frame.pts = following if frame.dts is None else frame.dts
-            if not frame.duration:
-                frame.duration = step
-            following = frame.pts + frame.duration
-            yield frame
+        """The frames from where the container stands; their times are put right."""
+        clock = self._clock(self._note_jump)
+        # AVI has no times of showing, only an order of decoding at a constant rate.
+        by_order = self.container == "avi"
+        last: VideoFrame | None = None
+        # Cameras put further pictures behind a JPEG.
+        most = 1 if self.still and self._measured else None
+        for frame in islice(self._decode_any(), most):
+            time = frame.dts if by_order or frame.pts is None else frame.pts
+            if time is None and last is None:  # after a jump to the end
+                time = frame.pts
+            frame.pts, frame.duration = clock(time, frame.duration)
+            if self._end is None:
+                yield frame
+            elif last:
+                yield last
+            last = frame
+        if last and self._end is not None and last.pts is not None:
+            last.duration = max(last.duration, self._end - last.pts)
+            yield last
+
+    def _note_jump(self, seconds: Fraction) -> None:
+        how = "ahead" if seconds > 0 else "back"
+        note = f"its clock jumps {how} by {float(abs(seconds)):.4g} s; goes on after the last frame"
+        self._notes.add("clock", note)
 
     def _decode_any(self) -> Iterator[VideoFrame]:
         """Decode; after the first error once more, with care, from the same place."""
-        done = 0
+        done = sent = threads = 0
         try:
             for packet in self._input.demux(self._stream):
+                sent += bool(packet.size) and not packet.is_discard
                 for frame in packet.decode():
                     yield frame
                     done += 1
-            return
-        except EOFError:
-            return
-        except (FFmpegError, OSError):
-            # Threads that decode ahead report an error late and lose good frames with it, so what
-            # a damaged file gives would depend on their number.
-            self._input.close()
-            self._open("SLICE", 0)
-            if self._sought is not None:
-                self.seek(self._sought)
+        except _END:
+            pass
+        except NO_THREADS:
+            threads = 1
+        except (FFmpegError, OSError) as error:
+            self._raise_failure(error)
+        else:
+            # Threads that decode ahead lose errors among the last frames, with good frames.
+            if self.codec in _HIDDEN_FRAMES or not 0 < sent - done <= _MAX_AHEAD:
+                self.check()
+                return
+        # They report others late and lose good frames there too, so what a damaged file gives would
+        # depend on their number.
+        self.close()
+        self._open("SLICE", threads)
+        if self._sought is not None:
+            self.seek(self._sought)
         yield from islice(self._decode_damaged(), done, None)
 
     def _decode_damaged(self) -> Iterator[VideoFrame]:
@@ -184,11 +329,12 @@ class ContainerSource(Source):
                 try:
                     packet: Packet[VideoStream] | None = next(packets, None)
                     if packet is None:
-                        return
+                        break
                     frames = packet.decode()
-                except EOFError:
-                    return
-                except (FFmpegError, OSError):
+                except _END:
+                    break
+                except (FFmpegError, OSError) as error:
+                    self._raise_failure(error)
                     bad, in_a_row = bad + 1, in_a_row + 1
                     # An error ends PyAV's generator, though the container can be read on.
                     packets = self._input.demux(self._stream)
@@ -197,79 +343,40 @@ class ContainerSource(Source):
                 yield from frames
             with suppress(FFmpegError, OSError):
                 yield from self._stream.codec_context.decode(None)
+            self.check()
         finally:
             end = " and gave up there" if in_a_row == MAX_BAD_PACKETS else ""
             if bad:
-                logger.warning("%s: skipped %d corrupt packets%s", self._path, bad, end)
+                self._notes.add("corrupt", f"skipped {bad} corrupt packets{end}")
+
+    def _raise_failure(self, error: Exception) -> None:
+        """Raise what is a failure of the system; what is left are corrupt packets."""
+        self.check()
+        if isinstance(error, NO_THREADS):
+            raise no_threads(self._path) from error
+        if not self._file and isinstance(error, OSError) and is_failure(error):
+            raise failed_read(self._path, error) from error
 
 
-class WebPSource(Source):
-    """An animated WebP, decoded by Pillow."""
+def open_container(
+    what: str | WatchedFile, *, format: str | None = None, options: dict[str, str] | None = None
+) -> InputContainer:
+    """Open something with FFmpeg.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.container = self.codec = "webp"
-        self.time_base = _MILLISECOND
-        try:
-            self._durations = _webp_durations(path)
-            self._image = Image.open(path)
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        self.frames = len(self._durations)
-        self.duration = sum(self._durations) * _MILLISECOND
-        self.fps = self.frames / self.duration if self.frames else None
-
-    def close(self) -> None:
-        """Close the image."""
-        self._image.close()
-
-    def decode(self) -> Iterator[VideoFrame]:
-        """All frames, composited, as RGBA."""
-        pts = 0
-        try:
-            for number, duration in enumerate(self._durations):
-                self._image.seek(number)
-                rgba = np.asarray(self._image.convert("RGBA"), np.uint8)
-                frame = VideoFrame.from_ndarray(rgba, format="rgba")
-                frame.pts, frame.duration = pts, duration
-                pts += duration
-                yield frame
-        except (OSError, EOFError) as error:
-            logger.warning("%s: stops early (%s)", self._path, error)
-
-
-def _webp_durations(path: Path) -> list[int]:
-    """Milliseconds of each animation frame; 0 is shown for 100, as browsers do."""
-    durations = []
-    with path.open("rb") as file:
-        file.seek(12)
-        while len(chunk := file.read(8)) == 8:
-            size = int.from_bytes(chunk[4:], "little")
-            end = file.tell() + size + size % 2
-            if chunk[:4] == b"ANMF":
-                durations.append(int.from_bytes(file.read(15)[12:], "little") or 100)
-            file.seek(end)
-    return durations
-
-
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        kind = "only sound" if container.streams.audio else "no video stream"
-        raise InputError(f"{path}: has {kind}", hint="give a file with a video stream")
-    # PyAV leaves the context out when this build of FFmpeg has no decoder.
-    if getattr(streams[0], "codec_context", None) is None:
-        raise InputError(f"{path}: its codec is not supported", hint="convert it to H.264")
-    return streams[0]
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = getattr(error, "strerror", None) or str(error)
-    hint = "is it a video?"
-    with suppress(OSError), path.open("rb") as file:
-        if file.read(12)[4:8] == b"ftyp":
-            hint = "an MP4 whose recording broke off has no index (moov); record it again"
-    return InputError(f"{path}: cannot be opened as a video ({reason})", hint=hint)
+    Args:
+        what: A file of our own, an absolute path (FFmpeg takes ``a:b.mp4`` for a protocol named
+            ``a``), or an address.
+        format: FFmpeg's name of the format; None = it finds out.
+        options: Options of the format.
+    """
+    return av.open(
+        what,
+        "r",
+        format=format,
+        options=options or {},
+        metadata_errors="replace",
+        buffer_size=BUFFER_BYTES,
+    )
 
 
 def _fraction(rate: Any) -> Fraction | None:

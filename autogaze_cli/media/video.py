@@ -1,36 +1,31 @@
-"""Videos as streams of RGB frames, sampled and scaled by FFmpeg's own filters."""
+"""Videos as streams of RGB frames, sampled by time and scaled by FFmpeg's own filters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 import numpy as np
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import InputError
-from autogaze_cli.media.filters import FilterChain, Filters, pixels
+from autogaze_cli.media.colour import Tags
+from autogaze_cli.media.filters import NO_THREADS
+from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.opening import open_source
-from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.sources import Source
+from autogaze_cli.media.orientation import orientation
+from autogaze_cli.media.picture import Painter, displayed_size, note_colours
+from autogaze_cli.media.sampling import Sampling, paced
+from autogaze_cli.media.source import Source, no_threads
 
-# The signs of a display matrix (a, b, c, d), which sends (x, y) to (ax + cy, bx + dy) with y
-# downwards: the degrees it turns clockwise, and FFmpeg's filters that do it.
-_ORIENTATIONS: dict[tuple[int, ...], tuple[int, Filters]] = {
-    (0, 1, -1, 0): (90, [("transpose", "clock")]),
-    (-1, 0, 0, -1): (180, [("hflip", ""), ("vflip", "")]),
-    (0, -1, 1, 0): (270, [("transpose", "cclock")]),
-    (-1, 0, 0, 1): (0, [("hflip", "")]),
-    (1, 0, 0, -1): (0, [("vflip", "")]),
-    (0, 1, 1, 0): (90, [("transpose", "cclock_flip")]),
-    (0, -1, -1, 0): (270, [("transpose", "clock_flip")]),
-}
+__all__ = ["Frame", "Sampling", "Video", "VideoInfo", "few_frames_error", "probe", "read_frames"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,11 +36,14 @@ class Frame:
         index: Number in the sampled sequence, from 0.
         time: Seconds since the first frame of the video.
         rgb: uint8 ``[h, w, 3]``, RGB, C order.
+        duration: Seconds that it is shown for, by itself: the next frame may come earlier or
+            later. None = unknown.
     """
 
     index: int
     time: Fraction
     rgb: NDArray[np.uint8]
+    duration: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +54,17 @@ class VideoInfo:
         path: The file or image pattern.
         container: FFmpeg's name of the container format.
         codec: FFmpeg's name of the codec.
-        width: Pixels, as displayed (after rotation).
-        height: Pixels, as displayed (after rotation).
-        fps: Average frames a second, or None.
+        width: Pixels, as displayed: square, after rotation.
+        height: Pixels, as displayed.
+        fps: Average frames per second, or None.
         frames: Best estimate of the number of frames, or None.
         duration: Seconds, or None.
         rotation: Degrees clockwise that frames are turned for display: 0, 90, 180 or 270.
+        stream: Index of the stream in the file.
+        aspect: Width of a stored pixel by its height.
+        colours: The colour tags by which it is read.
+        missing_bytes: How much is missing at the end of a truncated file; of a GIF 1.
+        notes: What was assumed or corrected, a sentence each.
     """
 
     path: Path
@@ -73,32 +76,140 @@ class VideoInfo:
     frames: int | None
     duration: Fraction | None
     rotation: int
+    stream: int = 0
+    aspect: Fraction = Fraction(1)
+    colours: Tags | None = None
+    missing_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
 
-def probe(path: Path) -> VideoInfo:
+class Video(AbstractContextManager["Video"]):
+    """An opened video: what it says of itself, and its frames, once.
+
+    Use it as a context manager, or close it.
+
+    Args:
+        path: A video, an image, or an image pattern such as ``frame_%04d.png`` (at 25 fps).
+        sampling: Which frames; None = all of them as they are.
+        threads: Decoder and filter threads; None = FFmpeg's own choice. Never changes a result.
+        quiet: Log no warnings; they are still among the notes.
+
+    Raises:
+        InputError: When there is no video at ``path``, or none of its frames can be decoded.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sampling: Sampling | None = None,
+        *,
+        threads: int | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self._path, self._sampling, self._threads = path, sampling or Sampling(), threads
+        self._notes = Notes(path, say=not quiet)
+        with input_errors(path):
+            self._source, self._missing = open_source(
+                path,
+                self._notes,
+                threads=threads,
+                stream=self._sampling.stream,
+                allow_truncated=self._sampling.allow_truncated,
+            )
+            try:
+                self._decoded = self._source.decode()
+                self._first = first_frame(self._decoded, path)
+                self._info = video_info(path, self._source, self._first, self._notes)
+            except BaseException:
+                self._source.close()
+                raise
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the video says of itself, with the notes so far: reading may add some."""
+        return replace(self._info, missing_bytes=self._missing, notes=self._notes.all())
+
+    def frames(self, *, require: bool = False) -> Iterator[Frame]:
+        """Decode, sample and scale, one frame at a time; this can be done once.
+
+        The pixels are those of FFmpeg's filter graph: rotation, then ``scale`` with
+        ``flags=lanczos`` to ``rgba``, of which alpha is dropped. Corrupt packets are skipped.
+
+        Args:
+            require: Whether fewer frames than ``sampling.frames`` are an error.
+
+        Yields:
+            At least one frame.
+
+        Raises:
+            InputError: When none of the frames can be decoded or sampled, the file cannot be read
+                or was changed meanwhile, or ``require`` is not met.
+
+        Source: visualization spec 6.3.
+        """
+        sampling, count = self._sampling, 0
+        with input_errors(self._path):
+            for frame in self._sampled():
+                yield frame
+                count += 1
+                if count == sampling.frames:
+                    self._source.check()
+                    return
+        if count == 0:
+            raise InputError(
+                f"{self._path}: no frame at or after {float(sampling.start):g} s"
+                + (f" at {float(sampling.fps):g} fps" if sampling.fps else ""),
+                hint="start earlier" if sampling.start else "raise fps; the video is too short",
+            )
+        if require and sampling.frames is not None:
+            raise few_frames_error(self._path, count, sampling.frames)
+
+    def _sampled(self) -> Iterator[Frame]:
+        source, start = self._source, self._sampling.start
+        jump = start > 0 and not source.still
+        decoded = self._from(start) if jump else chain([self._first], self._decoded)
+        yield from sampled(source, self._first, decoded, self._sampling, self._notes, self._threads)
+
+    def _from(self, start: Fraction) -> Iterator[VideoFrame]:
+        """Frames from a key frame at or before ``start``, or from the first one."""
+        source, origin = self._source, _pts(self._first)
+        target = origin + int(start / source.time_base)
+        # A container may index by decoding time, and so land on a key frame that is shown too late.
+        for back in (Fraction(0), Fraction(2)):
+            if not source.seek(max(origin, target - int(back / source.time_base))):
+                break
+            decoded = source.decode()
+            landed = next(decoded, None)
+            if landed is not None and _pts(landed) <= target:
+                return chain([landed], decoded)
+        source.rewind()
+        return source.decode()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def probe(path: Path, sampling: Sampling | None = None) -> VideoInfo:
     """What a video says of itself; decodes one frame, which alone tells the rotation.
+
+    Args:
+        path: A video, an image, or an image pattern.
+        sampling: How it will be read: the stream, and whether it may be truncated.
 
     Raises:
         InputError: When there is no video at ``path``.
     """
-    with open_source(path, threads=1) as source:
-        return video_info(path, source, first_frame(source.decode(), path))
-
-
-def video_info(path: Path, source: Source, first: VideoFrame) -> VideoInfo:
-    """What a source and its first frame say of a video."""
-    rotation, width, height, _ = _orientation(first)
-    return VideoInfo(
-        path=path,
-        container=source.container,
-        codec=source.codec,
-        width=width,
-        height=height,
-        fps=source.fps,
-        frames=source.frames,
-        duration=source.duration,
-        rotation=rotation,
-    )
+    with Video(path, sampling, threads=1, quiet=True) as video:
+        return video.info
 
 
 def read_frames(
@@ -108,42 +219,13 @@ def read_frames(
     threads: int | None = None,
     require: bool = False,
 ) -> Iterator[Frame]:
-    """Decode, sample and scale a video, one frame at a time.
+    """Decode, sample and scale a video, as ``Video.frames`` does.
 
-    The pixels are those of FFmpeg's filter graph: ``fps``, then rotation, then ``scale`` with
-    ``flags=lanczos`` to ``rgba``, of which alpha is dropped. Corrupt packets are skipped. The file
-    is closed when the iteration ends, fails or is abandoned.
-
-    Args:
-        path: A video, an image, or an image pattern such as ``frame_%04d.png`` (at 25 fps).
-        sampling: Which frames; None = all of them as they are.
-        threads: Decoder and filter threads; None = FFmpeg's own choice. Never changes a result.
-        require: Whether fewer frames than ``sampling.frames`` are an error.
-
-    Yields:
-        At least one frame.
-
-    Raises:
-        InputError: When there is no video at ``path``, none of its frames can be decoded or
-            sampled, or ``require`` is not met.
-
-    Source: visualization spec 6.3.
+    The file is opened with the first frame asked for, and closed when the iteration ends, fails or
+    is abandoned.
     """
-    sampling = sampling or Sampling()
-    count = 0
-    for frame in _sampled(path, sampling, threads):
-        yield frame
-        count += 1
-        if count == sampling.frames:
-            return
-    if count == 0:
-        raise InputError(
-            f"{path}: no frame at or after {float(sampling.start):g} s"
-            + (f" at {float(sampling.fps):g} fps" if sampling.fps else ""),
-            hint="start earlier" if sampling.start else "raise fps; the video is too short",
-        )
-    if require and sampling.frames is not None:
-        raise few_frames_error(path, count, sampling.frames)
+    with Video(path, sampling, threads=threads) as video:
+        yield from video.frames(require=require)
 
 
 def few_frames_error(path: Path, decoded: int, requested: int) -> InputError:
@@ -157,61 +239,24 @@ def few_frames_error(path: Path, decoded: int, requested: int) -> InputError:
     )
 
 
-def _sampled(path: Path, sampling: Sampling, threads: int | None) -> Iterator[Frame]:
-    with ExitStack() as stack:
-        source = stack.enter_context(open_source(path, threads=threads))
-        decoded = source.decode()
-        first = first_frame(decoded, path)
-        decoded = chain([first], decoded)
-        if sampling.start > 0 and not source.still:
-            jumped = stack.enter_context(open_source(path, threads=threads))
-            decoded = _jump(jumped, _pts(first), sampling.start) or decoded
-        yield from sampled(source, first, decoded, sampling, threads)
-
-
-def sampled(
-    source: Source,
-    first: VideoFrame,
-    decoded: Iterable[VideoFrame],
-    sampling: Sampling,
-    threads: int | None = None,
-) -> Iterator[Frame]:
-    """Sample and scale decoded frames; ``sampling.frames`` is left to the caller.
-
-    Args:
-        source: Where they come from.
-        first: The first frame of the video.
-        decoded: Frames of the video from anywhere before ``sampling.start`` on.
-        sampling: Which frames, and at which size.
-        threads: Filter threads; None = FFmpeg's own choice.
-    """
-    # No output of the fps filter is ever needed for a still: it has no duration to divide.
-    fps = None if source.still else sampling.fps
-    base, origin = source.time_base, _pts(first)
-    shift = origin + round(sampling.start / base)
-    if sampling.start > 0 and not source.still:
-        decoded = (f for f in decoded if (_pts(f) - origin) * base >= sampling.start)
-    graph = FilterChain(first, _filters(first, sampling, fps, threads), time_base=base)
-    offset, unit = (sampling.start, 1 / fps) if fps else ((shift - origin) * base, base)
-    index = 0
-    for frame in chain(decoded, [None]):
-        for output in graph.push(frame and _aligned(frame, first, shift)):
-            yield Frame(index, offset + _pts(output) * unit, pixels(output))
-            index += 1
-
-
-def _jump(source: Source, origin: int, start: Fraction) -> Iterator[VideoFrame] | None:
-    """Frames from a key frame at or before ``start``, or None when seeking does not find one."""
-    target = origin + int(start / source.time_base)
-    # A container may index by decoding time, and so land on a key frame that is shown too late.
-    for back in (Fraction(0), Fraction(2)):
-        if not source.seek(max(origin, target - int(back / source.time_base))):
-            return None
-        decoded = source.decode()
-        landed = next(decoded, None)
-        if landed is not None and _pts(landed) <= target:
-            return chain([landed], decoded)
-    return None
+def video_info(path: Path, source: Source, first: VideoFrame, notes: Notes) -> VideoInfo:
+    """What a source and its first frame say of a video."""
+    rotation, _ = orientation(first)
+    width, height = displayed_size(first, source.aspect)
+    return VideoInfo(
+        path=path,
+        container=source.container,
+        codec=source.codec,
+        width=width,
+        height=height,
+        fps=source.fps,
+        frames=source.frames,
+        duration=source.duration,
+        rotation=rotation,
+        stream=source.stream,
+        aspect=source.aspect,
+        colours=note_colours(first, notes),
+    )
 
 
 def first_frame(decoded: Iterator[VideoFrame], path: Path) -> VideoFrame:
@@ -224,47 +269,57 @@ def first_frame(decoded: Iterator[VideoFrame], path: Path) -> VideoFrame:
     return first
 
 
-def _filters(
-    first: VideoFrame, sampling: Sampling, fps: Fraction | None, threads: int | None
-) -> Filters:
-    """The filters from the decoded to the sampled frames."""
-    _, width, height, turns = _orientation(first)
-    width, height = sampling.size(width, height)
-    spread = f":threads={threads}" if threads else ""
-    return [
-        *([("fps", f"fps={fps}")] if fps else []),
-        *turns,
-        ("scale", f"w={width}:h={height}:flags=lanczos{spread}"),
-        # Straight to rgb24 the scaler rounds differently. The second step only moves bytes.
-        ("format", "rgba"),
-        ("scale", "flags=lanczos"),
-        ("format", "rgb24"),
-    ]
+def sampled(
+    source: Source,
+    first: VideoFrame,
+    decoded: Iterator[VideoFrame],
+    sampling: Sampling,
+    notes: Notes,
+    threads: int | None = None,
+) -> Iterator[Frame]:
+    """Sample and scale decoded frames; ``sampling.frames`` is left to the caller.
+
+    Args:
+        source: Where they come from.
+        first: The first frame of the video.
+        decoded: Frames of the video from anywhere before ``sampling.start`` on.
+        sampling: Which frames, and at which size.
+        notes: Where corrections are noted.
+        threads: Filter threads; None = FFmpeg's own choice.
+    """
+    base, origin, fps = source.time_base, _pts(first), sampling.fps
+    start = Fraction(0) if source.still else sampling.start
+    paint = Painter(
+        sampling.size(*displayed_size(first, source.aspect)), sampling.tone_map, notes, threads
+    )
+    timed = (
+        (time, time + frame.duration * base, frame)
+        for frame in decoded
+        if (time := (_pts(frame) - origin) * base - start) >= 0
+    )
+    if fps is None or source.still:
+        for index, (time, end, frame) in enumerate(timed):
+            yield Frame(index, start + time, paint(frame), end - time)
+        return
+    last: tuple[VideoFrame, NDArray[np.uint8]] | None = None
+    for index, (number, frame) in enumerate(paced(timed, fps)):
+        rgb = last[1].copy() if last and last[0] is frame else paint(frame)
+        last = frame, rgb
+        yield Frame(index, start + number / fps, rgb, 1 / fps)
 
 
-def _orientation(frame: VideoFrame) -> tuple[int, int, int, Filters]:
-    """Degrees, displayed width and height, and the filters that turn ``frame`` for display."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
-    signs: tuple[int, ...] = ()
-    if data is not None:
-        matrix = np.sign(np.frombuffer(bytes(data), np.int32))
-        signs = tuple(matrix[[0, 1, 3, 4]].tolist())
-    degrees, turns = _ORIENTATIONS.get(signs, (0, []))
-    width, height = frame.width, frame.height
-    return (degrees, height, width, turns) if degrees % 180 else (degrees, width, height, turns)
-
-
-def _aligned(frame: VideoFrame, first: VideoFrame, shift: int) -> VideoFrame:
-    """``frame`` with its clock moved by ``shift``, in the form that the graph was built for."""
-    pts, duration = _pts(frame), frame.duration
-    same = (frame.width, frame.height, frame.format.name)
-    if same != (first.width, first.height, first.format.name):
-        frame = frame.reformat(
-            first.width, first.height, first.format.name, interpolation="LANCZOS"
-        )
-        frame.duration = duration
-    frame.pts = pts - shift
-    return frame
+@contextmanager
+def input_errors(path: Path) -> Iterator[None]:
+    """Turn what the system or FFmpeg says about an input into an ``InputError``."""
+    try:
+        yield
+    except NO_THREADS as error:
+        raise no_threads(path) from error
+    except (FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{path}: cannot be decoded ({reason})", hint="convert it to H.264"
+        ) from error
 
 
 def _pts(frame: VideoFrame) -> int:

@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autogaze_cli.errors import ConfigError, OutputError
-from autogaze_cli.media.filters import FilterChain, Pixels, Resizer
+from autogaze_cli.media.colour import BT709, BT709_TAGS, LIMITED_RANGE, Tags
+from autogaze_cli.media.filters import Converter, Pixels, Resizer
 from autogaze_cli.media.gif import MAX_SIDE, MaskGif, VideoGif
 from autogaze_cli.media.mask_palette import floor_sample
 from autogaze_cli.media.muxer import Muxer
+from autogaze_cli.media.retime import retime
+from autogaze_cli.media.timeline import Timeline
 
 Format = Literal["gif", "mp4", "webm", "png"]
 Palette = Literal["video", "mask"]
@@ -40,13 +43,16 @@ _VP9 = {
     "threads": _THREADS,
 }
 
+_MATRIX_NAMES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+"""Names that FFmpeg's scaler has for matrices of ITU-T H.273."""
+
 
 class _Encoder(Protocol):
     """What a format does with images that have its size and number of channels already."""
 
-    def write(self, image: Pixels) -> None: ...
+    def write(self, image: Pixels, time: Fraction) -> None: ...
 
-    def finish(self, check: Check) -> None: ...
+    def finish(self, timeline: Timeline, check: Check) -> None: ...
 
     def discard(self) -> None: ...
 
@@ -59,6 +65,7 @@ def open_writer(
     width: int,
     height: int,
     palette: Palette = "video",
+    colours: Tags = BT709_TAGS,
 ) -> FrameWriter:
     """Open a video for writing.
 
@@ -66,12 +73,13 @@ def open_writer(
         path: The file; for ``png``, the folder. Written in place: give a temporary name and
             rename it. Its suffix does not choose the format.
         format: ``gif``, ``mp4`` (H.264), ``webm`` (VP9) or ``png`` (``frame_000001.png``, ...).
-        fps: Frames a second.
+        fps: Frames per second, where frames have no times of their own.
         width: Pixels. An odd side of an MP4, which H.264 cannot store, grows by one repeated pixel.
         height: Pixels.
         palette: How frames of another size are resized, and how a GIF is coloured: ``video`` is
             Lanczos with up to 128 colours and dither; ``mask`` takes single pixels and has the
             five mask colours.
+        colours: What the colours of an MP4 or WebM are tagged as; they are not converted.
 
     Returns:
         A context manager, which deletes the file when its block fails.
@@ -91,9 +99,9 @@ def open_writer(
         encoder: _Encoder
         match format:
             case "gif":
-                encoder = (MaskGif if palette == "mask" else VideoGif)(path, fps=fps, size=size)
+                encoder = (MaskGif if palette == "mask" else VideoGif)(path, size=size)
             case "mp4" | "webm":
-                encoder = _Video(path, format, fps=fps, size=size)
+                encoder = _Video(path, format, fps=fps, size=size, colours=colours)
             case "png":
                 encoder = _PngFolder(path)
             case _:
@@ -101,7 +109,7 @@ def open_writer(
     fit: Callable[[Pixels], Pixels] = Resizer(width, height)
     if palette == "mask":
         fit = lambda image: floor_sample(image, width, height)  # noqa: E731
-    return FrameWriter(path, encoder, fit, keep_alpha=format == "png")
+    return FrameWriter(path, encoder, fit, Timeline(fps), keep_alpha=format == "png")
 
 
 class FrameWriter:
@@ -112,33 +120,44 @@ class FrameWriter:
         path: Path,
         encoder: _Encoder,
         fit: Callable[[Pixels], Pixels],
+        timeline: Timeline,
         *,
         keep_alpha: bool,
     ) -> None:
         self._path = path
         self._encoder = encoder
         self._fit = fit
+        self._timeline = timeline
         self._keep_alpha = keep_alpha
-        self._count = 0
         self._open = True
 
-    def write(self, image: NDArray[np.uint8]) -> None:
+    def write(
+        self,
+        image: NDArray[np.uint8],
+        time: Fraction | None = None,
+        duration: Fraction | None = None,
+    ) -> None:
         """Write one frame.
 
         Args:
             image: uint8 ``[h, w, 3]`` RGB, or ``[h, w, 4]`` RGBA of which only PNG keeps alpha.
                 All frames have one shape.
+            time: Seconds, such as ``Frame.time``; the first frame is shown at once. None =
+                ``1 / fps`` after the one before.
+            duration: Seconds it is shown for if no frame follows, such as ``Frame.duration``; None
+                = as long as the one before.
 
         Raises:
             OutputError: When it cannot be written.
+            ValueError: When it is no image, or its time is not after that of the one before.
         """
         if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8:
             raise ValueError(f"a frame is uint8 [h, w, 3 or 4], not {image.dtype} {image.shape}")
+        now = self._timeline.add(time, duration)
         with _output_errors(self._path):
             fitted = self._fit(image)
             channels = fitted.shape[2] if self._keep_alpha else 3
-            self._encoder.write(np.ascontiguousarray(fitted[..., :channels]))
-        self._count += 1
+            self._encoder.write(np.ascontiguousarray(fitted[..., :channels]), now)
 
     def close(self, check: Check = bool) -> None:
         """Finish the file; what cannot be finished is deleted.
@@ -152,10 +171,10 @@ class FrameWriter:
         if not self._open:
             return
         try:
-            if self._count == 0:
+            if not self._timeline.times:
                 raise OutputError(f"{self._path}: no frame was written")
             with _output_errors(self._path):
-                self._encoder.finish(check)
+                self._encoder.finish(self._timeline, check)
         except BaseException:
             self.abort()
             raise
@@ -183,15 +202,22 @@ class FrameWriter:
 
 
 class _Video:
-    """H.264 in MP4 or VP9 in WebM, 4:2:0, in the colours of BT.709."""
+    """H.264 in MP4 or VP9 in WebM, 4:2:0."""
 
     def __init__(
-        self, path: Path, format: Literal["mp4", "webm"], *, fps: Fraction, size: tuple[int, int]
+        self,
+        path: Path,
+        format: Literal["mp4", "webm"],
+        *,
+        fps: Fraction,
+        size: tuple[int, int],
+        colours: Tags,
     ) -> None:
         width, height = size
         if format == "mp4":
             width, height = width + width % 2, height + height % 2
         self._padding = ((0, height - size[1]), (0, width - size[0]), (0, 0))
+        self._path, self._format = path, format
         self._muxer = Muxer(
             path,
             container=format,
@@ -202,34 +228,29 @@ class _Video:
             codec_options=_X264 if format == "mp4" else _VP9,
             container_options={"movflags": "+faststart"} if format == "mp4" else {},
         )
+        matrix = colours.matrix if colours.matrix in _MATRIX_NAMES else BT709
         context = self._muxer.stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _LIMITED
-        self._chain: FilterChain | None = None
+        context.colorspace, context.color_range = matrix, LIMITED_RANGE
+        context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+        tags = f"out_color_matrix={_MATRIX_NAMES[matrix]}:out_range=limited"
+        flags = "flags=lanczos+accurate_rnd+full_chroma_inp"
+        self._converter = Converter([("scale", f"{tags}:{flags}"), ("format", "yuv420p")])
         self._count = 0
 
-    def write(self, image: Pixels) -> None:
+    def write(self, image: Pixels, time: Fraction) -> None:
         frame = VideoFrame.from_ndarray(np.pad(image, self._padding, "edge"), format="rgb24")
-        frame.pts = self._count
-        if self._chain is None:
-            colours = "out_color_matrix=bt709:out_range=limited"
-            flags = "flags=lanczos+accurate_rnd+full_chroma_inp"
-            filters = [("scale", f"{colours}:{flags}"), ("format", "yuv420p")]
-            self._chain = FilterChain(frame, filters, time_base=Fraction(1))
-        for output in self._chain.push(frame):
-            self._muxer.encode(output, self._count, 1)
+        self._muxer.encode(self._converter(frame), self._count, 1)
         self._count += 1
 
-    def finish(self, check: Check) -> None:
+    def finish(self, timeline: Timeline, check: Check) -> None:
         self._muxer.finish()
+        # Encoders want to be told the rate before the first frame.
+        if not timeline.constant:
+            options = self._muxer.container_options
+            retime(self._path, self._format, timeline, options)
 
     def discard(self) -> None:
         self._muxer.discard()
-
-
-# Numbers of ITU-T H.273, as FFmpeg uses them.
-_BT709 = 1
-_LIMITED = 1
 
 
 class _PngFolder:
@@ -241,14 +262,14 @@ class _PngFolder:
         self._count = 0
         path.mkdir(exist_ok=True)
 
-    def write(self, image: Pixels) -> None:
+    def write(self, image: Pixels, time: Fraction) -> None:
         self._count += 1
         Image.fromarray(image).save(self._file(self._count), format="PNG", compress_level=4)
 
     def _file(self, number: int) -> Path:
         return self._path / f"frame_{number:06d}.png"
 
-    def finish(self, check: Check) -> None:
+    def finish(self, timeline: Timeline, check: Check) -> None:
         pass
 
     def discard(self) -> None:

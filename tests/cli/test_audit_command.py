@@ -69,9 +69,9 @@ def test_a_clean_tree(run: Run, tmp_path: Path) -> None:
         (["--fail-on", "error"], 1), (["--fail-on", "never"], 0), (["--exit-zero"], 0),
         (["--rule", "AGR109"], 0),
         (["--severity", "AGR101=note", "--severity", "AGR103=warning"], 1),
-        (["--severity", "AGR101=off", "--severity", "AGR103=note"], 0), (["--exclude", "src/"], 0),
+        (["--severity", "AGR101=off", "--severity", "AGR103=note"], 0), (["--exclude", "src/"], 2),
         (["--severity", "AGR101=off", "--severity", "AGR103=note", "--fail-on", "note"], 1),
-        (["--include", "*.rs"], 0), (["--language", "rust"], 0), (["--tests", "same"], 1),
+        (["--include", "*.rs"], 2), (["--language", "rust"], 2), (["--exclude", "src/a.py"], 0), (["--tests", "same"], 1),
         (["--rule", "AGR9x"], 2), (["--severity", "AGR101"], 2), (["--fail-on", "loud"], 2),
         (["--baseline", "nowhere.json"], 2), (["--output", "/nowhere/at/all"], 2), (["gone"], 2),
         (["--exit-zero", "gone"], 2),
@@ -108,12 +108,10 @@ def test_json(run: Run, root: Path) -> None:
     (root / "src/b.py").write_text("y = gazing_pos % 265  # autogaze-audit: ignore[AGR1] é ok\n")
     result = run("audit-readout", root, "--format", "json")
     document = json.loads(result.stdout)
-    assert (
-        result.stdout == json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
-    )
+    assert result.stdout == json.dumps(document, sort_keys=True, indent=2) + "\n"
     assert list(document) == [
-        "files_scanned", "files_skipped", "findings", "fixed", "notices", "roots", "summary",
-        "tool", "version",
+        "failed", "files_failed", "files_scanned", "files_skipped", "findings", "fixed", "notices",
+        "roots", "skipped", "summary", "tool", "version",
     ]  # fmt: skip
     assert document["roots"] == [str(root)]
     finding = document["findings"][1]
@@ -244,7 +242,9 @@ def test_rules_are_listed_and_explained(run: Run) -> None:
 
 def test_a_project_file_and_the_command_line(run: Run, root: Path) -> None:
     (root / ".autogaze-audit.toml").write_text('exclude = ["src/"]\ntests = "skip"\n')
-    assert run("audit-readout", root).exit_code == 0
+    nothing = run("audit-readout", root)
+    assert nothing.exit_code == 2
+    assert nothing.stdout == "nothing was analysed: 1 skipped (1 excluded)\n"
     (root / ".autogaze-audit.toml").write_text('tests = "skip"\n')
     (root / "test_a.py").write_text(BAD)
     assert "test_a.py" not in run("audit-readout", root).stdout

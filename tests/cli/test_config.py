@@ -87,8 +87,8 @@ def test_the_search_ends_at_the_repository(run: Run, tmp_path: Path) -> None:
         ("[msak]\nframes = 7", "unknown key 'msak'; did you mean mask?"),
         ("[mask]\nmask_geometri = 7", "did you mean mask-geometry?"),
         ("[mask]\nconfig = 'x'", "unknown key 'mask.config'"),
-        ("frames = ", "not TOML"),
-        ("frames = 2024-01-01", "must be a text, a number"),
+        ("frames = ", "not valid TOML"),
+        ("frames = 2024-01-01", "must be a string, a number"),
         ("frames = 0", "must be a whole number of at least 1"),
         ("resume = 1", "resume must be true or false, not 1"),
         ("mask = 1", "write a table, [mask]"),
@@ -175,4 +175,4 @@ def test_somebody_s_broken_pyproject_is_no_error(
     assert "Warning: " in result.stderr
     Path("pyproject.toml").write_text("[tool.autogaze]\nframes = {{ n }}\n")
     result = run("config", "show", "trace")
-    assert (result.exit_code, "not TOML" in result.stderr) == (2, True)
+    assert (result.exit_code, "not valid TOML" in result.stderr) == (2, True)

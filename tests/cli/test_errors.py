@@ -46,7 +46,7 @@ CASES = [
     pytest.param(("text.mp4",), "cannot be opened as a video", id="unreadable"),
     pytest.param(("sound.wav",), "has only sound", id="audio only"),
     pytest.param(("empty.mp4",), "is empty", id="empty"),
-    pytest.param(("cut.mp4",), "was cut short", id="truncated"),
+    pytest.param(("cut.mp4",), "truncated: ", id="truncated"),
     pytest.param(("good.mp4", "--frames", "99"), "24 frames were decoded, 99 were", id="too few"),
     pytest.param(("good.mp4", "--start", "60"), "no frame at or after 60 s", id="starts too late"),
     pytest.param(("good.mp4", "--model", "model"), "config.json", id="model without weights"),
@@ -101,7 +101,7 @@ def test_existing_outputs_stay_unless_overwritten(
         path.write_text("mine")
         result = run(*base)
         assert result.exit_code == 2
-        assert "exists already; give --overwrite" in result.stderr
+        assert "already exists; give --overwrite" in result.stderr
         assert path.read_text() == "mine"
     assert run(*base, "--overwrite").exit_code == 0
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files

@@ -189,8 +189,8 @@ def test_still_pictures_and_typescript_are_no_videos_of_a_folder(
     (tmp_path / "stream.ts").write_bytes((b"\x47" + bytes(187)) * 5)
     assert stems(str(tmp_path)) == ["moving", "stream", "talk"]
     said = [record.getMessage() for record in caplog.records]
-    assert f"{tmp_path}/talk.webp: left out: a still picture" in said
-    assert f"{tmp_path}/app.ts: left out: text, not a transport stream" in said
+    assert f"{tmp_path}/talk.webp: skipped: a still picture" in said
+    assert f"{tmp_path}/app.ts: skipped: text, not a transport stream" in said
 
 
 def test_outputs_stay_inside_their_folder(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_many_traces_and_one_that_fails(run: Run, tmp_path: Path) -> None:
     ]
     again = run("readout", folder / "a.trace.npz", *SMALL, "-o", tmp_path / "out")
     assert again.exit_code == 2
-    assert "a.readout.npz: exists already; give --overwrite" in again.stderr
+    assert "a.readout.npz: already exists; give --overwrite" in again.stderr
     two = run("readout", folder / "a.trace.npz", TRACES / "v1.trace.npz", *SMALL, "-o", tmp_path)
     assert two.exit_code == 0
 

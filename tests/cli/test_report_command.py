@@ -74,7 +74,7 @@ def test_a_video_that_has_moved_is_found_with_videos(run: Run, out: Path) -> Non
     Path("square.mp4").rename("elsewhere/square.mp4")
     missing = run("report", out)
     assert missing.exit_code == 3
-    assert "its video square.mp4 is not found; say with --videos where it is" in missing.stderr
+    assert "its video square.mp4 is not found; give its folder with --videos" in missing.stderr
     assert "is not found" in (out / "index.html").read_text()
     assert run("report", out, "--videos", "elsewhere").exit_code == 0
     assert (out / "square.report.html").exists()
@@ -135,7 +135,7 @@ def test_what_is_not_ours_stays(run: Run, out: Path) -> None:
     (out / "index.html").write_text("<h1>My own</h1>")
     refused = run("report", out)
     assert refused.exit_code == 2
-    assert "out/index.html: is not a page of this program" in refused.stderr
+    assert "out/index.html: was not written by this program" in refused.stderr
     assert (out / "index.html").read_text() == "<h1>My own</h1>"
     assert run("report", out, "--overwrite").exit_code == 0
     assert "My own" not in (out / "index.html").read_text()
@@ -145,7 +145,7 @@ def test_a_folder_without_results_is_an_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     done = run("report", tmp_path)
     assert done.exit_code == 2
-    assert "holds no results; give the --out-dir of a command" in done.stderr
+    assert "contains no results; give the --out-dir of a command" in done.stderr
 
 
 # Visualization spec 7.3: the options of the reference's native and browser viewer.

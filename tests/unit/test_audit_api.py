@@ -17,7 +17,8 @@ BAD = "def f(out, if_padded_gazing):\n    return out.gazing_pos % 265\n"
 
 # Options that say how the command reports, not what is found.
 REPORTING = {
-    "format", "output", "fail_on", "exit_zero", "write_baseline", "show_suppressed", "profile",
+    "format", "output", "fail_on", "exit_zero", "strict_coverage", "write_baseline",
+    "show_suppressed", "profile",
     "check_patch", "list_rules", "explain", "color", "paths", "json", "jsonl", "help",
     "q", "v", "log_file", "no_progress", "config", "version",
 }  # fmt: skip

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from autogaze_cli.audit.analysis import analyse, is_candidate, is_test
+from autogaze_cli.audit.analysis import analyse, is_candidate
 from autogaze_cli.audit.audit import run_audit
+from autogaze_cli.audit.deadline import Deadline
 from autogaze_cli.audit.languages import code, language, parser, require_grammars
 from autogaze_cli.audit.names import Names
 from autogaze_cli.audit.nodes import Node
+from autogaze_cli.audit.reading import decoded
 from autogaze_cli.audit.settings import AuditSettings
 from autogaze_cli.audit.tree import parse
+from autogaze_cli.audit.view import is_test
 from autogaze_cli.errors import ConfigError
 
 
 def rules(name: str, data: bytes) -> list[tuple[int, int, str]]:
-    findings = analyse(name, data, Names()).findings
+    findings = analyse(name, decoded(data), Names()).findings
     return sorted((f.line, f.column, f.rule) for f in findings)
 
 
@@ -62,7 +65,7 @@ def test_a_broken_notebook_is_reported(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.ipynb").write_bytes(data + b"gazing_pos")
     audit = run_audit([tmp_path], AuditSettings())
     assert [n.kind for n in audit.notices] == ["unparsed"]
-    assert audit.exit_code("note") == 0
+    assert audit.exit_code("note") == 2, "nothing was analysed"
 
 
 @pytest.mark.parametrize("suffix", ["vue", "svelte"])
@@ -128,7 +131,7 @@ def test_an_open_string_or_comment_ends_the_analysis(
     assert lines == {before.count("\n")}
     (notice,) = audit.notices
     place = before.count("\n") + 1
-    assert notice.kind == "unparsed"
+    assert notice.kind == "parsed-in-part"
     assert notice.message.startswith(f"line {place} could not be parsed; nothing after it")
 
 
@@ -141,16 +144,17 @@ def test_what_stands_around_a_syntax_error_is_analysed(tmp_path: Path) -> None:
 
 def test_code_nested_too_deeply_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = gazing_pos\ny = " + "[\n" * 3000 + "]" * 3000)
-    assert [n.kind for n in run_audit([tmp_path], AuditSettings()).notices] == ["unparsed"]
+    audit = run_audit([tmp_path], AuditSettings())
+    assert [n.kind for n in audit.notices] == ["parsed-in-part"]
 
 
 def test_a_file_that_never_mentions_a_gaze_is_not_parsed(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = )( % 265")
     audit = run_audit([tmp_path], AuditSettings())
-    assert (audit.notices, audit.files_scanned) == ([], 1)
-    assert not is_candidate(b"gazelle", Names(), helpers=False)
-    assert is_candidate(b"readout", Names(), helpers=True)
-    assert is_candidate(b"x.lookIds", Names(extra_id_names=("look_ids",)), helpers=False)
+    assert (audit.notices, audit.coverage.analysed) == ([], 1)
+    assert not is_candidate("a.py", b"gazelle", Names(), helpers=False)
+    assert is_candidate("a.py", b"readout", Names(), helpers=True)
+    assert is_candidate("a.py", b"x.lookIds", Names(extra_id_names=("look_ids",)), helpers=False)
 
 
 def test_a_missing_grammar_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +218,7 @@ def outline(node: Node) -> object:
     ],
 )
 def test_every_grammar_gives_the_same_nodes(path: str, text: str) -> None:
-    root = parse(text.encode(), parser(path)).root
+    root = parse(text.encode(), parser(path), Deadline(9)).root
     (assignment,) = [node for node in root.walk() if node.kind == "assign"]
     assert outline(assignment) == [
         "assign", "", ["name", "x"], ["binary", "-", ["name", "a"], ["name", "b"]]

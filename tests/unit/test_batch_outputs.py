@@ -73,7 +73,7 @@ def test_existing_files(tmp_path: Path) -> None:
     path.write_text("old")
     with Outputs() as outputs, pytest.raises(OutputError) as caught:
         outputs.add(path)
-    assert caught.value.line() == f"{path}: exists already; give --overwrite to replace it"
+    assert caught.value.line() == f"{path}: already exists; give --overwrite to replace it"
     assert tree(tmp_path) == {"a.gif": "old"}
     with Outputs(overwrite=True) as outputs:
         outputs.add(path).write_text("new")
@@ -81,7 +81,7 @@ def test_existing_files(tmp_path: Path) -> None:
 
 
 def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="b: exists already"), Outputs() as outputs:  # noqa: PT012
+    with pytest.raises(OutputError, match="b: already exists"), Outputs() as outputs:  # noqa: PT012
         outputs.add(tmp_path / "a").write_text("a")
         outputs.add(tmp_path / "b").write_text("b")
         (tmp_path / "b").write_text("another's")
@@ -89,7 +89,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_what_was_never_written_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="b: was announced and never"), Outputs() as outputs:  # noqa: PT012
+    with pytest.raises(OutputError, match="b: was registered but never"), Outputs() as outputs:  # noqa: PT012
         outputs.add(tmp_path / "a").write_text("a")
         outputs.add(tmp_path / "b")
     assert tree(tmp_path) == {}
@@ -158,7 +158,7 @@ def test_folders_of_images(tmp_path: Path) -> None:
             for name in ("0.png", "1.png") if content == "old" else ("0.png",):
                 (folder / name).write_text(content)
     assert tree(tmp_path) == {"birds.mask": "/", "birds.mask/0.png": "new"}
-    with Outputs() as outputs, pytest.raises(OutputError, match=r"birds\.mask: exists already"):
+    with Outputs() as outputs, pytest.raises(OutputError, match=r"birds\.mask: already exists"):
         outputs.add_folder(frames)
     (frames / "notes.txt").write_text("mine")
     with (

@@ -113,7 +113,7 @@ def test_variable_rate_selection(tmp_path: Path, gaps: list[int], fps: Fraction)
     video = make_video(tmp_path / "variable.mkv", times, codec="ffv1")
     expected = selected([t * MILLISECOND for t in times], fps, (times[-1] + 40) * MILLISECOND)
     if not expected:
-        with pytest.raises(InputError, match="no frame at or after 0 s at 1 fps"):
+        with pytest.raises(InputError, match="no frame at or after 0 s at"):
             read(video, fps=fps)
         return
     assert numbers(read(video, fps=fps)) == expected
@@ -447,7 +447,7 @@ def test_an_abandoned_reader_closes_its_file() -> None:
 
     frames = read_frames(DOG, Sampling(start=Fraction(1)))
     next(frames)
-    assert opened() == 2
+    assert opened() == 1
     frames.close()  # type: ignore[attr-defined]
     assert opened() == 0
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autogaze_cli.errors import ConfigError, OutputError
+from autogaze_cli.media.colour import Tags
 from autogaze_cli.media.filters import Resizer
-from autogaze_cli.media.gif import gif_times
 from autogaze_cli.media.mask_palette import MASK_PALETTE, packed
-from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import probe, read_frames
+from autogaze_cli.media.timeline import gif_delays
+from autogaze_cli.media.video import Sampling, probe, read_frames
 from autogaze_cli.media.writers import Format, Palette, open_writer
 
 DOG = Path(__file__).parents[2] / "fixtures/dog.mp4"
@@ -99,17 +100,43 @@ def parse_gif(path: Path) -> GifBlocks:
 
 
 def test_times_of_spec_8_8() -> None:
-    delays = np.diff(gif_times(Fraction(8), 16)).tolist()
-    assert delays == [13, 12, 13, 12, 13, 12, 13, 12, 13, 12, 13, 12, 13, 12, 13, 13]
+    shown = gif_delays(Fraction(8), [None] * 16)
+    assert [number for number, _ in shown] == list(range(16))
+    assert [delay for _, delay in shown] == [13, 12] * 7 + [13, 13]
 
 
-@given(fps=st.fractions(Fraction(1, 10), Fraction(100)).filter(bool), frames=st.integers(1, 50))
+@given(fps=st.fractions(Fraction(1, 10), Fraction(500)), frames=st.integers(1, 50))
 def test_times_keep_the_rate(fps: Fraction, frames: int) -> None:
-    times = gif_times(fps, frames)
-    assert len(times) == frames + 1
-    for n, time in enumerate(times[: max(2, frames)]):
-        assert abs(time - 100 * n / fps) <= Fraction(1, 2) or time == n
-    assert min(np.diff(times)) >= 1
+    shown = gif_delays(fps, [None] * frames)
+    starts = np.cumsum([0, *(delay for _, delay in shown)])
+    for (number, delay), start in zip(shown, starts, strict=False):
+        assert abs(start - 100 * number / fps) <= Fraction(1, 2)
+        assert delay >= 2
+    # At a constant rate the last frame is shown as long as the one before, as FFmpeg does it.
+    assert abs(starts[-1] - 100 * frames / fps) <= Fraction(3, 2) or frames == 1
+    assert len(shown) == frames or fps > 50
+
+
+@given(
+    gaps=st.lists(st.fractions(Fraction(1, 480), Fraction(900)), min_size=1, max_size=20),
+    fps=st.sampled_from([Fraction(8), Fraction(30), Fraction(120)]),
+)
+def test_unequal_times_are_kept_to_a_centisecond(gaps: list[Fraction], fps: Fraction) -> None:
+    times = [sum(gaps[:n], Fraction(0)) for n in range(len(gaps))]
+    end = sum(gaps, Fraction(0))
+    shown = gif_delays(fps, times, gaps[-1])
+    starts = np.cumsum([0, *(delay for _, delay in shown)]).tolist()
+    for (number, delay), start in zip(shown, starts, strict=False):
+        assert abs(start - 100 * times[number]) <= Fraction(3, 5)
+        assert delay >= 2
+    # What is left out had no time of its own.
+    assert abs(starts[-1] - 100 * end) <= 1 or len(shown) == 1
+    left_out = set(range(len(times))) - {number for number, _ in shown}
+    for number in left_out:
+        before = max(n for n, _ in shown if n < number)
+        assert times[number] - times[before] < Fraction(3, 100) or end - times[number] < Fraction(
+            3, 100
+        )
 
 
 def test_video_gif(tmp_path: Path, clip: Images) -> None:
@@ -140,7 +167,7 @@ def test_equal_neighbours_stay_frames(tmp_path: Path, palette: Palette) -> None:
     still[8:16, 8:24] = MASK_PALETTE[1]
     path = write(tmp_path / "out", [still] * 16, (48, 32), palette=palette, fps=Fraction(30))
     gif = parse_gif(path)
-    assert gif.delays == ([3] * 16 if palette == "mask" else [3, 4, 3] * 5 + [3])
+    assert gif.delays == [3, 4, 3] * 5 + [3]
     decoded = read(path)
     assert len(decoded) == 16
     if palette == "mask":
@@ -167,7 +194,7 @@ def test_mask_gif_is_exact(tmp_path: Path) -> None:
     images = panels()
     path = write(tmp_path / "out", images, (53, 31), palette="mask")
     gif = parse_gif(path)
-    assert gif.delays == [13] * 6
+    assert gif.delays == [13, 12, 13, 12, 13, 13]
     assert gif.loops == 0
     assert gif.areas == [(0, 0, 53, 31)] * 6
     assert not any(gif.transparent)
@@ -258,7 +285,8 @@ def test_mp4_can_be_played_while_it_loads(tmp_path: Path, clip: Images) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_any_rate(tmp_path: Path, clip: Images, format: Format, fps: Fraction) -> None:
     path = write(tmp_path / "out", clip, (64, 36), format=format, fps=fps)
-    assert len(read(path)) == 16
+    # At 300 fps two of 16 frames can be shown for two centiseconds in a GIF.
+    assert len(read(path)) == (2 if fps > 50 and format == "gif" else 16)
     if format == "mp4":
         assert [f.time for f in read_frames(path)] == [n / fps for n in range(16)]
 
@@ -357,3 +385,95 @@ def test_a_gif_that_is_no_longer_wanted_is_not_finished(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         writer.close(check)
     assert (checks, list(tmp_path.iterdir())) == (3, [])
+
+
+PHONE = [Fraction(n, 30) for n in range(15)] + [Fraction(3 + n, 5) for n in range(7)]
+"""15 frames at 30 per second, then 7 at 5: the last is shown at 1.8 s, and ends at 2.0."""
+
+
+def write_timed(path: Path, times: Sequence[Fraction], last: Fraction, **how: Any) -> Path:
+    images = [np.full((36, 64, 3), 10 * n % 250, np.uint8) for n in range(len(times))]
+    settings: dict[str, Any] = {
+        "format": "gif",
+        "fps": Fraction(30),
+        "width": 64,
+        "height": 36,
+    } | how
+    with open_writer(path, **settings) as writer:
+        for image, time in zip(images, times, strict=True):
+            writer.write(image, time, last)
+    return path
+
+
+@pytest.mark.parametrize("format", ["gif", "mp4", "webm"])
+@pytest.mark.parametrize("start", [Fraction(0), Fraction(7, 3)])
+def test_drawn_frames_are_shown_at_their_source_s_times(
+    tmp_path: Path, format: Format, start: Fraction
+) -> None:
+    times = [start + time for time in PHONE]
+    path = write_timed(tmp_path / "out", times, Fraction(1, 5), format=format)
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+    frames = list(read_frames(path))
+    exact = {"gif": Fraction(1, 200), "mp4": Fraction(0), "webm": Fraction(1, 2000)}[format]
+    assert len(frames) == 22
+    assert all(abs(f.time - time) <= exact for f, time in zip(frames, PHONE, strict=True))
+    levels = [float(frame.rgb.mean()) for frame in frames]
+    assert levels == pytest.approx([10 * n for n in range(22)], abs=4)
+    assert frames[-1].duration is not None
+    assert frames[-1].time + frames[-1].duration == 2
+    assert probe(path).duration == 2
+    with av.open(str(path)) as container:
+        assert container.duration == 2_000_000
+
+
+@pytest.mark.parametrize("format", ["gif", "mp4", "webm"])
+def test_frames_at_a_constant_rate_give_the_same_bytes_with_their_times_or_without(
+    tmp_path: Path, clip: Images, format: Format
+) -> None:
+    fps = Fraction(30000, 1001)
+    plain = write(tmp_path / "plain", clip, (64, 36), format=format, fps=fps).read_bytes()
+    for name, times in {
+        "exact": [3 + n / fps for n in range(16)],
+        "milliseconds": [Fraction(round(1000 * n / fps), 1000) for n in range(16)],
+    }.items():
+        path = tmp_path / name
+        with open_writer(path, format=format, fps=fps, width=64, height=36) as writer:
+            for image, time in zip(clip, times, strict=True):
+                writer.write(image, time, 1 / fps)
+        assert path.read_bytes() == plain
+
+
+@pytest.mark.parametrize("rate", [8, 30, 50, 60, 120, 240])
+def test_the_gifs_of_a_run_share_one_clock(tmp_path: Path, rate: int) -> None:
+    times = [Fraction(n, rate) for n in range(rate)]
+    last = Fraction(1, rate)
+    palettes: tuple[Palette, ...] = ("video", "mask")
+    delays = []
+    for palette in palettes:
+        path = write_timed(tmp_path / palette, times, last, palette=palette, fps=Fraction(rate))
+        delays.append(parse_gif(path).delays)
+    assert delays[0] == delays[1]
+    assert min(delays[0]) >= 2
+    assert abs(sum(delays[0]) - 100) <= 1
+
+
+def test_a_pause_longer_than_a_gif_s_delay(tmp_path: Path) -> None:
+    times = [Fraction(0), Fraction(1), Fraction(1500)]
+    path = write_timed(tmp_path / "out", times, Fraction(700))
+    frames = list(read_frames(path))
+    assert [frame.time for frame in frames[:2]] == [0, 1]
+    assert float(frames[2].rgb.mean()) == float(frames[1].rgb.mean())
+    assert sum(parse_gif(path).delays) == 220_000
+    assert frames[-1].time >= 1500
+
+
+def test_times_that_do_not_rise_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not after"):
+        write_timed(tmp_path / "out", [Fraction(1), Fraction(1)], Fraction(1))
+
+
+def test_hdr_tags_are_kept_when_asked_to(tmp_path: Path) -> None:
+    tags = Tags(matrix=9, primaries=9, transfer=16, range=1)
+    for format in ("mp4", "webm"):
+        path = write_timed(tmp_path / format, PHONE[:5], Fraction(1), format=format, colours=tags)
+        assert probe(path).colours == tags

@@ -145,7 +145,7 @@ def test_without_a_default_there_is_none(tmp_path: Path) -> None:
 
 def test_a_recorded_model_is_found_and_may_be_the_default(models: Path) -> None:
     shutil.copytree(TINY, models / "another")
-    with pytest.raises(ModelError, match=r"holds no MODEL_CARD\.md"):
+    with pytest.raises(ModelError, match=r"MODEL_CARD\.md is missing"):
         record(models, "another", "MIT", "the same", default=True)
     (models / "another" / "MODEL_CARD.md").write_text("# A card\n")
     record(models, "another", "MIT", "the same", default=False)

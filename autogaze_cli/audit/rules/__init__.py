@@ -6,12 +6,12 @@ the one source of ``--explain``, of the help in SARIF, and of ``docs/audit.md``.
 Source: audit spec B.7.
 """
 
-from autogaze_cli.audit.rules import arithmetic, boundary, decoders, grids
+from autogaze_cli.audit.rules import arithmetic, boundary, cells, decoders, grids
 from autogaze_cli.audit.rules.rule import Hit, Rule
 
 RULES: tuple[Rule, ...] = tuple(
     sorted(
-        (*arithmetic.RULES, *grids.RULES, *decoders.RULES, *boundary.RULES),
+        (*arithmetic.RULES, *cells.RULES, *grids.RULES, *decoders.RULES, *boundary.RULES),
         key=lambda rule: rule.id,
     )
 )
@@ -19,7 +19,7 @@ RULES: tuple[Rule, ...] = tuple(
 
 BY_ID = {rule.id: rule for rule in RULES}
 
-STAGES = (*arithmetic.RULES, *grids.RULES, *decoders.RULES)
+STAGES = (*arithmetic.RULES, *cells.RULES, *grids.RULES, *decoders.RULES)
 """The rules of one file in the order they run: the later look at what the earlier hit."""
 
 __all__ = ["BY_ID", "RULES", "STAGES", "Hit", "Rule"]

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autogaze_cli.audit.flow import File
+from autogaze_cli.audit.flow import File, is_clamp
 from autogaze_cli.audit.names import SCALE_OFFSETS
 from autogaze_cli.audit.nodes import Node
 from autogaze_cli.audit.operands import comparison, division, minus, operand
 from autogaze_cli.audit.rules.rule import FRAME_HELPERS, LAYOUT_HELPERS, Hit, Rule
 from autogaze_cli.audit.scopes import Scope
+from autogaze_cli.audit.tables import OFFSET_TABLES, is_table
 
-OFFSET_TABLES = (
-    (0.0, 4.0, 20.0, 69.0),
-    (4.0, 20.0, 69.0),
-    (4.0, 20.0, 69.0, 265.0),
-    (0.0, 4.0, 20.0, 69.0, 265.0),
-)
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _RANGE_ENDS = (20.0, 69.0, 265.0)
 _FINE_SLICES = ((20.0, 69.0), (69.0, 265.0))
@@ -36,7 +31,7 @@ def frame_offset_subtraction(file: File, scope: Scope, _: list[Hit]) -> Iterator
             "AGR103",
             node,
             f"`{file.text(left)} - {file.text(right)}` takes a frame's offset off AutoGaze ids; "
-            f"what is left still encodes padding and scales; call {FRAME_HELPERS[0]} instead",
+            "what is left still encodes padding and scales",
             by_id=True,
             value=True,
         )
@@ -58,8 +53,7 @@ def frame_vocabulary_division(file: File, scope: Scope, _: list[Hit]) -> Iterato
             "AGR104",
             node,
             f"`{file.text(node)}` splits AutoGaze ids by the ids of a frame; this breaks with "
-            f"another configuration, and a padded id lands in the next frame; call "
-            f"{FRAME_HELPERS[0]} instead",
+            "another configuration, and a padded id lands in the next frame",
             by_id=by_id,
             value=True,
         )
@@ -67,20 +61,19 @@ def frame_vocabulary_division(file: File, scope: Scope, _: list[Hit]) -> Iterato
 
 def scale_offset_table(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
     """The scale offsets of one checkpoint: as a table, subtracted, or compared with."""
-    advice = f"call {LAYOUT_HELPERS[0]} or {LAYOUT_HELPERS[1]} instead"
     for node in scope.of("sequence", "mapping", "group"):
         table = is_table(node, OFFSET_TABLES) if node.kind != "group" else _is_slice(node)
         if table and not _is_fixture(node, file, scope):
             text = file.text(node)
-            yield Hit("AGR105", node, f"`{text}` is the scale layout of one checkpoint; {advice}")
+            yield Hit("AGR105", node, f"`{text}` is the scale layout of one checkpoint")
     for node in scope.of("binary", "call"):
         sides = minus(node)
-        if sides and file.number(sides[1]) in SCALE_OFFSETS and file.is_id(sides[0], scope):
+        if sides and file.number(sides[1], scope) in SCALE_OFFSETS and file.is_id(sides[0], scope):
             yield Hit(
                 "AGR105",
                 node,
                 f"`{file.text(sides[0])} - {file.text(sides[1])}` derives the scale of an AutoGaze "
-                f"id by hand, for one checkpoint; {advice}",
+                "id by hand, for one checkpoint",
                 by_id=True,
                 value=True,
             )
@@ -89,7 +82,7 @@ def scale_offset_table(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
             "AGR105",
             first,
             f"`{file.text(first)}` begins a chain of comparisons that derives the scale of an "
-            f"AutoGaze id by hand, for one checkpoint; {advice}",
+            "AutoGaze id by hand, for one checkpoint",
             by_id=True,
             related=[(other, "compared here") for other in others],
         )
@@ -101,7 +94,7 @@ def id_range_test(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
         if _is_bounded(node, file, scope) or any(
             file.is_id(one, scope)
             and (
-                _bound(operator, file.number(other)) in _RANGE_ENDS
+                _bound(operator, file.number(other, scope)) in _RANGE_ENDS
                 or (operator in ("<", ">=") and file.is_vocab(other, scope, by_id=True))
             )
             for one, operator, other in _both_ways(node)
@@ -110,9 +103,23 @@ def id_range_test(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
                 "AGR111",
                 node,
                 f"`{file.text(node)}` hides AutoGaze ids of other frames or scales instead of "
-                f"decoding them; call {FRAME_HELPERS[0]}, which drops ids out of range",
+                "decoding them",
                 by_id=True,
             )
+    if scope.clamped:
+        for node in scope.of("assign"):
+            if (
+                len(node.parts) > 1
+                and is_clamp(node.parts[1])
+                and node.parts[0].text in scope.clamped
+            ):
+                yield Hit(
+                    "AGR111",
+                    operand(node.parts[1]),
+                    f"`{file.text(node.parts[1])}` moves AutoGaze ids of other frames or scales "
+                    "onto its last cell",
+                    by_id=True,
+                )
 
 
 def manual_rebase(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
@@ -126,7 +133,7 @@ def manual_rebase(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
                     "AGR113",
                     node,
                     f"`{file.text(node)}` moves AutoGaze ids to another frame, which only more id "
-                    "arithmetic needs; decode each call's ids and join the lists of frames",
+                    "arithmetic needs",
                 )
                 break
 
@@ -134,35 +141,6 @@ def manual_rebase(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
 def _is_slice(node: Node) -> bool:
     """Whether a subscript cuts out one of the two finest scales."""
     return node.text == "range" and tuple(p.number() for p in node.parts) in _FINE_SLICES
-
-
-def is_table(node: Node, tables: tuple[tuple[float, ...], ...]) -> bool:
-    """Whether a literal is one of ``tables``, or a table of rows with one of them as a column."""
-    if node.kind == "mapping":
-        cells = [part.parts[-1] for part in node.parts if part.kind == "pair" and part.parts]
-        numbers = tuple(cell.number() for cell in cells)
-    else:
-        cells = node.parts
-        numbers = tuple(cell.number() for cell in cells)
-    if numbers in tables:
-        return True
-    rows = [_row(cell) for cell in cells]
-    if len({len(row) for row in rows}) != 1:
-        return False
-    return any(column in tables for column in zip(*rows, strict=True))
-
-
-def _row(node: Node) -> list[float | None]:
-    """The numbers of one row of a table: a list, or a record with fields."""
-    if node.kind not in ("sequence", "mapping", "call"):
-        return []
-    cells = node.parts[1:] if node.kind == "call" else node.parts  # a call: of a constructor
-    return [
-        (cell.parts[-1].number() if cell.parts else None)
-        if cell.kind in ("pair", "keyword")
-        else cell.number()
-        for cell in cells
-    ]
 
 
 def _is_fixture(node: Node, file: File, scope: Scope) -> bool:
@@ -207,7 +185,7 @@ def _is_bounded(node: Node, file: File, scope: Scope) -> bool:
     if place.text != "range" or not file.is_id(sought, scope):
         return False
     return any(
-        file.number(bound) in _RANGE_ENDS
+        file.number(bound, scope) in _RANGE_ENDS
         or file.is_vocab(bound, scope, by_id=True)
         or file.is_offset(bound, scope, by_id=True)
         for bound in (place.parts[1:] if place.kind == "call" else place.parts)
@@ -219,7 +197,7 @@ def _chains(file: File, scope: Scope) -> Iterator[tuple[Node, list[Node]]]:
     found: dict[str, dict[float, Node]] = {}
     for node in sorted(scope.of("compare", "call"), key=lambda node: node.start):
         for one, operator, other in _both_ways(node):
-            number = file.number(other)
+            number = file.number(other, scope)
             for bound in (number, _bound(operator, number)):
                 if bound is not None and bound in SCALE_OFFSETS and file.is_id(one, scope):
                     found.setdefault(file.text(operand(one)), {}).setdefault(bound, node)
@@ -301,7 +279,7 @@ RULES = (
         level="warning",
         what=(
             "An id compared (`<`, `>=`, `ge`, `contains`, ...) with the number of ids of a frame, "
-            "or with 265, 69 or 20."
+            "or with 265, 69 or 20; or forced into a range (`clamp`) and then written at."
         ),
         why="It hides ids of other frames or scales instead of decoding them.",
         example="if token < TOKENS_PER_FRAME:\n    tokens.append(token)",
@@ -321,6 +299,7 @@ RULES = (
         example="joined.append(ids + frame * TOKENS_PER_FRAME)",
         better=f"{_READOUT}frames += generated_to_frame_readout_tokens(step, config, 0, grid)",
         use=FRAME_HELPERS[:1],
+        advice="decode each call's ids with {} and join the lists of frames",
         check=manual_rebase,
     ),
 )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autogaze_cli.audit.flow import File
+from autogaze_cli.audit.flow import File, is_clamp
 from autogaze_cli.audit.names import LEGACY_DECODER, LEGACY_MASK, normalise
 from autogaze_cli.audit.nodes import Node
+from autogaze_cli.audit.operands import comparison
 from autogaze_cli.audit.rules.rule import FRAME_HELPERS, VIDEO_HELPERS, Hit, Rule
 from autogaze_cli.audit.scopes import Scope
 
 _FIRST_CALLS = frozenset(["first", "front"])
 _FIRST_AT = frozenset(["at", "get"])
+_ON_IDS = ("AGR103", "AGR104", "AGR105", "AGR111", "AGR115", "AGR116", "AGR117")
 _OUTPUT_PARAMETERS = frozenset(["generated", "gaze_outputs"])
 
 
@@ -30,7 +32,7 @@ def local_decoder(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
         "AGR101",
         node,
         f"`{scope.label}` decodes AutoGaze ids itself, a second copy that drifts from the scale "
-        f"layout, padding and range rules; call {FRAME_HELPERS[0]} instead",
+        "layout, padding and range rules",
         related=[(other, what) for other, what in related if other is not node],
     )
 
@@ -48,31 +50,28 @@ def mask_projection(scope: Scope) -> Hit:
     return Hit(
         "AGR102",
         place(scope, []),
-        f"`{scope.label}` is a private image-to-video projection on top of a private decoder; call "
-        f"{VIDEO_HELPERS[0]} instead",
+        f"`{scope.label}` is a private image-to-video projection on top of a private decoder",
     )
 
 
 def padding_ignored(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     """Arithmetic on ids in a function that never looks at the padding flags."""
-    arithmetic = [
-        hit for hit in hits if hit.by_id and hit.rule in ("AGR103", "AGR104", "AGR105", "AGR111")
-    ]
+    arithmetic = [hit for hit in hits if hit.by_id and hit.rule in _ON_IDS]
     arithmetic.sort(key=lambda hit: hit.node.start)
-    if not arithmetic or scope.pads or (scope.passed and not scope.accesses):
+    if not arithmetic or file.knows_padding(scope) or (scope.passed and not scope.accesses):
         return
     yield Hit(
         "AGR109",
         place(scope, [hit.node for hit in arithmetic]),
         f"`{scope.label}` computes with AutoGaze ids and never reads if_padded_gazing; padded "
-        f"slots look like the next frame's first cell; call {FRAME_HELPERS[0]}, which applies it",
+        "slots look like the next frame's first cell",
         related=[(hit.node, "computes with an id") for hit in arithmetic],
     )
 
 
 def first_row_only(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     """The first batch row alone, in a function that computes with ids."""
-    if not any(hit.by_id for hit in hits):
+    if not any(hit.by_id for hit in hits) or _is_guarded(file, scope):
         return
     for node in scope.of("index", "call"):
         owner = _first_of(node)
@@ -81,8 +80,22 @@ def first_row_only(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
                 "AGR110",
                 node,
                 f"`{file.text(node)}` takes the first batch row; all others vanish without a "
-                "message; call a helper with batch_index, or the batched form",
+                "message",
             )
+
+
+def _is_guarded(file: File, scope: Scope) -> bool:
+    """Whether the function makes sure that there is one row: ``if len(ids) != 1: raise``."""
+    for node in scope.of("compare", "call"):
+        sides = comparison(node)
+        if sides is not None and sides[1] in ("==", "!=", ">", "===", "!==", "<="):
+            for one, other in ((sides[0], sides[2]), (sides[2], sides[0])):
+                if file.number(other, scope) == 1 and any(
+                    below.kind in ("name", "member") and file.names.is_ids(below.text)
+                    for below in one.walk()
+                ):
+                    return True
+    return False
 
 
 def vocabulary_in_signature(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
@@ -96,7 +109,7 @@ def vocabulary_in_signature(file: File, scope: Scope, hits: list[Hit]) -> Iterat
                     "AGR114",
                     place(scope, []),
                     f"`{scope.label}` takes the generated output and `{name}`: a decoder by its "
-                    "signature; pass the model's config to a helper instead",
+                    "signature",
                 )
                 return
 
@@ -124,7 +137,11 @@ def place(scope: Scope, otherwise: list[Node]) -> Node:
 
 
 def _is_decoding(hit: Hit) -> bool:
-    return hit.rule in ("AGR103", "AGR104", "AGR111") or (hit.rule == "AGR105" and hit.value)
+    if hit.rule in ("AGR105", "AGR115"):
+        return hit.value and hit.by_id
+    if hit.rule == "AGR111" and is_clamp(hit.node):
+        return False
+    return hit.rule in ("AGR103", "AGR104", "AGR111", "AGR116", "AGR117")
 
 
 def _first_of(node: Node) -> Node | None:
@@ -192,7 +209,10 @@ RULES = (
         id="AGR109",
         name="padding-ignored",
         level="warning",
-        what="A function that computes with ids and never reads the padding flags.",
+        what=(
+            "A function that computes with ids and never reads the padding flags, under any name, "
+            "and whose callers in the file do not either."
+        ),
         why="Padded slots carry ids that look like the next frame's first cell.",
         example='def split_ids(out):\n    return out["gazing_pos"] % 265',
         better=_FRAMES,
@@ -205,12 +225,13 @@ RULES = (
         level="warning",
         what=(
             "`[0]`, `.first()`, `.front()` or `.at(0)` directly on the ids, in a function that "
-            "computes with them."
+            "computes with them and does not make sure that there is one row."
         ),
         why="All other batch rows vanish without a message.",
         example='ids = out["gazing_pos"][0]',
         better=_FRAMES,
         use=("generated_to_frame_readout_tokens(batch_index=...)",),
+        advice="call a helper with batch_index, or the batched form",
         check=first_row_only,
     ),
     Rule(
@@ -222,6 +243,7 @@ RULES = (
         example="def frame_tokens(generated: AutoGazeGenerateOutput, tokens_per_frame: int): ...",
         better=_FRAMES,
         use=FRAME_HELPERS,
+        advice="pass the model's config to {} instead",
         check=vocabulary_in_signature,
     ),
 )

@@ -8,16 +8,15 @@ from autogaze_cli.audit.flow import File
 from autogaze_cli.audit.names import SQUARE_ROOTS
 from autogaze_cli.audit.nodes import Node, words
 from autogaze_cli.audit.operands import operand, operands
-from autogaze_cli.audit.rules.arithmetic import is_table
 from autogaze_cli.audit.rules.rule import LAYOUT_HELPERS, MASK_HELPERS, Hit, Rule
 from autogaze_cli.audit.scopes import Scope
+from autogaze_cli.audit.tables import COUNT_TABLES, is_table
 
-COUNT_TABLES = ((4.0, 16.0, 49.0, 196.0), (2.0, 4.0, 7.0, 14.0))
 _WRITING_CALLS = words(
     "scatter scatter_ scatter_add scatter_add_ index_put index_put_ index_fill index_fill_ "
     "put put_ set insert"
 )
-_ARITHMETIC = ("AGR103", "AGR104", "AGR105", "AGR111")
+_ARITHMETIC = ("AGR103", "AGR104", "AGR105", "AGR111", "AGR115", "AGR116", "AGR117")
 
 
 def square_grid_from_vocabulary(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
@@ -29,29 +28,24 @@ def square_grid_from_vocabulary(file: File, scope: Scope, _: list[Hit]) -> Itera
                 "AGR108",
                 node,
                 f"`{file.text(node)}` makes a square grid of the ids of a frame; 265 is not a "
-                "square, and a fallback grid misplaces every gaze; take the grid from picture and "
-                "patch size, or call square_from_token_count, which fails loudly",
+                "square, and a fallback grid misplaces every gaze",
             )
 
 
 def scale_count_table(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     """The cells of each scale as a table, beside other arithmetic on ids."""
-    if not any(hit.rule.startswith("AGR10") or hit.rule == "AGR111" for hit in hits):
+    if not any(hit.rule in _ARITHMETIC or hit.rule == "AGR108" for hit in hits):
         return
     tables = [node for node in scope.of("sequence") if is_table(node, COUNT_TABLES)]
     if scope.function is not None:
         used = {node.text for node in scope.of("name", "member")}
-        for node in file.scopes[0].of("assign"):
-            if node.parts[0].text in used:
-                tables += [
-                    b for b in node.walk() if b.kind == "sequence" and is_table(b, COUNT_TABLES)
-                ]
+        for name in sorted(used & file.tables.keys()):
+            tables += [node for node in file.tables[name] if is_table(node, COUNT_TABLES)]
     for node in tables:
         yield Hit(
             "AGR106",
             node,
-            f"`{file.text(node)}` is the scale layout of one checkpoint; call {LAYOUT_HELPERS[0]} "
-            f"or {LAYOUT_HELPERS[1]} instead",
+            f"`{file.text(node)}` is the scale layout of one checkpoint",
         )
 
 
@@ -60,30 +54,28 @@ def hard_coded_vocabulary(file: File, scope: Scope, hits: list[Hit]) -> Iterator
     if not any(hit.rule in (*_ARITHMETIC, "AGR108") for hit in hits):
         return
     used = {node.text for node in scope.of("name", "member")}
-    for name, node in file.constants.items():
-        if name in used:
-            yield Hit(
-                "AGR107",
-                node,
-                f"`{name}` pins the ids of a frame to one configuration; read "
-                "num_vision_tokens_each_frame from the model's config, or call a helper that needs "
-                "no count",
-            )
+    for name in sorted(used & file.constants.keys()):
+        yield Hit(
+            "AGR107",
+            file.constants[name],
+            f"`{name}` pins the ids of a frame to one configuration",
+        )
 
 
 def id_mask_scatter(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
-    """A write at an index computed from ids."""
-    values = {hit.node for hit in hits if hit.value}
-    if not values:
+    """A write at an index computed from ids, or at ids forced into a range."""
+    values = {hit.node for hit in hits if hit.value and not _is_frame_index(hit)}
+    if not any(hit.value for hit in hits) and not scope.clamped:
         return
-    results = {
-        name
-        for node in scope.of("assign")
-        if len(node.parts) > 1
-        and node.parts[0].kind in ("name", "sequence")
-        and any(below in values for below in node.parts[1].walk())
-        for name in node.parts[0].names()
-    }
+    halves = {hit.node for hit in hits if hit.value and hit.node.text == "divmod"}
+    results = set(scope.clamped)
+    for node in scope.of("assign"):
+        if len(node.parts) < 2 or node.parts[0].kind not in ("name", "sequence"):
+            continue
+        if any(below in values or below in halves for below in node.parts[1].walk()):
+            names = list(node.parts[0].names())
+            pair = node.parts[1].text == "divmod" and len(names) == 2
+            results.update(names[1:] if pair and not _makes_cells(node.parts[1], hits) else names)
 
     def computed(node: Node) -> bool:
         return any(b in values or (b.kind == "name" and b.text in results) for b in node.walk())
@@ -99,9 +91,19 @@ def id_mask_scatter(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
             yield Hit(
                 "AGR112",
                 node,
-                f"`{file.text(node)}` fills a mask at indices computed from undecoded AutoGaze "
-                f"ids; call {MASK_HELPERS[0]} or {MASK_HELPERS[2]} instead",
+                f"`{file.text(node)}` fills a mask at indices computed from undecoded AutoGaze ids",
             )
+
+
+def _is_frame_index(hit: Hit) -> bool:
+    """Whether a hit gives the number of a frame: a count by frame is no mask."""
+    return hit.rule == "AGR104" and (
+        hit.node.text in ("/", "//", "divmod") or "div" in hit.node.text.lower()
+    )
+
+
+def _makes_cells(node: Node, hits: list[Hit]) -> bool:
+    return any(hit.node is node and hit.rule == "AGR116" for hit in hits)
 
 
 def _square_root(node: Node) -> Node | None:
@@ -133,6 +135,7 @@ RULES = (
             "grid = SparseReadoutGrid(height=height_px // patch_px, width=width_px // patch_px)"
         ),
         use=("square_from_token_count",),
+        advice="take the grid from picture and patch size, or call {}, which fails loudly",
         check=square_grid_from_vocabulary,
     ),
     Rule(
@@ -164,6 +167,7 @@ RULES = (
         example="TOKENS_PER_FRAME = 265",
         better="count = config.num_vision_tokens_each_frame  # or no count at all",
         use=("num_vision_tokens_each_frame",),
+        advice="read {} from the model's config, or call a helper that needs no count",
         check=hard_coded_vocabulary,
     ),
     Rule(
@@ -171,8 +175,9 @@ RULES = (
         name="id-mask-scatter",
         level="warning",
         what=(
-            "A write through an index that is the result of arithmetic on ids: `mask[i] = ...`, "
-            "`scatter_`, `index_put`, `np.put`, `.set(i, ...)`."
+            "A write through an index that is the result of arithmetic on ids, or an id forced "
+            "into a range (`clamp`): `mask[i] = ...`, `scatter_`, `index_put`, `np.put`, "
+            "`.set(i, ...)`. A count by frame is none."
         ),
         why="The mask has the shape of a grid, but the ids were never decoded to its cells.",
         example="local = ids - frame * TOKENS_PER_FRAME\nmask[local] = 1",

@@ -22,6 +22,10 @@ LAYOUT_HELPERS = ("scale_token_layouts", "generated_to_frame_readout_tokens")
 MASK_HELPERS = ("fixation_image_mask_tensor", "scale_token_masks", *VIDEO_HELPERS)
 
 
+CELL_HELPERS = ("generated_to_fixation_sets", FRAME_HELPERS[0])
+"""What gives the scale, the row and the column of each gaze, in the order of choice."""
+
+
 @dataclass(slots=True, eq=False)
 class Hit:
     """One place in a file that a rule objects to.
@@ -29,7 +33,7 @@ class Hit:
     Attributes:
         rule: Id of the rule.
         node: The construct; its ``at`` is the place.
-        message: What was found, why it is wrong, what to call.
+        message: What was found, and why it is wrong.
         by_id: Whether an id is one of the operands.
         value: Whether the hit is an expression that computes something from an id.
         related: Other places that belong to it, with what they are.
@@ -60,6 +64,7 @@ class Rule:
         example: Code it fires on.
         better: The same done with a helper.
         use: The functions to call instead.
+        advice: What to do, with ``{}`` for the first of them.
         check: Its function; None where the whole repository has to be seen.
     """
 
@@ -71,6 +76,7 @@ class Rule:
     example: str
     better: str
     use: tuple[str, ...]
+    advice: str = "call {} instead"
     check: Check | None = None
 
     def markdown(self) -> str:

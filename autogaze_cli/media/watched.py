@@ -1,0 +1,105 @@
+"""A file that is read by FFmpeg, whose failures are not mistaken for the end of the video."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from autogaze_cli.errors import InputError
+
+BUFFER_BYTES = 1 << 17
+
+
+class WatchedFile:
+    """An opened file, as PyAV reads it.
+
+    FFmpeg takes a failed read for the end of the file, so the error is kept here.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        suffix = path.suffix.lower()
+        # FFmpeg goes by the suffix, and would take "%" or "*" in a name for a pattern.
+        self.name = "video" + (suffix if suffix[1:].isalnum() else "")
+        self.error: OSError | None = None
+
+    def read(self, size: int) -> bytes:
+        """Read up to ``size`` bytes."""
+        try:
+            return self._file.read(size) or b""
+        except OSError as error:
+            self.error = error
+            raise
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to another place."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place in the file."""
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        """Whether it can be read from anywhere."""
+        return self._file.seekable()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Unchanged:
+    """Remembers files, and tells whether they are still as they were.
+
+    Args:
+        name: How errors name them.
+        files: The files.
+    """
+
+    def __init__(self, name: Path, files: list[Path]) -> None:
+        self._name, self._files = name, files
+        self._states = [_state(file) for file in files]
+
+    def check(self) -> None:
+        """Check them again; those that were deleted since were read whole.
+
+        Raises:
+            InputError: One was changed.
+        """
+        for file, before in zip(self._files, self._states, strict=True):
+            if (now := _state(file)) is not None and now != before:
+                which = "" if file == self._name else f" ({file.name})"
+                raise InputError(
+                    f"{self._name}: was changed while it was read{which}",
+                    hint="run again when nothing writes to it",
+                )
+
+
+def _state(file: Path) -> tuple[int, ...] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def failed_read(path: Path, error: OSError) -> InputError:
+    """The error for a file that the system cannot read."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return InputError(
+        f"{path}: reading failed ({reason})", hint="check the disk or network, or copy the file"
+    )
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether the system failed, and not the data: no thread, no memory, no file, a failed read."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.ENOSYS)
