@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, Self, cast, get_args
 
 import torch
@@ -24,7 +25,7 @@ from autogaze_cli.model.output import GazeOutput
 from autogaze_cli.upstream.config import AutoGazeConfig
 from autogaze_cli.upstream.loading import device_of_map, dtype_of
 from autogaze_cli.upstream.scores import SCORES, given_gaze, score
-from autogaze_cli.upstream.stream import as_past, opened, past_values
+from autogaze_cli.upstream.stream import as_past, opened, values_of
 
 ROWS = "AUTOGAZE_UPSTREAM_ROWS"
 """The environment variable that chooses the rows where ``rows`` is not given."""
@@ -155,36 +156,35 @@ class AutoGaze(AutoGazeNetwork):
             ConfigError: Arguments that contradict each other.
         """
         self._say_once_that_it_is_greedy()
-        past = as_past(past_key_values, past_inputs_embeds, past_attention_mask, past_conv_values)
-        if past is not None and not generate_only:
-            raise ConfigError("past values can be used with generate_only=True alone")
         video = inputs["video"]
         ratio = gazing_ratio.tolist() if isinstance(gazing_ratio, Tensor) else gazing_ratio
         adapt = self._adapt(target_scales, target_patch_size)
         rows = len(video) if adapt is None else len(video) * adapt.tiles**2
+        past = as_past(past_key_values, past_inputs_embeds, past_attention_mask, past_conv_values)
+        if past is not None and not generate_only:
+            raise ConfigError("past values can be used with generate_only=True alone")
+        if gazing_info is not None and (adapt is not None or use_cache or past is not None):
+            raise ConfigError("gazing_info cannot be used with target_scales, or in a stream")
         stream = opened(past, self.engine, rows) if use_cache or past else None
-        if gazing_info is not None:
-            gaze = given_gaze(self._sizes.layout, gazing_info)
-        else:
-            gaze = self.engine.generate(
-                video,
-                gazing_ratio=ratio,
-                task_loss_requirement=...
-                if task_loss_requirement is None
-                else task_loss_requirement,
-                target_scales=target_scales,
-                target_patch_size=target_patch_size,
-                state=None if stream is None else stream.state,
-                rows=self.rows,
-            )
-        found = self._published(gaze)
-        found |= self._requirement(ratio, task_loss_requirement, (rows, video.shape[1]))
-        if adapt is None:
-            found |= dict.fromkeys(SCORES)
-            if not generate_only:
-                weight = next(self.parameters())
-                found |= score(self.engine, video, gaze, weight)
-        return found | past_values(stream if use_cache else None)
+        with torch.autocast(self.device.type, enabled=False):  # results are of the weights' type
+            if gazing_info is not None:
+                gaze = given_gaze(self._sizes.layout, gazing_info)
+            else:
+                gaze = self.engine.generate(
+                    video,
+                    gazing_ratio=ratio,
+                    task_loss_requirement=_given(task_loss_requirement),
+                    target_scales=target_scales,
+                    target_patch_size=target_patch_size,
+                    state=None if stream is None else stream.state,
+                    rows=self.rows,
+                )
+            scores: dict[str, Any] = {} if adapt is not None else dict.fromkeys(SCORES)
+            if scores and not generate_only:
+                scores |= score(self.engine, video, gaze, next(self.parameters()))
+        requirement = self._requirement(ratio, task_loss_requirement, (rows, video.shape[1]))
+        past_values = values_of(stream if use_cache else None)
+        return self._published(gaze) | requirement | scores | past_values
 
     def _published(self, gaze: GazeOutput) -> dict[str, Any]:
         """A gaze in the published names, on the model's device."""
@@ -233,6 +233,11 @@ class AutoGaze(AutoGazeNetwork):
                 "the published model samples in training mode; this one always takes the best id",
                 stacklevel=4,
             )
+
+
+def _given(requirement: float | None) -> float | EllipsisType:
+    """What the engine is given for a requirement; None counts as left out."""
+    return ... if requirement is None else requirement
 
 
 _TOLD = False

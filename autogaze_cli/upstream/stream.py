@@ -39,7 +39,7 @@ class Past:
     calls: int
 
 
-def past_values(stream: Stream | None) -> dict[str, Any]:
+def values_of(stream: Stream | None) -> dict[str, Any]:
     """The four entries of a call's result; all None without a stream."""
     names = ("past_key_values", "past_input_embeds", "past_attention_mask", "past_conv_values")
     if stream is None:

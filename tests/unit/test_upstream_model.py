@@ -217,6 +217,18 @@ def test_a_given_gaze_is_scored() -> None:
     with pytest.raises(ConfigError, match="gazing_info has gazing_pos"):
         model({"video": case.video}, gazing_info={**gaze, "num_gazing_each_frame": torch.ones(4)})
 
+    with pytest.raises(ConfigError, match="gazing_info cannot be used with target_scales"):
+        model({"video": case.video}, gazing_info=gaze, use_cache=True)
+
+
+def test_autocast_changes_nothing() -> None:
+    model, inputs = tiny(), {"video": stopping().video[:1]}
+    wanted = model(inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(inputs)
+    assert torch.equal(found["gazing_pos"], wanted["gazing_pos"])
+    assert torch.equal(found["log_action_probs"], wanted["log_action_probs"])
+
 
 def test_scores_have_no_gradients_and_say_so() -> None:
     model, inputs = tiny(), {"video": stopping().video[:1, :1]}
