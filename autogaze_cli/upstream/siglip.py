@@ -27,6 +27,7 @@ ATTEND: dict[str, Attend] = {
 }
 """The published ``attn_type``, and what it is called here."""
 
+_PREFIX = "vision_model."
 _ACTIVATIONS = {"gelu_pytorch_tanh": True, "gelu": False}
 
 
@@ -262,22 +263,28 @@ def _file(name: str | Path, file: str) -> Path:
 
 
 def _read_weights(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The vision weights of a file, as float32."""
+    """The vision weights of a file, as float32.
+
+    Of a vision model alone, ``transformers`` 5 saves names without ``vision_model``.
+    """
     try:
         with safe_open(str(path), framework="pt") as file:
-            missing = sorted(wanted.keys() - set(file.keys()))
+            stored = set(file.keys())
+            prefix = "" if any(name.startswith(_PREFIX) for name in stored) else _PREFIX
+            names = {name: name.removeprefix(prefix) for name in wanted}
+            missing = sorted(set(names.values()) - stored)
             if missing:
                 raise ModelError(
                     f"{path}: {len(missing)} vision weights are missing, {missing[0]} first",
                     hint="give a SigLIP or SigLIP 2 checkpoint of fixed size",
                 )
-            weights = {name: file.get_tensor(name).float() for name in wanted}
+            weights = {name: file.get_tensor(own).float() for name, own in names.items()}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: is not a readable safetensors file ({error})") from error
     for name, like in wanted.items():
         if weights[name].shape != like.shape:
             raise ModelError(
-                f"{path}: {name} is {list(weights[name].shape)}, not {list(like.shape)} as "
+                f"{path}: {names[name]} is {list(weights[name].shape)}, not {list(like.shape)} as "
                 f"{CONFIG} says"
             )
     return weights

@@ -163,6 +163,16 @@ def test_what_is_returned(folder: Path) -> None:
     assert not model(video, nothing).last_hidden_state.any()
 
 
+def test_names_without_a_prefix_are_read_too(folder: Path, tmp_path: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    bare = {name.removeprefix("vision_model."): weight for name, weight in weights.items()}
+    save_file(bare, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(SIZES))
+    one, other = (SiglipVisionModel.from_pretrained(path) for path in (folder, tmp_path))
+    found = other.state_dict()
+    assert all(torch.equal(found[name], weight) for name, weight in one.state_dict().items())
+
+
 def test_no_padded_token_is_encoded(folder: Path) -> None:
     video, info = gaze()
     model = SiglipVisionModel.from_pretrained(folder, scales="28+56")
