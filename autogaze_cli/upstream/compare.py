@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from autogaze_cli.gaze.adapt import AdaptLayout
+from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import read_frames
 from autogaze_cli.model.autogaze import load_model
@@ -102,15 +103,18 @@ def verify(
     return Verification(
         tiles=len(tiles),
         frames=len(frames),
-        differences=tuple(_differences(independent, published)),
+        differences=tuple(_differences(layout, independent, published)),
     )
 
 
-def _differences(independent: GazeOutput, published: GazeOutput) -> list[Difference]:
+def _differences(
+    layout: ScaleLayout, independent: GazeOutput, published: GazeOutput
+) -> list[Difference]:
     found = []
+    ids = _ids(layout, independent), _ids(layout, published)
     counts = published.num_gazing_each_frame
     waited = (published.num_gazing_each_row < counts).numpy()  # [tiles, frames]
-    for tile, (one, other) in enumerate(zip(_ids(independent), _ids(published), strict=True)):
+    for tile, (one, other) in enumerate(zip(*ids, strict=True)):
         for frame in range(len(one)):
             if one[frame] != other[frame]:
                 before = np.flatnonzero(waited[tile, :frame])
@@ -126,12 +130,12 @@ def _differences(independent: GazeOutput, published: GazeOutput) -> list[Differe
     return found
 
 
-def _ids(gaze: GazeOutput) -> list[list[tuple[int, ...]]]:
+def _ids(layout: ScaleLayout, gaze: GazeOutput) -> list[list[tuple[int, ...]]]:
     """The valid ids of each row and frame, within the frame."""
-    n = gaze.num_vision_tokens_each_frame
-    rows = []
-    for ids, padded in zip(gaze.gazing_pos, gaze.if_padded_gazing, strict=True):
-        valid = ids[~padded].numpy()
-        frames = len(gaze.num_gazing_each_frame)
-        rows.append([tuple((valid[valid // n == t] % n).tolist()) for t in range(frames)])
-    return rows
+    return [
+        [
+            tuple(ids[ids >= 0].tolist())
+            for ids in layout.local_ids(*row, gaze.num_gazing_each_frame)
+        ]
+        for row in zip(gaze.gazing_pos, gaze.if_padded_gazing, strict=True)
+    ]

@@ -60,7 +60,7 @@ def given_gaze(layout: ScaleLayout, info: Mapping[str, Tensor]) -> GazeOutput:
         ConfigError: Its parts do not fit each other.
     """
     ids, padded, counts = (
-        info[name].detach().cpu()
+        torch.as_tensor(info[name]).detach().cpu()
         for name in ("gazing_pos", "if_padded_gazing", "num_gazing_each_frame")
     )
     padded = padded.bool()

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from autogaze_cli.errors import ConfigError, ModelError
+from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.catalog import CONFIG, WEIGHTS, find
 from autogaze_cli.model.section import read_json
 from autogaze_cli.upstream.loading import device_of_map, dtype_of
@@ -95,6 +97,7 @@ class SiglipVisionConfig(Record):
         ):  # fmt: skip
             if wrong:
                 raise ConfigError(problem)
+        grids = [side // self.patch_size for side in sides]
         return VisionSizes(
             hidden_size=self.hidden_size,
             intermediate_size=self.intermediate_size,
@@ -105,7 +108,7 @@ class SiglipVisionConfig(Record):
             layer_norm_eps=self.layer_norm_eps,
             tanh=_ACTIVATIONS[self.hidden_act],
             pools=bool(self.get("vision_use_head", True)),
-            scales=tuple(sides),
+            layout=ScaleLayout.from_config(sides, sum(grid**2 for grid in grids), self.patch_size),
         )
 
     @property
@@ -230,25 +233,37 @@ class SiglipVisionModel(nn.Module):
         self, video: Tensor, info: Mapping[str, Any] | None
     ) -> tuple[GazedTokens, Tensor, int]:
         """The valid tokens, each one's slot ``[m]``, and the number of slots of a clip."""
-        b, t = video.shape[:2]
-        n = self._sizes.num_tokens
+        layout, (b, t) = self._sizes.layout, video.shape[:2]
         if info is None:
-            ids = torch.arange(t * n, device=video.device).expand(b, -1)
-            valid = torch.ones_like(ids, dtype=torch.bool)
+            each = layout.global_ids(np.arange(layout.num_tokens), np.arange(t)[:, None])
+            ids, counts = np.tile(each.reshape(1, -1), (b, 1)), [layout.num_tokens] * t
+            padded = np.zeros(ids.shape, bool)
         else:
-            ids = info["gazing_pos"].to(video.device)
-            valid = ~info["if_padded_gazing"].to(video.device).bool()
-        if ids.ndim != 2 or len(ids) != b or ids.shape != valid.shape:
-            raise ConfigError(f"gazing_info has gazing_pos {list(ids.shape)} for {b} clips")
-        clip, slot = torch.where(valid)
-        chosen = ids[clip, slot]
-        if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < t * n:
+            ids, padded = (
+                torch.as_tensor(info[name]).detach().cpu().numpy()
+                for name in ("gazing_pos", "if_padded_gazing")
+            )
+            counts = [int(n) for n in info["num_gazing_each_frame"]]
+        shapes: set[tuple[int, ...]] = {ids.shape, padded.shape}
+        if shapes != {(b, sum(counts))} or len(counts) > t:
             raise ConfigError(
-                f"gazing_info has ids up to {int(chosen.max())}; {t} frames of scales "
-                f"{self.config.scales} have {t * n}",
+                f"gazing_info has gazing_pos {list(ids.shape)} of {len(counts)} frames for "
+                f"{b} clips of {t} frames"
+            )
+        clip, slot = np.nonzero(~padded.astype(bool))
+        local = [layout.frame_ids(ids, counts, frame) for frame in range(len(counts))]
+        token = np.concatenate(local, axis=1)[clip, slot]
+        grid, row, col = layout.cells(token)
+        if not grid.all():
+            raise ConfigError(
+                f"gazing_info has ids that scales {self.config.scales} have not, "
+                f"{token[grid == 0][0]} in a frame of {layout.num_tokens}",
                 hint="gaze with the encoder's target_scales and target_patch_size",
             )
-        return GazedTokens(clip, chosen // n, chosen % n), slot, ids.shape[1]
+        frame = np.repeat(np.arange(len(counts)), counts)[slot]
+        columns = (clip, frame, layout.scale_of(token), row, col, slot)
+        *where, slots = (torch.from_numpy(one).to(video.device, torch.int64) for one in columns)
+        return GazedTokens(*where), slots, ids.shape[1]
 
 
 def _file(name: str | Path, file: str) -> Path:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autogaze_cli.gaze.tokens import ScaleLayout
+
 Attend = Literal["block-causal", "frame", "clip", "causal"]
 
 
@@ -30,7 +32,7 @@ class VisionSizes:
         layer_norm_eps: Of the normalisations.
         tanh: Whether the activation is the tanh approximation of GELU, or GELU itself.
         pools: Whether there is a pooling head.
-        scales: Sides of the scales in pixels, ascending, multiples of ``patch_size``.
+        layout: The ids of a frame; its scales are multiples of ``patch_size``.
     """
 
     hidden_size: int
@@ -42,17 +44,7 @@ class VisionSizes:
     layer_norm_eps: float
     tanh: bool
     pools: bool
-    scales: tuple[int, ...]
-
-    @property
-    def grids(self) -> tuple[int, ...]:
-        """Cells per side of each scale."""
-        return tuple(side // self.patch_size for side in self.scales)
-
-    @property
-    def num_tokens(self) -> int:
-        """Ids per frame."""
-        return sum(grid**2 for grid in self.grids)
+    layout: ScaleLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +54,16 @@ class GazedTokens:
     Attributes:
         clip: Index of the clip, ``int64 [m]``, ascending.
         frame: Index of the frame within the clip, ``int64 [m]``.
-        token: Id within the frame, ``int64 [m]``.
+        scale: Index of the scale, ``int64 [m]``.
+        row: Row in the scale's grid, ``int64 [m]``.
+        col: Column in the scale's grid, ``int64 [m]``.
     """
 
     clip: Tensor
     frame: Tensor
-    token: Tensor
+    scale: Tensor
+    row: Tensor
+    col: Tensor
 
     def lengths(self, clips: int) -> list[int]:
         """Tokens of each clip."""
@@ -86,42 +82,40 @@ class Embeddings(nn.Module):
 
     def forward(self, video: Tensor, tokens: GazedTokens) -> Tensor:
         """Frames ``[b, t, 3, h, w]`` and ``m`` tokens to ``[m, d]``."""
-        p, t = self.sizes.patch_size, video.shape[1]
+        p, layout = self.sizes.patch_size, self.sizes.layout
         frames = video.flatten(0, 1)  # [b * t, 3, h, w]
+        picture = tokens.clip * video.shape[1] + tokens.frame
         parts, places = [], []
-        first = 0
-        for side, grid in zip(self.sizes.scales, self.sizes.grids, strict=True):
-            cell = tokens.token - first
-            (at,) = torch.where((cell >= 0) & (cell < grid**2))
-            first += grid**2
+        for index, (side, grid) in enumerate(zip(layout.scales, layout.grids, strict=True)):
+            (at,) = torch.where(tokens.scale == index)
             if not len(at):
                 continue
-            cell = cell[at]
-            shown, which = torch.unique((tokens.clip * t + tokens.frame)[at], return_inverse=True)
+            row, col = tokens.row[at], tokens.col[at]
+            shown, which = torch.unique(picture[at], return_inverse=True)
             pictures = F.interpolate(
                 frames[shown], size=(side, side), mode="bicubic", align_corners=False
             ).view(-1, 3, grid, p, grid, p)
-            patches = pictures[which, :, cell // grid, :, cell % grid]  # [k, 3, p, p]
+            patches = pictures[which, :, row, :, col]  # [k, 3, p, p]
             embedded = F.linear(
                 patches.flatten(1),
                 self.patch_embedding.weight.flatten(1),
                 self.patch_embedding.bias,
             )
-            parts.append(embedded + self.positions(grid)[cell])
+            parts.append(embedded + self.positions(grid)[row, col])
             places.append(at)
         if not parts:
             return video.new_empty(0, self.sizes.hidden_size)
         return torch.cat(parts)[torch.cat(places).argsort()]
 
     def positions(self, grid: int) -> Tensor:
-        """The position table of a grid, ``[grid * grid, d]``."""
-        table = self.position_embedding.weight  # [g * g, d]
+        """The position table of a grid, ``[grid, grid, d]``."""
         own = self.sizes.image_size // self.sizes.patch_size
+        table = self.position_embedding.weight.view(own, own, -1)
         if grid == own:
             return table
-        picture = table.t().reshape(1, -1, own, own)
+        picture = table.permute(2, 0, 1)[None]  # [1, d, own, own]
         resized = F.interpolate(picture, size=(grid, grid), mode="bicubic", align_corners=False)
-        return resized[0].flatten(1).t()
+        return resized[0].permute(1, 2, 0)
 
 
 class Attention(nn.Module):

@@ -138,6 +138,7 @@ def test_padding_and_batch_mates_change_nothing(folder: Path) -> None:
             alone = {
                 "gazing_pos": info["gazing_pos"][row, keep][None],
                 "if_padded_gazing": torch.zeros(1, int(keep.sum())),
+                "num_gazing_each_frame": torch.bincount(FRAME[keep]),
             }
             one = model(video[row : row + 1], alone)
             torch.testing.assert_close(
@@ -193,12 +194,12 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     for arguments, message in wrong:
         with pytest.raises(ConfigError, match=message):
             SiglipVisionModel.from_pretrained(folder, **arguments)
-    with pytest.raises(ConfigError, match=r"ids up to .* 3 frames of scales 28 have 12"):
+    with pytest.raises(ConfigError, match=r"ids that scales 28 have not, \d+ in a frame of 4"):
         SiglipVisionModel.from_pretrained(folder, scales="28")(video, info)
     model = SiglipVisionModel.from_pretrained(folder, scales="28+56")
     with pytest.raises(ConfigError, match=r"pixel_values must be \[b, t, 3, h, w\]"):
         model(video[0], info)
-    with pytest.raises(ConfigError, match="for 1 clips"):
+    with pytest.raises(ConfigError, match="for 1 clips of 3 frames"):
         model(video[:1], info)
     (tmp_path / "config.json").write_text(json.dumps(SIZES))
     save_file({"text_model.a": torch.ones(1)}, tmp_path / "model.safetensors")
