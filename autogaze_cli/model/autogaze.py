@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from autogaze_cli.model.cuda import CudaDecoder
 
 
+Rows = Literal["independent", "published"]
+"""How the clips of a batch are decoded."""
+
+
 class AutoGaze:
     """A loaded model.
 
@@ -120,6 +124,7 @@ class AutoGaze:
         target_scales: Sequence[int] | None = None,
         target_patch_size: int | None = None,
         state: GazeState | None = None,
+        rows: Rows = "independent",
     ) -> GazeOutput:
         """Gaze at clips.
 
@@ -133,8 +138,10 @@ class AutoGaze:
             coverage_ratio: Also stop when this fraction of the frame is covered.
             target_scales: Scales of a larger square video that is cut into tiles, and joined again.
             target_patch_size: Patch side in pixels of the finest of those scales.
-            state: Memory of a stream from ``new_state``, advanced in place. Ids count from 0 in
-                every call.
+            state: Memory of streams from ``new_state``, one per clip, or per tile with
+                ``target_scales``; advanced in place. Ids count from 0 in every call.
+            rows: Whether clips of a batch, and tiles, are decoded independently, or influence each
+                other's later frames as in the published code.
 
         Returns:
             The gaze.
@@ -156,22 +163,28 @@ class AutoGaze:
         adapt = None
         if target_scales is not None and target_patch_size is not None:
             adapt = AdaptLayout.from_config(self.config.layout, target_scales, target_patch_size)
-        if adapt is not None and state is not None:
-            raise ConfigError("a stream's state cannot be used with target_scales")
         if adapt is not None:
             video = cut_square_tiles(video, adapt)
         with _current(self.device):
-            frames = self._decode(video, budget, coverage_ratio, state)
+            frames = self._decode(video, budget, coverage_ratio, state, rows == "published")
         output = GazeOutput.from_frames(self.config.layout, frames)
         return output if adapt is None else output.joined(adapt)
 
     def _decode(
-        self, video: Tensor, budget: Budget, coverage: float | None, state: GazeState | None
+        self,
+        video: Tensor,
+        budget: Budget,
+        coverage: float | None,
+        state: GazeState | None,
+        coupled: bool,
     ) -> list[FrameGaze]:
         """Every frame's gaze."""
         tokens = budget.each_frame(video.shape[1])
         video = square(video.to(self.device), self.config.input_img_size).to(self.dtype)
-        if state is None and coverage is None and (gpu := self._gpu_decoder(len(video), tokens)):
+        # Clips that cannot stop early end together, and one alone has no others.
+        coupled = coupled and len(video) > 1 and budget.task_loss_requirement is not None
+        plain = state is None and coverage is None and not coupled
+        if plain and (gpu := self._gpu_decoder(len(video), tokens)):
             embedded, _ = self.network.gazing_model.embed_video(video, None)
             return gpu.clip(embedded, tokens, budget.task_loss_requirement)
         if state is None:
@@ -191,6 +204,7 @@ class AutoGaze:
                 budget.task_loss_requirement,
                 coverage,
                 state.horizon_frames,
+                coupled,
             )
             for t, n in enumerate(tokens)
         ]

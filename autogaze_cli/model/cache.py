@@ -85,6 +85,25 @@ class KVCache:
         self.keys[layer][:, new] = keys.transpose(0, 1)
         self.values[layer][:, new] = values.transpose(0, 1)
 
+    def keep_of_last(self, keep: NDArray[np.bool_]) -> None:
+        """Take some of the last ``n`` tokens out of the cache again.
+
+        Args:
+            keep: Which of them stay, ``bool [n]``.
+        """
+        first = self.end - len(keep)
+        old = first + np.flatnonzero(keep)
+        new = first + np.arange(len(old))
+        for keys, values in zip(self.keys, self.values, strict=True):
+            if self.block == 1:
+                keys[:, new] = keys[:, old]
+            else:
+                keys[:, new // self.block, :, new % self.block] = keys[
+                    :, old // self.block, :, old % self.block
+                ]
+            values[:, new] = values[:, old]
+        self.end = first + len(old)
+
     def visible(self, layer: int) -> tuple[Tensor, Tensor]:
         """One layer's keys and values that a query may see, ``[heads, n, d]`` each."""
         seen = slice(self.start, self.end)

@@ -113,6 +113,10 @@ class Chooser:
         padded[self.counts[active] == 0, 0] = False
         return padded
 
+    def last_chunk(self, index: int, size: int) -> Ids:
+        """The last ``size`` tokens of a sequence, the padding id where padded."""
+        return self.ids[index, self.counts[index] - size : self.counts[index]]
+
     def gaze(self) -> FrameGaze:
         """What was chosen so far, cut to the longest sequence."""
         longest = self.counts.max()

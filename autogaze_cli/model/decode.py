@@ -2,7 +2,8 @@
 
 Source: inference spec 3.4 to 3.9. Sequences of different lengths run together, packed into one
 matrix, each with its own cache. Every sequence behaves exactly as if it were decoded alone, so the
-composition of a batch never changes a result.
+composition of a batch never changes a result; unless the published coupling of a batch is asked
+for, which is ``Decoder.feed_ended`` and nothing else.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Decoder:
         task_loss_requirement: float | None,
         coverage: float | None = None,
         horizon: int | None = None,
+        coupled: bool = False,
     ) -> FrameGaze:
         """Gaze at one frame.
 
@@ -73,6 +75,7 @@ class Decoder:
             task_loss_requirement: A token is suppressed when its predicted loss is at most this.
             coverage: A sequence ends when this fraction of the frame is covered; None = never.
             horizon: Frames visible to a query, the present one included; None = all.
+            coupled: Whether sequences influence each other as in the published code.
 
         Returns:
             The gaze of each sequence.
@@ -89,9 +92,12 @@ class Decoder:
             chunks, running = chooser.step(active, logits, losses)
             for index, chunk in zip(active.tolist(), chunks, strict=True):
                 caches[index].pending = chunk
-            active = active[running]
+            ended, active = active[~running].tolist(), active[running]
             if not len(active):
                 break
+            if coupled and ended:
+                k = self.config.num_multi_token_pred
+                self.feed_ended([(caches[i], chooser.last_chunk(i, k)) for i in ended])
             hidden = self.decode_step([caches[index] for index in active.tolist()])
         gaze = chooser.gaze()
         for cache, valid in zip(caches, (~gaze.padded).sum(axis=1), strict=True):
@@ -132,6 +138,29 @@ class Decoder:
             [np.arange(cache.chunk_position, cache.chunk_position + k) for cache in caches]
         )
         return self.run(self.weights.embed[fed], positions, caches, [k] * len(caches))
+
+    def feed_ended(self, ended: Sequence[tuple[KVCache, NDArray[np.int64]]]) -> None:
+        """Feed the last chunks of sequences that ended while others of their batch go on.
+
+        The published code feeds the chunks of a whole batch as long as one of its sequences goes
+        on. A sequence that has ended before thereby gets its last chunk into the cache within the
+        frame: at the positions that the frame's chunks share, and with its padding seen by the
+        chunk's later tokens; from the next frame on the padding is hidden. In a sequence alone
+        that chunk waits for the next frame, where it takes positions of its own, and its padding
+        is never seen. What the published code feeds of an ended sequence after that is padding
+        alone, and without effect.
+
+        Args:
+            ended: Cache and last chunk of each, ``int64 [K]``, the padding id where padded.
+
+        Source: inference spec 3.8; 3.6 steps 10 to 14.
+        """
+        for cache, chunk in ended:
+            cache.pending = chunk
+        self.decode_step([cache for cache, _ in ended])
+        for cache, chunk in ended:
+            cache.keep_of_last(chunk != self.config.eos_token_id)
+            cache.pending = chunk[:0]
 
     def run(
         self,

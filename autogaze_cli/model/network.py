@@ -154,6 +154,7 @@ class GazeModel(nn.Module):
 
     def __init__(self, config: GazeConfig) -> None:
         super().__init__()
+        self.input_img_size = config.input_img_size
         self.vision_model = VisionModel(config)
         self.connector = Connector(config.num_tokens, config.hidden_size)
         self.gaze_decoder = GazeDecoder(config)

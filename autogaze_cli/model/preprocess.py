@@ -21,14 +21,17 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 def resize_shortest(
-    frames: NDArray[np.uint8], size: Mapping[str, int] | tuple[int, int]
+    frames: NDArray[np.uint8],
+    size: Mapping[str, int] | tuple[int, int],
+    resample: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> NDArray[np.uint8]:
-    """Resize frames as the published processor does: Pillow, bilinear, antialiased, on 8 bits.
+    """Resize frames as the published processor does: Pillow, antialiased, on 8 bits.
 
     Args:
         frames: RGB, uint8 ``[..., h, w, 3]``.
         size: ``{"shortest_edge": n}`` keeps the aspect ratio, the longer side truncated;
             ``(height, width)`` or ``{"height": h, "width": w}`` stretches.
+        resample: Pillow's filter; checkpoints use bilinear.
 
     Returns:
         RGB, uint8 ``[..., h', w', 3]``; ``frames`` itself when it has that size.
@@ -42,7 +45,7 @@ def resize_shortest(
     resized = np.empty((*leading, height, width, 3), np.uint8)
     for at in np.ndindex(*leading):
         image = Image.fromarray(np.ascontiguousarray(frames[at]))
-        resized[at] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+        resized[at] = np.asarray(image.resize((width, height), resample))
     return resized
 
 

@@ -71,12 +71,16 @@ def score_gaze(model: GazeModel, config: GazeConfig, video: Tensor, gaze: Gaze) 
         at, length = at + n, length + tokens + n
     mask = torch.cat(real, dim=1)  # [b, length]
     positions = mask.long().cumsum(dim=1) - 1
-    logits, losses = decoder(torch.cat(parts, dim=1), positions, mask)
+    hidden = decoder.model(torch.cat(parts, dim=1), positions, mask)  # [b, length, c]
 
     place = torch.cat(places).to(device)  # of each gazed token in the sequence, [n]
     head = torch.cat([torch.arange(n) % k for n in counts]).to(device)  # which one chose it, [n]
-    probabilities = logits[:, place - head - 1, head].float().softmax(dim=-1)  # [b, n, vocabulary]
+    # Logits are wanted at the token before each chunk alone, one in twenty or fewer.
+    before, chunk = torch.unique(place - head - 1, return_inverse=True)
+    logits = decoder.lm_head(hidden[:, before]).unflatten(-1, (k, -1))  # [b, chunks, K, vocabulary]
+    probabilities = logits[:, chunk, head].float().softmax(dim=-1)  # [b, n, vocabulary]
     chosen = probabilities.gather(2, ids[:, :, None])[:, :, 0]
+    losses = decoder.task_loss_prediction_head(hidden)  # [b, length, K]
     ahead = (head + 1) % k
     return GazeScores(
         log_action_probs=torch.log(chosen + 1e-8).cpu(),

@@ -144,6 +144,30 @@ def test_batch_rows_equal_rows_alone_to_the_bit(name: str) -> None:
         assert bool(batch.if_padded_gazing[row, ~keep].all())
 
 
+@pytest.mark.parametrize("name", UNTILED + TILED)
+def test_published_rows_equal_the_published_batch(name: str) -> None:
+    case, wanted = Case(name), Case(name).coupled
+    s, video = case.settings, case.video()
+    adapt = {key: s[key] for key in ("target_scales", "target_patch_size")}
+    output = case.generate(video, rows="published", **adapt)
+    assert torch.equal(output.gazing_pos, wanted["gazing_pos"])
+    assert torch.equal(output.if_padded_gazing, wanted["if_padded_gazing"].bool())
+    assert torch.equal(output.num_gazing_each_frame, wanted["num_gazing_each_frame"])
+    for scale, mask in enumerate(output.gazing_masks):
+        assert torch.equal(mask, wanted[f"gazing_mask_{scale}"])
+
+
+def test_published_rows_of_a_stream_equal_those_of_the_whole_clip() -> None:
+    case = Case("tiny-b4-t4-stop")
+    video, state = case.video(), case.model.new_state(4)
+    steps = [
+        case.generate(video[:, t : t + 1], rows="published", state=state)
+        for t in range(video.shape[1])
+    ]
+    ids = torch.cat([step.gazing_pos + 265 * t for t, step in enumerate(steps)], dim=1)
+    assert torch.equal(ids, case.coupled["gazing_pos"])
+
+
 @pytest.mark.parametrize("name", UNTILED)
 def test_frame_by_frame_equals_the_whole_clip_to_the_bit(name: str) -> None:
     case = Case(name)

@@ -39,6 +39,7 @@ ROOMS["jobs"] = ROOMS.keys() - {"audit", "bench", "jobs"}
 ROOMS["api"] = {"batch", "errors", "gaze", "jobs", "media"}
 ROOMS["cli"] = {*BASE, "batch", "gaze", "jobs", "media", "model", "progress", "visualize"}
 ROOMS["commands"] = ROOMS.keys() - {"api", "commands"}
+ROOMS["upstream"] = {"errors", "gaze", "media", "model"}
 ROOMS["__main__"] = {"cli"}
 ROOMS["__init__"] = {"api", "audit", "model", "version"}
 LOOSE_FILES = 9

@@ -202,6 +202,26 @@ def test_few_rows_of_a_product_equal_the_same_rows_among_many(columns: int) -> N
         assert torch.equal(linear(x[:n], add[:n]), added[:n])
 
 
+def test_tokens_are_taken_out_of_the_cache_in_either_layout() -> None:
+    def cache(block: int) -> KVCache:
+        torch.manual_seed(4)
+        keys, values = torch.randn(2, 32, 4), torch.randn(2, 32, 4)
+        if block > 1:
+            keys = keys.view(2, 32 // block, block, 4).transpose(2, 3).contiguous()
+        return KVCache(keys=[keys], values=[values], block=block, start=2, end=21)
+
+    keep = np.array([True, False, False, True, True, False, True])
+    plain, blocked = cache(1), cache(8)
+    wanted = [*range(2, 14), 14, 17, 18, 20]
+    keys, values = plain.keys[0][:, wanted], plain.values[0][:, wanted]
+    for one in (plain, blocked):
+        one.keep_of_last(keep)
+        assert (one.start, one.end) == (2, 18)
+        assert torch.equal(one.visible(0)[1], values)
+    assert torch.equal(plain.visible(0)[0], keys)
+    assert torch.equal(blocked.keys[0].transpose(2, 3).reshape(2, 32, 4)[:, 2:18], keys)
+
+
 class Scripted(Decoder):
     """A decoder whose chunks are given; P stands for a slot that is padded."""
 
