@@ -30,6 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "visualize": {*BASE, "gaze", "trace"},
     "player": {*BASE, "gaze", "media", "trace", "visualize"},
     "model": {"errors", "gaze"},
+    "encoders": {"errors", "gaze", "model", "trace"},
     "sources": {"errors", "gaze", "media", "model", "trace"},
     "inference": {"gaze", "sources"},
     "batch": {*BASE, "progress"},

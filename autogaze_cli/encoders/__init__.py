@@ -1,0 +1,6 @@
+"""Vision transformers that encode only the gazed patches of a clip."""
+
+from autogaze_cli.encoders.attention import ATTEND, Attend
+from autogaze_cli.encoders.encoder import Encoder, EncoderOutput, load_encoder
+
+__all__ = ["ATTEND", "Attend", "Encoder", "EncoderOutput", "load_encoder"]
