@@ -13,7 +13,16 @@ from autogaze_cli.progress import configure_logging
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 SECTIONS = (
-    *("Common options", "Input", "Gaze", "Model and device", "Drawing", "Readout", "Output"),
+    *(
+        "Common options",
+        "Input",
+        "Gaze",
+        "Model and device",
+        "Drawing",
+        "Readout",
+        "Encoder",
+        "Output",
+    ),
     *("Batch", "General"),
 )
 """The sections of a command's help, in order."""

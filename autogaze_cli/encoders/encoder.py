@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from autogaze_cli.encoders.checkpoint import (
 from autogaze_cli.encoders.cut import Cutter, resize_frames
 from autogaze_cli.encoders.graphs import Graphs
 from autogaze_cli.encoders.network import VisionTransformer
+from autogaze_cli.encoders.output import EncoderOutput, Patches
 from autogaze_cli.encoders.tokens import (
     GazeTokens,
     Places,
@@ -35,43 +36,6 @@ from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.model.devices import choose_device
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class EncoderOutput:
-    """The features of the gazed patches of ``b`` clips (or tiles of one) of ``t`` frames.
-
-    Where the encoder's tokens span several frames, ``t`` counts these tubelets.
-
-    Attributes:
-        last_hidden_state: ``[tokens, d]``: clip by clip, frame by frame, in the order of gaze.
-        coords: Clip, frame, and row and column in the token's own scale, int64 ``[tokens, 4]``.
-        scale: Side in pixels of the scale of each token, int64 ``[tokens]``.
-        prefix: The class and register tokens of each frame, ``[b, t, k, d]``; ``k`` may be 0.
-        frame_features: Pooled features of each frame, ``[b, t, d]``; 0 for a frame without tokens
-            of an encoder without a class token.
-        clip_features: Pooled features of each clip, ``[b, d]``.
-    """
-
-    last_hidden_state: Tensor
-    coords: Tensor
-    scale: Tensor
-    prefix: Tensor
-    frame_features: Tensor
-    clip_features: Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Patches:
-    """Gazed patches that were cut, before they are embedded.
-
-    Attributes:
-        tokens: Which they are.
-        pixels: Normalised, float32 ``[n, 3, tubelet, p, p]``.
-    """
-
-    tokens: GazeTokens
-    pixels: Tensor
 
 
 class Encoder:
@@ -121,6 +85,17 @@ class Encoder:
         """Side of the pictures in pixels: the largest scale."""
         return self.layout.scales[-1]
 
+    @property
+    def dense_attend(self) -> Attend:
+        """Which tokens a token of the unmodified model sees."""
+        return "clip" if self.network.sizes.tubelet > 1 else "frame"
+
+    def clock(self) -> float:
+        """Seconds on a clock, when all that was begun on the device is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
     def __call__(self, pixels: Tensor | NDArray[np.uint8], gaze: Any) -> EncoderOutput:
         """Encode the gazed patches.
 
@@ -159,7 +134,7 @@ class Encoder:
         gaze: Sequence[FrameTrace],
         header: TraceHeader,
         *,
-        dense: bool = False,
+        dense: range | None = None,
     ) -> Patches:
         """The gazed patches of one clip.
 
@@ -170,7 +145,7 @@ class Encoder:
             frames: RGB, uint8 ``[t, h, w, 3]``.
             gaze: The gaze at each of them.
             header: Of the trace.
-            dense: Take every patch of the largest scale instead.
+            dense: Take every patch of the largest scale of these tiles instead.
 
         Raises:
             ConfigError: The gaze is not at these frames, or its cells are no whole patches.
@@ -183,11 +158,10 @@ class Encoder:
         if len(array) != len(gaze):
             raise ConfigError(f"{len(array)} frames were given, and the gaze at {len(gaze)}")
         layout = tile_layout(header, array.shape[1], array.shape[2])
-        tokens = (
-            all_tokens(self.layout, header.tile_count, len(array))
-            if dense
-            else tokens_of_frames(gaze, header, self.layout)
-        )
+        if dense is None:
+            tokens = tokens_of_frames(gaze, header, self.layout)
+        else:
+            tokens = all_tokens(self.layout, len(dense), len(array))
         if layout.mode == "resize":
             array = resize_frames(array, self.size, self.processing.resample)
             layout = TileLayout(mode="resize", height=self.size, width=self.size)
@@ -197,7 +171,7 @@ class Encoder:
             pictures.permute(0, 3, 1, 2),
             tokens.in_tubelets(self.network.sizes.tubelet),
             layout,
-            per_clip=0,
+            first_tile=dense.start if dense else 0,
             factor=1 / (255 * std),
             offset=-mean / std,
         )
@@ -226,13 +200,15 @@ class Encoder:
         tokens: GazeTokens,
         layout: TileLayout,
         *,
-        per_clip: int,
         factor: Tensor,
         offset: Tensor,
+        per_clip: int = 0,
+        first_tile: int = 0,
     ) -> Patches:
         """Cut tokens out of pictures ``[m, 3, h, w]``.
 
-        ``per_clip`` is how many pictures each clip has; 0 = clips are tiles of the same pictures.
+        ``per_clip`` is how many pictures each clip has; 0 = clips are tiles of the same pictures,
+        from ``first_tile`` on.
         """
         s = self.network.sizes
         if layout not in self._cutters:
@@ -244,7 +220,7 @@ class Encoder:
         _, row, col = (part.astype(np.int64) for part in self.layout.cells(tokens.id))
         for number in np.unique(scale).tolist():
             at = np.flatnonzero(scale == number)
-            tile = tokens.clip[at] if per_clip == 0 else np.zeros(len(at), np.int64)
+            tile = first_tile + tokens.clip[at] * (per_clip == 0)
             first = tokens.clip[at] * per_clip + tokens.time[at] * s.tubelet
             where = torch.from_numpy(at).to(self.device)
             for nth in range(s.tubelet):
@@ -269,8 +245,8 @@ class Encoder:
         return self._positions[bins]
 
     @torch.inference_mode()
-    def encode(self, patches: Patches) -> EncoderOutput:
-        """Embed patches, run the layers, and pool."""
+    def encode(self, patches: Patches, attend: Attend | None = None) -> EncoderOutput:
+        """Embed patches, run the layers, and pool; ``attend`` None = the encoder's own."""
         tokens, s = patches.tokens, self.network.sizes
         clips, bins = tokens.clips, tokens.frames // s.tubelet
         places = Places(tokens, bins, s.prefix)
@@ -281,7 +257,7 @@ class Encoder:
             whole[own] = x
             whole[prefix] = self.network.prefix.repeat(clips * bins, 1)
             x = whole
-        packing = self._pack(places, clips, bins)
+        packing = self._pack(places, clips, bins, attend or self.attend)
         if len(x):
             run = self._graphs if x.is_cuda else self.network
             x = run.encode(x, packing)
@@ -300,16 +276,16 @@ class Encoder:
             clip_features=clip,
         )
 
-    def _pack(self, places: Places, clips: int, bins: int) -> Packing:
+    def _pack(self, places: Places, clips: int, bins: int, attend: Attend) -> Packing:
         frame = places.frame
-        if self.attend == "frame":
+        if attend == "frame":
             return pack(frame, np.zeros_like(frame), clips * bins, self.device)
         clip = frame // bins
         rank = {
             "clip": np.zeros_like(frame),
             "block-causal": frame % bins,
             "causal": np.arange(len(frame)),
-        }[self.attend]
+        }[attend]
         return pack(clip, rank, clips, self.device)
 
     def _pooled(

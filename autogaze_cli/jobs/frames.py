@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -101,28 +102,52 @@ def open_job(
     return Job(video=video, info=info or probe(video), sampling=sampling, gaze=gaze, name=name)
 
 
-def gazed_frames(job: Job, on_frame: OnFrame | None = None) -> Iterator[tuple[Frame, FrameTrace]]:
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds spent waiting for the items of an iterator."""
+
+    seconds: float = 0.0
+
+    def waits(self, items: Iterator[Frame]) -> Iterator[Frame]:
+        """The items, the time that each takes to come being counted."""
+        while True:
+            start = time.perf_counter()
+            item = next(items, None)
+            self.seconds += time.perf_counter() - start
+            if item is None:
+                return
+            yield item
+
+
+def gazed_frames(
+    job: Job, on_frame: OnFrame | None = None, decoding: Stopwatch | None = None
+) -> Iterator[tuple[Frame, FrameTrace]]:
     """The frames of a job with their gaze, one at a time; they are decoded ahead.
 
     Args:
         job: The video and its gaze.
         on_frame: Progress callback.
+        decoding: Counts the time that the gaze source waits for frames.
 
     Raises:
         InputError: The video cannot be read, has too few frames, is not the trace's, or was
             changed while it was read.
     """
     state = file_state(str(job.video))
-    yield from _gazed_frames(job, on_frame)
+    yield from _gazed_frames(job, on_frame, decoding)
     if file_state(str(job.video)) != state:
         raise InputError(
             f"{job.name}: was changed or moved while it was read", hint="run again when it is whole"
         )
 
 
-def _gazed_frames(job: Job, on_frame: OnFrame | None) -> Iterator[tuple[Frame, FrameTrace]]:
+def _gazed_frames(
+    job: Job, on_frame: OnFrame | None, decoding: Stopwatch | None
+) -> Iterator[tuple[Frame, FrameTrace]]:
     total = job.total
     frames = ahead(read_frames(job.video, job.sampling, require=True), job.waiting)
+    if decoding is not None:
+        frames = decoding.waits(frames)
     if on_frame:
         on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from autogaze_cli.gaze.settings import MaskSource, Mode
+
+if TYPE_CHECKING:
+    from autogaze_cli.encoders import Attend
 
 Source = str | os.PathLike[str]
 Rate = float | Fraction | str
@@ -67,6 +70,12 @@ class Values(TypedDict, total=False):
         max_tokens_per_frame: Maximum tokens per frame; None = all.
         min_tokens: Minimum tokens per clip; missing ones are padding.
         max_tokens: Maximum tokens per clip; None = all.
+        encoder: Folder of a vision transformer, or cached Hub id.
+        scales: Sides of the encoder's pictures in pixels, such as ``"32+64+112+224"``; None = those
+            that suit it.
+        attend: Which tokens a token sees: ``block-causal``, ``frame``, ``clip`` or ``causal``.
+        dense: Encode every patch instead of the gazed ones.
+        compare_dense: Encode every patch too, and compare times and features.
         trace: A saved trace that takes the gaze source's place; None = gaze anew.
         traces: Saved traces to read out, of ``run_batch``.
         out_dir: Output folder.
@@ -126,6 +135,11 @@ class Values(TypedDict, total=False):
     max_tokens_per_frame: int | None
     min_tokens: int
     max_tokens: int | None
+    encoder: Source | None
+    scales: str | None
+    attend: Attend
+    dense: bool
+    compare_dense: bool
     trace: Source | None
     traces: Sequence[Source]
     out_dir: Source
