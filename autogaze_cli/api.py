@@ -192,6 +192,7 @@ def project_readout(
     video: Source,
     *,
     emit: Sequence[str] = ("rects", "tokens", "coords"),
+    merge: int = 1,
     patch_size: int | tuple[int, int] = 16,
     tubelet_size: int = 1,
     clip_height: int | None = None,

@@ -304,6 +304,7 @@ def _readout(values: Values) -> ReadoutSettings:
             max_tokens=values["max_tokens"],
         ),
         emit=tuple(values["emit"]),
+        merge=values["merge"],
     )
 
 

@@ -58,7 +58,8 @@ class Values(TypedDict, total=False):
         keyframe_duration: Frames from one keyframe to the next; 0 = only the first.
         gif_width: Width of drawn files in pixels; None = the frames' (a GIF's at most 640).
         gif_height: Height of drawn files in pixels; None = the frames'.
-        emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``.
+        emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``, ``keep-indices``.
+        merge: Patches on each side of a group of ``keep-indices``.
         patch_size: The consumer's patches in pixels: one number, or height and width.
         tubelet_size: Frames per temporal token of the consumer.
         clip_height: Height of the consumer's clip in pixels; None = the frames'.
@@ -124,6 +125,7 @@ class Values(TypedDict, total=False):
     gif_width: int | None
     gif_height: int | None
     emit: Sequence[str]
+    merge: int
     patch_size: int | tuple[int, int]
     tubelet_size: int
     clip_height: int | None
