@@ -150,28 +150,49 @@ class Encoder:
         Raises:
             ConfigError: The gaze is not at these frames, or its cells are no whole patches.
         """
-        array = np.asarray(frames.cpu() if isinstance(frames, Tensor) else frames)
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3:
-            raise ConfigError(
-                f"frames must be uint8 [t, h, w, 3], not {array.dtype} {list(array.shape)}"
-            )
-        if len(array) != len(gaze):
-            raise ConfigError(f"{len(array)} frames were given, and the gaze at {len(gaze)}")
-        layout = tile_layout(header, array.shape[1], array.shape[2])
+        pictures = _pictures(frames)
+        if len(pictures) != len(gaze):
+            raise ConfigError(f"{len(pictures)} frames were given, and the gaze at {len(gaze)}")
         if dense is None:
             tokens = tokens_of_frames(gaze, header, self.layout)
         else:
-            tokens = all_tokens(self.layout, len(dense), len(array))
+            tokens = all_tokens(self.layout, len(dense), len(pictures))
+        layout = tile_layout(header, *pictures.shape[1:3])
+        return self._cut_frames(pictures, tokens, layout, dense.start if dense else 0)
+
+    @torch.inference_mode()
+    def cut_tiles(
+        self, frames: Tensor | NDArray[np.uint8], gaze: Any, layout: TileLayout
+    ) -> Patches:
+        """The gazed patches of one clip in tiles, from the gaze at these tiles.
+
+        As ``cut_frames``, without a trace: no tile is ever made.
+
+        Args:
+            frames: RGB, uint8 ``[t, h, w, 3]``.
+            gaze: As in ``__call__``, a row for each tile.
+            layout: The tiles of a frame.
+
+        Raises:
+            ConfigError: The gaze is not at these tiles.
+        """
+        pictures = _pictures(frames)
+        tokens = tokens_of_output(gaze, self.layout, len(layout), len(pictures))
+        return self._cut_frames(pictures, tokens, layout, 0)
+
+    def _cut_frames(
+        self, pictures: Tensor, tokens: GazeTokens, layout: TileLayout, first_tile: int
+    ) -> Patches:
         if layout.mode == "resize":
-            array = resize_frames(array, self.size, self.processing.resample)
+            resized = resize_frames(pictures.cpu().numpy(), self.size, self.processing.resample)
+            pictures = torch.from_numpy(resized)
             layout = TileLayout(mode="resize", height=self.size, width=self.size)
         mean, std = (torch.tensor(v) for v in (self.processing.mean, self.processing.std))
-        pictures = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
         return self._cut(
-            pictures.permute(0, 3, 1, 2),
+            pictures.to(self.device).permute(0, 3, 1, 2),
             tokens.in_tubelets(self.network.sizes.tubelet),
             layout,
-            first_tile=dense.start if dense else 0,
+            first_tile=first_tile,
             factor=1 / (255 * std),
             offset=-mean / std,
         )
@@ -302,12 +323,29 @@ class Encoder:
             none = np.zeros_like(frames)
             packings = [pack(which, none, count, self.device) for which, count in parts]
             frame, clip = self.network.pool(hidden, packings)
-            empty = [np.bincount(which, minlength=count) == 0 for which, count in parts]
-            for pooled, without in zip((frame, clip), empty, strict=True):
-                pooled[torch.from_numpy(without).to(self.device)] = 0
+            frame, clip = (
+                pooled
+                * torch.from_numpy(np.bincount(which, minlength=count) > 0).to(pooled)[:, None]
+                for pooled, (which, count) in zip((frame, clip), parts, strict=True)
+            )
         else:
             frame, clip = (means(hidden, which, count) for which, count in parts)
         return frame.view(clips, bins, s.width), clip
+
+
+def _pictures(frames: Tensor | NDArray[np.uint8]) -> Tensor:
+    """Frames as a tensor, where they are.
+
+    Raises:
+        ConfigError: They are no RGB frames.
+    """
+    pictures = (
+        frames if isinstance(frames, Tensor) else torch.from_numpy(np.ascontiguousarray(frames))
+    )
+    if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
+        kind = str(pictures.dtype).removeprefix("torch.")
+        raise ConfigError(f"frames must be uint8 [t, h, w, 3], not {kind} {list(pictures.shape)}")
+    return pictures
 
 
 def load_encoder(

@@ -10,6 +10,9 @@ from torch import Tensor
 from autogaze_cli.encoders.attention import Bucket, Packing
 from autogaze_cli.encoders.network import VisionTransformer
 
+MAX_TOKENS = 1 << 14
+"""With more tokens a GPU has enough to do while the next kernel is launched."""
+
 KEPT = 4
 """Graphs that are kept; the one that was used least recently goes first."""
 
@@ -23,6 +26,8 @@ class Graphs:
 
     def encode(self, x: Tensor, packing: Packing) -> Tensor:
         """As ``VisionTransformer.encode``; the result is the caller's."""
+        if len(x) > MAX_TOKENS:
+            return self._network.encode(x, packing)
         shape = packing.shape
         seen = shape in self._graphs
         graph = self._graphs.get(shape)

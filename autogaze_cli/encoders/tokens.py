@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +127,9 @@ def tokens_of_output(gaze: Any, layout: ScaleLayout, clips: int, frames: int) ->
 
     Args:
         gaze: A mapping, or an object, with ``gazing_pos`` ``[b, n]``, ``if_padded_gazing``
-            ``[b, n]`` and ``num_gazing_each_frame`` ``[t]``.
+            ``[b, n]`` and ``num_gazing_each_frame`` ``[t]``. Its ids are the encoder's, unless its
+            ``num_vision_tokens_each_frame`` is another: then ``scales`` says what they are, and
+            cells become patches as in ``tokens_of_frames``.
         layout: Of the encoder.
         clips: Clips of the pixels, ``b``.
         frames: Frames of each, ``t``.
@@ -136,12 +138,12 @@ def tokens_of_output(gaze: Any, layout: ScaleLayout, clips: int, frames: int) ->
         ConfigError: The gaze is of other clips, or of a model with other scales.
     """
     pos, padded, counts = (
-        _host(gaze[name] if isinstance(gaze, dict) else getattr(gaze, name))
+        _host(_part(gaze, name))
         for name in ("gazing_pos", "if_padded_gazing", "num_gazing_each_frame")
     )
     if pos.ndim != 2 or pos.shape != padded.shape or counts.ndim != 1:
         raise ConfigError(
-            f"gazing_pos must be [b, n], if_padded_gazing the same and num_gazing_each_frame [t], "
+            "gazing_pos must be [b, n], if_padded_gazing the same and num_gazing_each_frame [t], "
             f"not {list(pos.shape)}, {list(padded.shape)} and {list(counts.shape)}"
         )
     if (len(pos), len(counts), int(counts.sum())) != (clips, frames, pos.shape[1]):
@@ -149,12 +151,20 @@ def tokens_of_output(gaze: Any, layout: ScaleLayout, clips: int, frames: int) ->
             f"the gaze is at {len(pos)} clips of {len(counts)} frames with {int(counts.sum())} of "
             f"{pos.shape[1]} ids, and the pixels are {clips} clips of {frames} frames"
         )
-    frame = np.repeat(np.arange(frames), counts)
     clip, slot = np.nonzero(~padded.astype(bool))
-    time = frame[slot]
-    ids = pos[clip, slot].astype(np.int64) - layout.num_tokens * time
-    _check_ids(ids, layout)
-    return GazeTokens(clips, frames, clip, time, ids)
+    time = np.repeat(np.arange(frames), counts)[slot]
+    n, scales = _part(gaze, "num_vision_tokens_each_frame"), _part(gaze, "scales")
+    own = layout
+    if n is not None and scales is not None and int(n) != layout.num_tokens:
+        own = ScaleLayout.from_config(scales, int(n), 16)
+    ids = pos[clip, slot].astype(np.int64) - own.num_tokens * time
+    _check_ids(ids, own)
+    if own is layout:
+        return GazeTokens(clips, frames, clip, time, ids)
+    scale = own.scale_of(ids)
+    cells = ids - np.asarray(own.offsets)[scale]
+    ids, times = _patches(cells, np.asarray(own.grids)[scale], scale, own, layout)
+    return GazeTokens(clips, frames, np.repeat(clip, times), np.repeat(time, times), ids)
 
 
 def tokens_of_frames(
@@ -255,6 +265,11 @@ def _check_ids(ids: Ints, layout: ScaleLayout) -> None:
             f"scales {'+'.join(map(str, layout.scales))} have ids 0 to {layout.num_tokens - 1}",
             hint="load the encoder with the scales of the gaze",
         )
+
+
+def _part(gaze: Any, name: str) -> Any:
+    """A part of a gaze output; None where it has none."""
+    return gaze.get(name) if isinstance(gaze, Mapping) else getattr(gaze, name, None)
 
 
 def _host(values: Any) -> NDArray[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -380,3 +382,63 @@ def test_weights_in_several_files_are_one_model(tmp_path: Path) -> None:
     ours, whole = read_encoder(folder)[0].state_dict(), read_encoder(SIGLIP)[0].state_dict()
     assert ours.keys() == whole.keys()
     assert all(torch.equal(ours[name], whole[name]) for name in whole)
+
+
+def test_a_gaze_output_says_which_scales_its_ids_are_of() -> None:
+    large = load_encoder(SIGLIP, scales="64+128+224+448")
+    pictures = frames(2, 448, 448)
+    ids = [[[264, 2], [70]]]
+    output = {**gaze(ids), "num_vision_tokens_each_frame": 265, "scales": (32, 64, 112, 224)}
+    saved = trace(header(), [[(0, n) for n in t] for t in ids[0]])
+    assert same(large(normalised(pictures), output), large(pictures, saved))
+
+
+def test_tiles_need_no_trace(encoder: Encoder) -> None:
+    pictures = frames(1, 230, 470)
+    layout = TileLayout(mode="tiled", height=230, width=470)
+    by_tile = [[[k, 100 + k]] for k in range(6)]
+    ids = [[(k, n) for k in range(6) for n in by_tile[k][0]]]
+    output = encoder.encode(encoder.cut_tiles(pictures, gaze(by_tile), layout))
+    assert same(output, encoder(pictures, trace(header("tiled", tile_count=6), ids)))
+    with pytest.raises(ConfigError, match=r"frames must be uint8 \[t, h, w, 3\], not float32"):
+        encoder.cut_tiles(torch.zeros(1, 230, 470, 3), gaze(by_tile), layout)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("attend", ATTEND)
+def test_a_gpu_gives_what_a_cpu_gives_captured_or_not(attend: Attend) -> None:
+    pixels, info = video(2, 3), gaze(CLIPS)
+    wanted = load_encoder(SIGLIP, attend=attend)(pixels, info)
+    encoder = load_encoder(SIGLIP, attend=attend, device="cuda")
+    for _ in range(3):  # as it comes, captured, replayed
+        output = encoder(pixels, info)
+        assert close(output.last_hidden_state.cpu(), wanted.last_hidden_state, 1e-4)
+        assert close(output.clip_features.cpu(), wanted.clip_features, 1e-4)
+    other = video(2, 3).flip(1)
+    again = encoder(other, info)  # the same shape, other pictures
+    assert close(
+        again.last_hidden_state.cpu(),
+        load_encoder(SIGLIP, attend=attend)(other, info).last_hidden_state,
+        1e-4,
+    )
+
+
+def test_the_benchmark_runs(tmp_path: Path) -> None:
+    small = "clip figure8 --device cpu --dtype float32 --width 224 --height 224 --repeats 1"
+    tiny = "--encoder tiny 32+64+112+224 --figure8-encoder tiny --max-size 0 --model"
+    path = tmp_path / "rows.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "scripts.bench_encoders", *small.split(), *tiny.split()),
+            *(SIGLIP.parents[1] / "parity-tiny", "--json", path),
+        ],
+        cwd=SIGLIP.parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (row,) = json.loads(path.read_text())["clip"]
+    assert row["dense_tokens"] == 16 * 196
+    assert 0 < row["tokens"] <= 16 * 265
+    assert f"| {row['what']} |" in done.stdout

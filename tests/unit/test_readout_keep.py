@@ -73,9 +73,7 @@ def test_every_format_keeps_the_groups(trace: Trace, form: str, tmp_path: Path) 
 
 
 def test_what_cannot_be_is_refused(trace: Trace, tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match="groups of 4 x 4 patches do not divide"
-    ):
+    with pytest.raises(ConfigError, match="groups of 4 x 4 patches do not divide"):
         ro.readout_trace(trace, settings(trace, merge=4))
     with pytest.raises(ConfigError, match="merge is for keep-indices alone"):
         ro.ReadoutSettings(merge=2)
