@@ -100,8 +100,8 @@ class Encoder:
         """Encode the gazed patches.
 
         Args:
-            pixels: Normalised ``[b, t, 3, S, S]``, ``S`` the largest scale, for a gaze output; RGB
-                frames uint8 ``[t, h, w, 3]`` for a trace.
+            pixels: Normalised ``[b, t, 3, S, S]``, ``S`` the largest scale, or the RGB frames of
+                one clip, uint8 ``[t, h, w, 3]``. A trace needs the latter.
             gaze: What ``generate`` of a gaze model returned, ``gazing_info`` as a mapping, or the
                 ``Trace`` of these frames, which are one clip.
 
@@ -110,6 +110,9 @@ class Encoder:
         """
         if isinstance(gaze, Trace):
             patches = self.cut_frames(pixels, list(gaze), gaze.header)
+        elif pixels.ndim == 4:
+            whole = TileLayout(mode="resize", height=pixels.shape[1], width=pixels.shape[2])
+            patches = self.cut_tiles(pixels, gaze, whole)
         else:
             patches = self.cut(torch.as_tensor(pixels), gaze)
         return self.encode(patches)

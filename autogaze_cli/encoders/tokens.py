@@ -126,10 +126,11 @@ def tokens_of_output(gaze: Any, layout: ScaleLayout, clips: int, frames: int) ->
     """The tokens of a gaze output, published or ours; its padding is left out.
 
     Args:
-        gaze: A mapping, or an object, with ``gazing_pos`` ``[b, n]``, ``if_padded_gazing``
-            ``[b, n]`` and ``num_gazing_each_frame`` ``[t]``. Its ids are the encoder's, unless its
-            ``num_vision_tokens_each_frame`` is another: then ``scales`` says what they are, and
-            cells become patches as in ``tokens_of_frames``.
+        gaze: A mapping with ``gazing_pos`` ``[b, n]``, ``if_padded_gazing`` ``[b, n]`` and
+            ``num_gazing_each_frame`` ``[t]``, whose ids are the encoder's; or an object with these
+            attributes, and ``num_vision_tokens_each_frame`` and ``scales``, which say what its ids
+            are: cells become patches as in ``tokens_of_frames``. (A published mapping names the
+            gaze model's own scales even where its ids are of others.)
         layout: Of the encoder.
         clips: Clips of the pixels, ``b``.
         frames: Frames of each, ``t``.
@@ -138,7 +139,7 @@ def tokens_of_output(gaze: Any, layout: ScaleLayout, clips: int, frames: int) ->
         ConfigError: The gaze is of other clips, or of a model with other scales.
     """
     pos, padded, counts = (
-        _host(_part(gaze, name))
+        _host(gaze[name] if isinstance(gaze, Mapping) else getattr(gaze, name))
         for name in ("gazing_pos", "if_padded_gazing", "num_gazing_each_frame")
     )
     if pos.ndim != 2 or pos.shape != padded.shape or counts.ndim != 1:
@@ -153,10 +154,9 @@ def tokens_of_output(gaze: Any, layout: ScaleLayout, clips: int, frames: int) ->
         )
     clip, slot = np.nonzero(~padded.astype(bool))
     time = np.repeat(np.arange(frames), counts)[slot]
-    n, scales = _part(gaze, "num_vision_tokens_each_frame"), _part(gaze, "scales")
     own = layout
-    if n is not None and scales is not None and int(n) != layout.num_tokens:
-        own = ScaleLayout.from_config(scales, int(n), 16)
+    if not isinstance(gaze, Mapping) and gaze.num_vision_tokens_each_frame != layout.num_tokens:
+        own = ScaleLayout.from_config(gaze.scales, gaze.num_vision_tokens_each_frame, 16)
     ids = pos[clip, slot].astype(np.int64) - own.num_tokens * time
     _check_ids(ids, own)
     if own is layout:
@@ -265,11 +265,6 @@ def _check_ids(ids: Ints, layout: ScaleLayout) -> None:
             f"scales {'+'.join(map(str, layout.scales))} have ids 0 to {layout.num_tokens - 1}",
             hint="load the encoder with the scales of the gaze",
         )
-
-
-def _part(gaze: Any, name: str) -> Any:
-    """A part of a gaze output; None where it has none."""
-    return gaze.get(name) if isinstance(gaze, Mapping) else getattr(gaze, name, None)
 
 
 def _host(values: Any) -> NDArray[Any]:

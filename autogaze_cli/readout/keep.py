@@ -40,6 +40,10 @@ class KeepIndices:
     grid_thw: NDArray[np.int64]
     mrope: NDArray[np.int64]
 
+    def arrays(self) -> tuple[NDArray[np.int64], ...]:
+        """The attributes, in their order."""
+        return self.indices, self.grid_thw, self.mrope
+
 
 def keep_indices(
     trace: TraceLike,

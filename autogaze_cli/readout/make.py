@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.readout.coords import video_readout_tokens_to_coords
-from autogaze_cli.readout.document import EMITS, Readout, ReadoutHeader
+from autogaze_cli.readout.document import COLUMNS, EMITS, Readout, ReadoutHeader
 from autogaze_cli.readout.gazing import gazing_info
 from autogaze_cli.readout.grids import SparseReadoutGrid, SparseVideoPatchGeometry
 from autogaze_cli.readout.keep import keep_of_frames, merged_grid
@@ -115,8 +115,7 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
     if "rects" in emit:
         arrays |= {"rects": rects.values, "rect_offsets": rects.offsets}
     projected = None
-    if {"tokens", "coords", "keep-indices"} & set(emit):
-        tokens = frame_rects_to_tokens(rects, image_grid, options)
+    tokens = frame_rects_to_tokens(rects, image_grid, options)
     if "tokens" in emit or "coords" in emit:
         grids = (image_grid, video_grid)
         unfilled = video_options.with_min_tokens(0)
@@ -133,11 +132,7 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         arrays |= gazing_info(trace)
     if "keep-indices" in emit:
         kept = keep_of_frames(tokens, image_grid, video_grid, video_options, settings.merge)
-        arrays |= {
-            "keep_indices": kept.indices,
-            "grid_thw": kept.grid_thw,
-            "mrope": kept.mrope,
-        }
+        arrays |= dict(zip(COLUMNS["keep-indices"], kept.arrays(), strict=True))
     header = ReadoutHeader(
         source=trace.header,
         geometry=geometry,

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -369,6 +370,29 @@ def test_checkpoints_that_are_no_encoders(tmp_path: Path) -> None:
         load_encoder("kestrel")
 
 
+def test_an_id_in_the_hub_cache_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    shutil.copytree(SIGLIP, tmp_path / "models--google--tiny" / "snapshots" / "abc")
+    encoder, folder = load_encoder("google/tiny"), load_encoder(SIGLIP)
+    assert (encoder.name, encoder.sha256) == ("google/tiny", folder.sha256)
+
+
+def test_a_processor_says_how_pixels_are_normalised(tmp_path: Path) -> None:
+    folder = broken(tmp_path / "a")
+    settings = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.2, 0.3, 0.4], "resample": 2}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    pixels = load_encoder(folder).cut_frames(
+        np.full((1, 224, 224, 3), (51, 102, 153), np.uint8),
+        list(trace(header(), [[(0, 100)]])),
+        header(),
+    )
+    mean = pixels.pixels.mean(dim=(0, 2, 3, 4))
+    assert close(mean, torch.tensor([0.5, 2 / 3, 0.75]))
+    (folder / "preprocessor_config.json").write_text('{"image_std": [0, 1, 1]}')
+    with pytest.raises(ModelError, match="is not a processor's configuration"):
+        load_encoder(folder)
+
+
 def test_weights_in_several_files_are_one_model(tmp_path: Path) -> None:
     folder = broken(tmp_path / "parts")
     weights = load_file(folder / "model.safetensors")
@@ -388,7 +412,9 @@ def test_a_gaze_output_says_which_scales_its_ids_are_of() -> None:
     large = load_encoder(SIGLIP, scales="64+128+224+448")
     pictures = frames(2, 448, 448)
     ids = [[[264, 2], [70]]]
-    output = {**gaze(ids), "num_vision_tokens_each_frame": 265, "scales": (32, 64, 112, 224)}
+    output = SimpleNamespace(
+        **gaze(ids), num_vision_tokens_each_frame=265, scales=(32, 64, 112, 224)
+    )
     saved = trace(header(), [[(0, n) for n in t] for t in ids[0]])
     assert same(large(normalised(pictures), output), large(pictures, saved))
 
