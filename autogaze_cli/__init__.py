@@ -12,6 +12,7 @@ from autogaze_cli.version import __version__
 
 if TYPE_CHECKING:
     from autogaze_cli.api import (
+        encode_video,
         project_readout,
         render_assets,
         render_interframe,
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
         trace_video,
     )
     from autogaze_cli.audit.call import audit_readout
+    from autogaze_cli.encoders import load_encoder
     from autogaze_cli.model.autogaze import load_model
 
 __all__ = [
     "__version__",
     "audit_readout",
+    "encode_video",
+    "load_encoder",
     "load_model",
     "project_readout",
     "render_assets",
@@ -46,6 +50,10 @@ def __getattr__(name: str) -> Any:
         from autogaze_cli.model.autogaze import load_model
 
         return load_model
+    if name == "load_encoder":
+        from autogaze_cli.encoders import load_encoder
+
+        return load_encoder
     if name == "audit_readout":
         from autogaze_cli.audit.call import audit_readout
 

@@ -7,22 +7,19 @@ environment nor a configuration file is read.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.result import Result
-from autogaze_cli.errors import ConfigError, InputError, did_you_mean
 from autogaze_cli.gaze.settings import MaskSource, Mode
-from autogaze_cli.jobs.request import make_request
-from autogaze_cli.jobs.run import run
+from autogaze_cli.jobs.calls import call, call_one
 from autogaze_cli.jobs.values import Dtype, Rate, Source, TaskLoss, Values
 from autogaze_cli.media.sampling import ToneMap
 
 if TYPE_CHECKING:
+    from autogaze_cli.encoders import Attend
     from autogaze_cli.media.writers import Format
 
 TraceFormat = Literal["json", "npz", "safetensors", "csv"]
@@ -128,17 +125,7 @@ def render_mask(
     overwrite: bool = False,
     report: bool = False,
 ) -> Result:
-    """Draw the gazed cells of a video as a mask: ``autogaze mask``; see ``trace_video``.
-
-    Examples:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     made = render_mask(
-        ...         "fixtures/dog.mp4", frames=3, mask_source="patch-diff", out_dir=folder
-        ...     )
-        >>> sorted(made.files), made.document["frames"]
-        (['mask', 'metrics'], 3)
-    """
+    """Draw the gazed cells of a video as a mask: ``autogaze mask``; see ``trace_video``."""
     return _one("mask", **locals())
 
 
@@ -205,6 +192,7 @@ def project_readout(
     video: Source,
     *,
     emit: Sequence[str] = ("rects", "tokens", "coords"),
+    merge: int = 1,
     patch_size: int | tuple[int, int] = 16,
     tubelet_size: int = 1,
     clip_height: int | None = None,
@@ -320,13 +308,58 @@ def render_assets(
     return _one("render-assets", **locals())
 
 
+def encode_video(
+    video: Source,
+    *,
+    encoder: Source | None = None,
+    scales: str | None = None,
+    attend: Attend = "block-causal",
+    dense: bool = False,
+    compare_dense: bool = False,
+    trace: Source | None = None,
+    start: Rate = 0,
+    frames: int | None = None,
+    fps: Rate | None = None,
+    inference_width: int | None = None,
+    inference_height: int | None = None,
+    stream: int | None = None,
+    tone_map: ToneMap = "auto",
+    allow_truncated: bool = False,
+    mask_source: MaskSource | None = None,
+    model: Source | None = None,
+    mode: Mode = "resize",
+    tile_size: int = 224,
+    stride: int | None = None,
+    tile_batch_size: int = 8,
+    clip_len: int = 16,
+    horizon_frames: int | None = None,
+    top_k: int = 1,
+    max_gaze_tokens_each_frame: int | None = None,
+    gazing_ratio: float | None = None,
+    task_loss_requirement: TaskLoss = "model",
+    task_loss_requirement_db: float | None = None,
+    patch_diff_grid: int = 14,
+    patch_diff_threshold: float = 0.45,
+    device: str = "auto",
+    dtype: Dtype = "float32",
+    threads: int | None = None,
+    out_dir: Source = ".",
+    overwrite: bool = False,
+) -> Result:
+    """Encode the gazed patches of a video: ``autogaze encode``; see ``trace_video``.
+
+    ``encoder`` must be given. With ``compare_dense``, ``document["comparison"]`` has the figures.
+    """
+    return _one("encode", **locals())
+
+
 def run_batch(
     command: str, inputs: Source | Iterable[Source], **settings: Unpack[Values]
 ) -> Report:
     """Run a command over many inputs.
 
     Args:
-        command: ``trace``, ``mask``, ``interframe``, ``readout`` or ``render-assets``.
+        command: ``trace``, ``mask``, ``interframe``, ``readout``, ``render-assets`` or ``encode``.
         inputs: Files, folders, globs, image patterns, ``@list.txt``; or one of these.
         **settings: The arguments of the command's own call, with its defaults, and those of
             batches: ``dry_run``, ``resume``, ``fail_fast``, ``workers``, ``engine``, ``address``,
@@ -350,7 +383,7 @@ def run_batch(
         (1, ['no.mp4: no such file'])
     """
     names = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    return _run(command, names, settings)
+    return call(_CALLS, command, names, settings)
 
 
 _CALLS: dict[str, Callable[..., Result]] = {
@@ -359,34 +392,9 @@ _CALLS: dict[str, Callable[..., Result]] = {
     "interframe": render_interframe,
     "readout": project_readout,
     "render-assets": render_assets,
+    "encode": encode_video,
 }
 
-_OF_BATCHES = frozenset(
-    {"traces", "dry_run", "resume", "fail_fast", "workers", "engine", "address", "gpus_per_worker"}
-)
 
-
-def _one(command: str, *, video: Source, **settings: Any) -> Result:
-    if Path(video).is_dir():
-        raise InputError(f"{os.fspath(video)}: is a folder", hint="call run_batch")
-    report = _run(command, [video], cast("Values", settings))
-    if len(report.inputs) > 1:
-        raise InputError(f"{os.fspath(video)}: {len(report.inputs)} videos", hint="call run_batch")
-    (result,) = report.results.values()
-    return result
-
-
-def _run(command: str, inputs: Sequence[Source], settings: Values) -> Report:
-    call = _CALLS.get(command)
-    if call is None:
-        hint = did_you_mean(command, _CALLS, f"they are {', '.join(_CALLS)}")
-        raise ConfigError(f"no command over videos is called {command!r}", hint=hint)
-    parameters = inspect.signature(call).parameters
-    defaults = {name: p.default for name, p in parameters.items() if name != "video"}
-    for name in settings:
-        if name not in defaults and name not in _OF_BATCHES:
-            hint = did_you_mean(name, defaults, f"they are {', '.join(sorted(defaults))}")
-            raise ConfigError(f"{command} has no setting {name!r}", hint=hint)
-    given = [name for name, value in settings.items() if value != defaults.get(name)]
-    values = cast("Values", {**defaults, **settings})
-    return run(make_request(command, inputs, values, given))
+def _one(command: str, **arguments: Any) -> Result:
+    return call_one(_CALLS, command, **arguments)

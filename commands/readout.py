@@ -16,10 +16,17 @@ _readout_options = options.section(
     "Readout",
     option(
         "--emit",
-        type=Words(["rects", "tokens", "coords", "gazing-info"]),
+        type=Words(["rects", "tokens", "coords", "gazing-info", "keep-indices"]),
         default="rects,tokens,coords",
         help="What to write: rectangles per frame, token ids per frame and per clip, coordinates "
-        "(batch, temporal, row, col), and the model's own ids in the published layout.",
+        "(batch, temporal, row, col), the model's own ids in the published layout, and which "
+        "merged tokens a vision tower is to keep.",
+    ),
+    option(
+        "--merge",
+        type=Whole(),
+        default=1,
+        help="Patches on each side of a group of keep-indices; 2 for Qwen's vision towers.",
     ),
     option("--patch-size", type=Sides(), default="16", help="The consumer's patch size in pixels."),
     option(

@@ -14,6 +14,7 @@ NAMES = {
     "trace": {"trace": "{stem}.trace.{format}"},
     "mask": {"mask": "{stem}.mask.{format}", "metrics": "{stem}.mask.json"},
     "interframe": {"output": "{stem}.interframe.{format}", "metrics": "{stem}.interframe.json"},
+    "encode": {"features": "{stem}.features.safetensors"},
     "readout": {"readout": "{stem}.readout.{format}"},
     "render-assets": {
         "input": "autogaze_{stem}_input.{format}",

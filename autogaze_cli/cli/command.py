@@ -21,6 +21,7 @@ SECTIONS = (
         "Drawing",
         "Readout",
         "Measurement",
+        "Encoder",
         "Output",
     ),
     *("Batch", "General"),

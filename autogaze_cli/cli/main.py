@@ -40,6 +40,10 @@ COMMANDS = {
         "autogaze_cli.commands.readout:readout",
         "Turn gaze into the rectangles, tokens and coordinates that a model consumes.",
     ),
+    "encode": (
+        "autogaze_cli.commands.encode:encode",
+        "Encode only the gazed patches of a video with a vision transformer.",
+    ),
     "render-assets": (
         "autogaze_cli.commands.render_assets:render_assets",
         "Write the input, mask and output GIFs of a video, and their metrics.",

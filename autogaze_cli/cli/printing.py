@@ -21,7 +21,7 @@ from autogaze_cli.visualize.document import dump_document
 
 def run_command(command: str, values: Mapping[str, Any]) -> None:
     """Run a command on videos, print the requested output, and exit with its exit code."""
-    on_event = _on_event(values)
+    on_event = on_event_of(values)
     finish(run(request_of(command, values), on_event), values)
 
 
@@ -39,7 +39,7 @@ def refuse_json_twice(values: Mapping[str, Any]) -> None:
         raise click.UsageError("give one of --json and --jsonl")
 
 
-def _on_event(values: Mapping[str, Any]) -> OnEvent | None:
+def on_event_of(values: Mapping[str, Any]) -> OnEvent | None:
     """With ``--jsonl``, the callback that prints each event as a line of JSON.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -115,12 +116,32 @@ def open_job(
     )
 
 
-def gazed_frames(job: Job, on_frame: OnFrame | None = None) -> Iterator[tuple[Frame, FrameTrace]]:
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds spent waiting for the items of an iterator."""
+
+    seconds: float = 0.0
+
+    def waits(self, items: Iterator[Frame]) -> Iterator[Frame]:
+        """The items, the time that each takes to come being counted."""
+        while True:
+            start = time.perf_counter()
+            item = next(items, None)
+            self.seconds += time.perf_counter() - start
+            if item is None:
+                return
+            yield item
+
+
+def gazed_frames(
+    job: Job, on_frame: OnFrame | None = None, decoding: Stopwatch | None = None
+) -> Iterator[tuple[Frame, FrameTrace]]:
     """The frames of a job with their gaze, one at a time; decoding runs ahead.
 
     Args:
         job: The video and its gaze.
         on_frame: Progress callback.
+        decoding: Counts the time that the gaze source waits for frames.
 
     Raises:
         InputError: The video cannot be read, has too few frames, does not match the trace, or was
@@ -128,6 +149,8 @@ def gazed_frames(job: Job, on_frame: OnFrame | None = None) -> Iterator[tuple[Fr
     """
     total = job.total
     frames = ahead(_frames(job), job.queue_size)
+    if decoding is not None:
+        frames = decoding.waits(frames)
     if on_frame:
         on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):

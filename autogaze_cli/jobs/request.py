@@ -29,6 +29,7 @@ from autogaze_cli.readout import (
 from autogaze_cli.visualize.settings import Visualization
 
 if TYPE_CHECKING:
+    from autogaze_cli.encoders import Attend
     from autogaze_cli.media.writers import Format
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ T = TypeVar("T")
 MAX_GIF_WIDTH = 640
 """Maximum width of a GIF in pixels, unless a size is given."""
 
-COMMANDS = ("trace", "mask", "interframe", "readout", "render-assets")
+COMMANDS = ("trace", "mask", "interframe", "readout", "render-assets", "encode")
 """The commands that process videos."""
 
 
@@ -63,6 +64,26 @@ class Drawing:
         if self.format == "gif" and wanted is None and self.height is None:
             wanted = min(width, MAX_GIF_WIDTH)
         return Sampling(width=wanted, height=self.height).size(width, height)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """Which encoder runs, and on what.
+
+    Attributes:
+        encoder: A folder, or the id of a model in the Hub cache.
+        scales: Sides of the encoder's pictures in pixels, such as ``32+64+112+224``; None = those
+            that suit it.
+        attend: Which tokens a token sees; see ``load_encoder``.
+        dense: Encode every patch instead of the gazed ones.
+        compare_dense: Encode every patch too, and compare.
+    """
+
+    encoder: str
+    scales: str | None = None
+    attend: Attend = "block-causal"
+    dense: bool = False
+    compare_dense: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +131,7 @@ class Request:
         sampling: The frames to read.
         drawing: How to draw; None for commands that do not draw.
         readout: What to read out; None for commands other than ``readout``.
+        encoding: How to encode; None for commands other than ``encode``.
         format: Format of the command's output file.
         report: Whether to also write a page.
         trace: A saved trace that replaces the gaze source.
@@ -125,6 +147,7 @@ class Request:
     sampling: Sampling
     drawing: Drawing | None = None
     readout: ReadoutSettings | None = None
+    encoding: Encoding | None = None
     format: str
     report: bool = False
     trace: Path | None = None
@@ -146,6 +169,8 @@ class Request:
             "format": self.format,
             "report": self.report,
         }
+        if self.encoding is not None:
+            parts["encoding"] = asdict(self.encoding)
         return cast("dict[str, Any]", _plain(parts))
 
     def refuse_gaze_settings(self, trace: str) -> None:
@@ -154,8 +179,9 @@ class Request:
         Raises:
             ConfigError: Such a setting was given.
         """
+        free = ("device", "dtype", "threads") if self.encoding is not None else ()
         for name in _FIXED_BY_A_TRACE:
-            if name in self.given:
+            if name in self.given and name not in free:
                 raise ConfigError(
                     f"--{name.replace('_', '-')} cannot be used with the saved trace {trace}, "
                     "whose frames and gaze are fixed",
@@ -208,7 +234,8 @@ def make_request(
         sampling=_sampling(values),
         drawing=drawing,
         readout=_readout(values) if command == "readout" else None,
-        format=values.get("format", "gif"),
+        encoding=_encoding(values, given) if command == "encode" else None,
+        format=values.get("format", "safetensors" if command == "encode" else "gif"),
         report=values.get("report", False),
         trace=None if trace is None else Path(trace),
         traces=traces,
@@ -281,7 +308,23 @@ def _readout(values: Values) -> ReadoutSettings:
             max_tokens=values["max_tokens"],
         ),
         emit=tuple(values["emit"]),
+        merge=values["merge"],
     )
+
+
+def _encoding(values: Values, given: Collection[str]) -> Encoding:
+    if values["encoder"] is None:
+        raise ConfigError(
+            "encode needs an encoder", hint="give --encoder FOLDER, or an id in the Hub cache"
+        )
+    if values["dense"] and values["compare_dense"]:
+        raise ConfigError("--dense and --compare-dense exclude each other", hint="give one of them")
+    if values["dense"] and "attend" in given:
+        raise ConfigError(
+            "--attend cannot be used with --dense, where tokens see what the model was made for",
+            hint="leave it out",
+        )
+    return _pick(Encoding, {**values, "encoder": os.fspath(values["encoder"])})
 
 
 def _pick(settings: type[T], values: Values) -> T:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from autogaze_cli.gaze.settings import MaskSource, Mode
 from autogaze_cli.media.sampling import ToneMap
+
+if TYPE_CHECKING:
+    from autogaze_cli.encoders import Attend
 
 Source = str | os.PathLike[str]
 Rate = float | Fraction | str
@@ -59,7 +62,8 @@ class Values(TypedDict, total=False):
         keyframe_duration: Frames from one keyframe to the next; 0 = only the first.
         gif_width: Width of drawn files in pixels; None = the frames' (a GIF's at most 640).
         gif_height: Height of drawn files in pixels; None = the frames'.
-        emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``.
+        emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``, ``keep-indices``.
+        merge: Patches on each side of a group of ``keep-indices``.
         patch_size: The consumer's patch size in pixels: one number, or height and width.
         tubelet_size: Frames per temporal token of the consumer.
         clip_height: Height of the consumer's clip in pixels; None = the frames'.
@@ -71,6 +75,12 @@ class Values(TypedDict, total=False):
         max_tokens_per_frame: Maximum tokens per frame; None = all.
         min_tokens: Minimum tokens per clip; missing ones are padding.
         max_tokens: Maximum tokens per clip; None = all.
+        encoder: Folder of a vision transformer, or cached Hub id.
+        scales: Sides of the encoder's pictures in pixels, such as ``"32+64+112+224"``; None = those
+            that suit it.
+        attend: Which tokens a token sees: ``block-causal``, ``frame``, ``clip`` or ``causal``.
+        dense: Encode every patch instead of the gazed ones.
+        compare_dense: Encode every patch too, and compare times and features.
         trace: A saved trace that replaces the gaze source; None = run the gaze source.
         traces: Saved traces to read out (``run_batch`` only).
         out_dir: Output folder.
@@ -122,6 +132,7 @@ class Values(TypedDict, total=False):
     gif_width: int | None
     gif_height: int | None
     emit: Sequence[str]
+    merge: int
     patch_size: int | tuple[int, int]
     tubelet_size: int
     clip_height: int | None
@@ -133,6 +144,11 @@ class Values(TypedDict, total=False):
     max_tokens_per_frame: int | None
     min_tokens: int
     max_tokens: int | None
+    encoder: Source | None
+    scales: str | None
+    attend: Attend
+    dense: bool
+    compare_dense: bool
     trace: Source | None
     traces: Sequence[Source]
     out_dir: Source

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from autogaze_cli.batch.cpus import available_cpus
 from autogaze_cli.batch.inputs import Input
@@ -19,10 +19,11 @@ from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.inference import open_source
 from autogaze_cli.jobs.draw import draw
+from autogaze_cli.jobs.encode import encode_video
 from autogaze_cli.jobs.frames import Job, OnFrame, frame_count, open_job, sampling_of
 from autogaze_cli.jobs.plan import Plan, gpus_per_worker
 from autogaze_cli.jobs.readout import about, read_out_trace
-from autogaze_cli.jobs.request import Request
+from autogaze_cli.jobs.request import Encoding, Request
 from autogaze_cli.jobs.trace import gaze_trace, save_trace
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import VideoInfo, probe
@@ -31,6 +32,9 @@ from autogaze_cli.progress import Advance
 from autogaze_cli.readout import ReadoutSettings, first_frames
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import Trace, read_trace
+
+if TYPE_CHECKING:
+    from autogaze_cli.encoders import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -59,15 +63,20 @@ class VideoWork:
         """Open the gaze source, with this worker's CPU threads and GPU."""
         name_temporaries(self.run)
         gaze: GazeSource | Trace
-        if self.trace is not None:
-            gaze = self.trace
-        else:
-            gaze = open_source(worker_settings(self.request.gaze, worker, workers))
+        settings = worker_settings(self.request.gaze, worker, workers)
+        gaze = self.trace if self.trace is not None else open_source(settings)
         if worker == 0:
             announce(gaze, self.request)
-        return partial(self._one, gaze)
+        encoder = None
+        if self.request.encoding is not None:
+            encoder = open_encoder(self.request.encoding, settings)
+            if worker == 0:
+                logger.info("encoder: %s (sha256 %s)", encoder.name, encoder.sha256)
+        return partial(self._one, gaze, encoder)
 
-    def _one(self, gaze: GazeSource | Trace, task: Task, advance: Advance) -> Result:
+    def _one(
+        self, gaze: GazeSource | Trace, encoder: Encoder | None, task: Task, advance: Advance
+    ) -> Result:
         furthest = 0.0
 
         def on_frame(done: float, total: int | None, line: str | None) -> None:
@@ -81,13 +90,23 @@ class VideoWork:
         assert info is None or isinstance(info, VideoInfo)
         job = open_job(Path(item.path), gaze, self.sampling, name=item.name, info=info)
         base = self.request.batch.out_dir / item.stem
-        return make_outputs(self.request, job, base, task.overwrite, on_frame)
+        return make_outputs(self.request, job, base, task.overwrite, on_frame, encoder)
 
 
 def make_outputs(
-    request: Request, job: Job, base: Path, overwrite: bool, on_frame: OnFrame
+    request: Request,
+    job: Job,
+    base: Path,
+    overwrite: bool,
+    on_frame: OnFrame,
+    encoder: Encoder | None = None,
 ) -> Result:
-    """Run the request's command on one video."""
+    """Run the request's command on one video; ``encoder`` is that of the command ``encode``."""
+    if request.encoding is not None:
+        assert encoder is not None
+        return encode_video(
+            job, base, encoder, request.encoding, overwrite=overwrite, on_frame=on_frame
+        )
     if request.drawing is not None:
         return draw(
             request.command,
@@ -115,6 +134,23 @@ def worker_settings(settings: GazeSettings, worker: int, workers: int) -> GazeSe
     gpus = torch.cuda.device_count() if settings.device in ("auto", "cuda") else 0
     device = f"cuda:{worker % gpus}" if gpus > 1 else settings.device
     return replace(settings, threads=threads, device=device)
+
+
+def open_encoder(encoding: Encoding, gaze: GazeSettings) -> Encoder:
+    """The encoder of a request, on the device and in the precision of the gaze model."""
+    import torch
+
+    from autogaze_cli.encoders import load_encoder
+
+    if gaze.threads is not None:
+        torch.set_num_threads(gaze.threads)
+    return load_encoder(
+        encoding.encoder,
+        scales=encoding.scales,
+        attend=encoding.attend,
+        device=gaze.device,
+        dtype=gaze.dtype,
+    )
 
 
 def announce(gaze: GazeSource | Trace, request: Request) -> None:
@@ -160,7 +196,9 @@ def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
         DeviceError: The device is not available.
     """
     described = request.output_settings()
-    device = _device_type(request)  # a requested device must exist, even if it is not used
+    device = _device_type(request)  # one that was asked for must be there, even unneeded
+    if request.encoding is not None:
+        described["encoding"] |= {"sha256": _encoder_sha256(request.encoding), "device": device}
     if request.trace is None:
         described["gaze"]["device"] = device
         return Plan(
@@ -194,7 +232,8 @@ def _device_type(request: Request) -> str:
     if request.batch.engine == "ray":  # the device may exist only on other machines
         gpus = gpus_per_worker(request)
         return "cuda" if gpus and request.gaze.device != "cpu" else "cpu"
-    if request.trace is not None or request.gaze.mask_source == "patch-diff":
+    without = request.trace is not None or request.gaze.mask_source == "patch-diff"
+    if without and request.encoding is None:
         return "cpu"  # neither needs PyTorch
     from autogaze_cli.model.devices import choose_device
 
@@ -222,6 +261,13 @@ def _estimate(request: Request, sampling: Sampling, info: VideoInfo) -> dict[str
         "height": height,
         "tile_frames": None if frames is None else frames * tiles,
     }
+
+
+def _encoder_sha256(encoding: Encoding) -> str:
+    """Of the encoder's weights, which must be there before a gaze model is loaded."""
+    from autogaze_cli.encoders.checkpoint import encoder_sha256, find_encoder
+
+    return encoder_sha256(find_encoder(encoding.encoder))
 
 
 def _model_sha256(request: Request) -> str | None:

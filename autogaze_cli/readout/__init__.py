@@ -52,6 +52,10 @@ from autogaze_cli.readout.grids import (
     SparseVideoPatchGeometry,
     SparseVideoReadoutGrid,
 )
+from autogaze_cli.readout.keep import (
+    KeepIndices,
+    keep_indices,
+)
 from autogaze_cli.readout.make import (
     ReadoutSettings,
     first_frames,
@@ -134,6 +138,7 @@ __all__ = [
     "ImagePyramidMask",
     "ImagePyramidMaskOptions",
     "ImagePyramidTokens",
+    "KeepIndices",
     "Ragged",
     "Readout",
     "ReadoutConfig",
@@ -175,6 +180,7 @@ __all__ = [
     "generated_to_video_readout_coords",
     "generated_to_video_readout_tokens",
     "image_pyramid_masks",
+    "keep_indices",
     "pixel_span",
     "read_readout",
     "readout_rects_to_tokens",

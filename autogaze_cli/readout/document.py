@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError, FormatError
+from autogaze_cli.readout.coords import video_readout_tokens_to_coords
 from autogaze_cli.readout.grids import (
     SparseReadoutGrid,
     SparseVideoPatchGeometry,
     SparseVideoReadoutGrid,
     check_whole,
 )
+from autogaze_cli.readout.keep import KeepIndices, merged_grid
 from autogaze_cli.readout.ragged import Ragged
 from autogaze_cli.readout.settings import SparseReadoutOptions, SparseVideoReadoutOptions
 from autogaze_cli.trace.header import TraceHeader, expect, expect_keys, parse_json
@@ -39,6 +41,7 @@ COLUMNS: dict[str, dict[str, type[np.int64 | np.float64 | np.float32 | np.bool_]
         "if_padded_gazing": np.bool_,
         "num_gazing_each_frame": np.int64,
     },
+    "keep-indices": {"keep_indices": np.int64, "grid_thw": np.int64, "mrope": np.int64},
 }
 """What may be emitted, and the arrays of each; those under the empty name are always there."""
 
@@ -59,6 +62,7 @@ class ReadoutHeader:
         emit: Which of ``EMITS`` there are, in that order.
         projected_tokens: Tokens of the clip before filler; None without tokens and coords.
         tool_version: The version of the program that made the readout.
+        merge: Patches on each side of a group of ``keep-indices``; 1 without them.
 
     Raises:
         FormatError: A field contradicts another.
@@ -73,6 +77,7 @@ class ReadoutHeader:
     emit: tuple[str, ...]
     projected_tokens: int | None
     tool_version: str
+    merge: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what no readout could be."""
@@ -88,6 +93,10 @@ class ReadoutHeader:
         known = [name for name in EMITS if name in self.emit]
         expect(list(self.emit) == known != [], "emit", self.emit, f"some of {EMITS} in this order")
         expect(type(self.tool_version) is str, "tool_version", self.tool_version, "text")
+        if "keep-indices" in self.emit:
+            merged_grid(grid, self.merge)
+        else:
+            expect(self.merge == 1, "merge", self.merge, "1, as there are no keep-indices")
         if {"tokens", "coords"} & set(self.emit):
             check_whole(projected_tokens=self.projected_tokens)
         else:
@@ -108,6 +117,7 @@ class ReadoutHeader:
             "emit": list(self.emit),
             "projected_tokens": self.projected_tokens,
             "tool_version": self.tool_version,
+            **({"merge": self.merge} if "keep-indices" in self.emit else {}),
         }
 
     def dump(self) -> str:
@@ -137,6 +147,8 @@ class ReadoutHeader:
                     f"version is {version!r}, and this program knows {VERSION} only",
                     hint="read it with the version of autogaze that wrote it",
                 )
+        if isinstance(mapping, dict):
+            mapping = {"merge": 1, **mapping}
         expect_keys(mapping, ["format", "version", *(f.name for f in fields(cls))], "the header")
         expect(mapping["format"] == FORMAT, "format", mapping["format"], repr(FORMAT))
         values = {field.name: mapping[field.name] for field in fields(cls)}
@@ -205,6 +217,11 @@ class Readout:
         return self._array("coords")
 
     @property
+    def keep_indices(self) -> KeepIndices:
+        """The groups of patches to keep."""
+        return KeepIndices(*map(self._array, COLUMNS["keep-indices"]))
+
+    @property
     def gazing_info(self) -> dict[str, NDArray[Any]]:
         """Upstream's three arrays; see ``autogaze_cli.readout.gazing_info``."""
         return {name: self._array(name) for name in COLUMNS["gazing-info"]}
@@ -253,12 +270,30 @@ def check_arrays(header: ReadoutHeader, arrays: Mapping[str, NDArray[Any]]) -> N
         count = len(arrays["coords" if "coords" in arrays else "video_tokens"])
         right = header.projected_tokens <= count
         expect(right, "projected_tokens", header.projected_tokens, f"at most {count}")
+    if "keep_indices" in arrays:
+        _check_kept(header, arrays)
     if "gazing_pos" in arrays:
         slots = arrays["num_gazing_each_frame"]
         _shape(arrays, "num_gazing_each_frame", frames)
         _within(arrays, "num_gazing_each_frame", 0, np.iinfo(np.int32).max)
         for name in ("gazing_pos", "if_padded_gazing"):
             _shape(arrays, name, header.source.tile_count, int(slots.sum()))
+
+
+def _check_kept(header: ReadoutHeader, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse kept groups that are not ascending, not in the grid, or have other coordinates."""
+    grid = header.video_grid
+    groups = merged_grid(grid, header.merge)
+    wanted = [grid.temporal_bins, grid.height, grid.width]
+    _shape(arrays, "grid_thw", 3)
+    thw = arrays["grid_thw"].tolist()
+    expect(thw == wanted, "grid_thw", thw, f"{wanted}, as video_grid has")
+    _shape(arrays, "keep_indices", None)
+    _within(arrays, "keep_indices", 0, groups.token_count - 1)
+    kept = arrays["keep_indices"]
+    expect(bool((kept[1:] > kept[:-1]).all()), "keep_indices", kept.tolist(), "ascending")
+    same = np.array_equal(video_readout_tokens_to_coords(kept, groups)[:, 1:], arrays["mrope"])
+    expect(same, "mrope", arrays["mrope"].tolist(), "that of keep_indices")
 
 
 def _shape(arrays: Mapping[str, NDArray[Any]], name: str, *shape: int | None) -> None:

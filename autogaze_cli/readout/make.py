@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.readout.coords import video_readout_tokens_to_coords
-from autogaze_cli.readout.document import EMITS, Readout, ReadoutHeader
+from autogaze_cli.readout.document import COLUMNS, EMITS, Readout, ReadoutHeader
 from autogaze_cli.readout.gazing import gazing_info
 from autogaze_cli.readout.grids import SparseReadoutGrid, SparseVideoPatchGeometry
+from autogaze_cli.readout.keep import keep_of_frames, merged_grid
 from autogaze_cli.readout.rects import trace_to_frame_readout_rects
 from autogaze_cli.readout.settings import (
     READOUT_DEFAULTS,
@@ -38,7 +39,8 @@ class ReadoutSettings:
         image_grid: Token grid of a frame; None = the patches of a frame.
         readout_options: How points become tokens of a frame.
         video_options: From those to tokens of the clip; its tubelet size is the consumer's.
-        emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``.
+        emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``, ``keep-indices``.
+        merge: Patches on each side of a group of ``keep-indices``.
 
     Raises:
         ConfigError: Nothing, or something unknown, is to be emitted.
@@ -52,6 +54,7 @@ class ReadoutSettings:
     readout_options: SparseReadoutOptions = READOUT_DEFAULTS
     video_options: SparseVideoReadoutOptions = VIDEO_DEFAULTS
     emit: tuple[str, ...] = ("rects", "tokens", "coords")
+    merge: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot be emitted."""
@@ -59,6 +62,8 @@ class ReadoutSettings:
         if unknown or not self.emit:
             what = repr(unknown[0]) if unknown else "nothing"
             raise ConfigError(f"emit must be some of {', '.join(EMITS)}, not {what}")
+        if self.merge != 1 and "keep-indices" not in self.emit:
+            raise ConfigError("merge is for keep-indices alone", hint="give --emit keep-indices")
 
     def geometry(self, frames: int, height: int, width: int) -> SparseVideoPatchGeometry:
         """How the consumer cuts a clip into patches.
@@ -81,7 +86,7 @@ class ReadoutSettings:
         geometry = SparseVideoPatchGeometry(
             frames, height, width, tubelet, self.patch_h, self.patch_w
         )
-        geometry.readout_grid()
+        merged_grid(geometry.readout_grid(), self.merge)
         return geometry
 
 
@@ -110,8 +115,8 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
     if "rects" in emit:
         arrays |= {"rects": rects.values, "rect_offsets": rects.offsets}
     projected = None
+    tokens = frame_rects_to_tokens(rects, image_grid, options)
     if "tokens" in emit or "coords" in emit:
-        tokens = frame_rects_to_tokens(rects, image_grid, options)
         grids = (image_grid, video_grid)
         unfilled = video_options.with_min_tokens(0)
         video_tokens = frame_readout_tokens_to_video_tokens(tokens, *grids, unfilled)
@@ -125,6 +130,9 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
             arrays["coords"] = video_readout_tokens_to_coords(video_tokens, video_grid)
     if "gazing-info" in emit:
         arrays |= gazing_info(trace)
+    if "keep-indices" in emit:
+        kept = keep_of_frames(tokens, image_grid, video_grid, video_options, settings.merge)
+        arrays |= dict(zip(COLUMNS["keep-indices"], kept.arrays(), strict=True))
     header = ReadoutHeader(
         source=trace.header,
         geometry=geometry,
@@ -135,6 +143,7 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         emit=emit,
         projected_tokens=projected,
         tool_version=__version__,
+        merge=settings.merge,
     )
     return Readout(header=header, arrays=arrays)
 

@@ -19,7 +19,7 @@ from autogaze_cli.trace.header import expect, expect_keys, parse_json
 from autogaze_cli.trace.text import decimals
 
 _HEADER_KEYS = ["format", "version", *(field.name for field in fields(ReadoutHeader))]
-_NO_ROWS = {"rects": (0, 4), "coords": (0, 4)}
+_NO_ROWS = {"rects": (0, 4), "coords": (0, 4), "mrope": (0, 3)}
 
 # The cells that a row of each kind fills, in the order of the columns.
 _KINDS = {
@@ -28,6 +28,7 @@ _KINDS = {
     "image_token": ["frame", "token"],
     "video_token": ["token", "batch", "temporal", "row", "col"],
     "gaze": ["frame", "token", "batch", "padded"],
+    "kept": ["token", "temporal", "row", "col"],
 }
 _CSV_COLUMNS = ["kind", "frame", "index", "time_s", "x0", "y0", "x1", "y1", "token", "batch"]
 _CSV_COLUMNS += ["temporal", "row", "col", "padded"]
@@ -107,6 +108,9 @@ def _tables(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Table]:
             "batch": _words(np.repeat(np.arange(rows), slots)),
             "padded": _words(arrays["if_padded_gazing"].reshape(-1)),
         }
+    if "keep_indices" in arrays:
+        columns = dict(zip(("temporal", "row", "col"), map(_words, arrays["mrope"].T), strict=True))
+        tables["kept"] = {"token": _words(arrays["keep_indices"]), **columns}
     return tables
 
 
@@ -191,6 +195,15 @@ def _from_tables(header: ReadoutHeader, tables: dict[str, Table]) -> dict[str, N
             "gazing_pos": position.reshape(rows, -1),
             "if_padded_gazing": padded.reshape(rows, -1),
             "num_gazing_each_frame": np.diff(_offsets(tables, "gaze")),
+        }
+    if "keep-indices" in header.emit:
+        there.add("kept")
+        grid = header.video_grid
+        places = [_column(tables, "kept", n, np.int64) for n in ("temporal", "row", "col")]
+        arrays |= {
+            "keep_indices": _column(tables, "kept", "token", np.int64),
+            "grid_thw": np.array([grid.temporal_bins, grid.height, grid.width]),
+            "mrope": np.stack(places, axis=1),
         }
     for kind in sorted(tables.keys() - there):
         rows = len(tables[kind][_KINDS[kind][0]])

@@ -32,8 +32,10 @@ def test_a_call_writes_what_its_command_writes(
     common = ("--mask-source", "patch-diff", "-o", "out", "--overwrite")
     monkeypatch.chdir(tmp_path)
     for command, call in CALLS.items():
-        assert run(command, clip, *common, "--frames", 3).exit_code == 0
-        result = call(clip, frames=3, mask_source="patch-diff", out_dir="again")
+        needed = NEEDED.get(command, {})
+        words = [word for name, value in needed.items() for word in (f"--{name}", value)]
+        assert run(command, clip, *common, *words, "--frames", 3).exit_code == 0
+        result = call(clip, frames=3, mask_source="patch-diff", out_dir="again", **needed)
         for path in result.files.values():
             made = path.read_bytes().replace(b"again/", b"out/")
             assert made == Path("out", path.name).read_bytes(), path
@@ -45,6 +47,13 @@ CALLS: dict[str, Callable[..., Made]] = {
     "interframe": autogaze_cli.render_interframe,
     "readout": autogaze_cli.project_readout,
     "render-assets": autogaze_cli.render_assets,
+    "encode": autogaze_cli.encode_video,
+}
+NEEDED: dict[str, Any] = {
+    "encode": {
+        "encoder": Path(__file__).parents[2] / "fixtures" / "encoders" / "siglip-tiny-p16",
+        "device": "cpu",
+    }
 }
 OF_THE_COMMAND_LINE = {"inputs", "more_inputs", "json", "jsonl", "live", "offline"}
 OF_BATCHES = {"dry_run", "resume", "fail_fast", "workers", "engine", "address", "gpus_per_worker"}

@@ -30,18 +30,19 @@ ROOMS: dict[str, set[str]] = {
     "visualize": {*BASE, "gaze", "trace"},
     "player": {*BASE, "gaze", "media", "trace", "visualize"},
     "model": {"errors", "gaze"},
+    "encoders": {"errors", "gaze", "model", "trace"},
     "sources": {"errors", "gaze", "media", "model", "trace"},
     "inference": {"gaze", "sources"},
     "batch": {*BASE, "progress"},
 }
 ROOMS["bench"] = {*ROOMS["sources"], *BASE, "inference", "sources", "visualize"}
 ROOMS["jobs"] = ROOMS.keys() - {"audit", "bench", "jobs"}
-ROOMS["api"] = {"batch", "errors", "gaze", "jobs", "media"}
+ROOMS["api"] = {"batch", "encoders", "gaze", "jobs", "media"}
 ROOMS["cli"] = {*BASE, "batch", "gaze", "jobs", "media", "model", "progress", "visualize"}
 ROOMS["commands"] = ROOMS.keys() - {"api", "commands"}
 ROOMS["upstream"] = {"errors", "gaze", "media", "model"}
 ROOMS["__main__"] = {"cli"}
-ROOMS["__init__"] = {"api", "audit", "model", "version"}
+ROOMS["__init__"] = {"api", "audit", "encoders", "model", "version"}
 LOOSE_FILES = 9
 CLICK = ("autogaze_cli.cli", "autogaze_cli.commands")
 

@@ -27,6 +27,7 @@ BUNDLED_WEIGHTS = r"autogaze_cli/models/[^/]+/model\.safetensors"
 # published shapes with the narrowest layers, recordings of it that need four tiles or four clips.
 LARGE = {
     "docs/images/overview.gif": 400_000,
+    "fixtures/encoders/siglip-tiny-p16/model.safetensors": 856_000,
     "fixtures/parity-tiny/model.safetensors": 701_000,
     "fixtures/parity/tiny-b1-t2-tiles392/frames.npz": 501_000,
     "fixtures/parity/tiny-b4-t4-stop/frames.npz": 663_000,

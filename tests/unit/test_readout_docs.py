@@ -33,7 +33,7 @@ def birds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "fixtures" / "dog.mp4", "birds.mp4")
     (command,) = blocks(PAGE, "console")
-    arguments = command.removeprefix("$ autogaze ").split()
+    arguments = command.removeprefix("$ autogaze ").replace("\\\n", "").split()
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     return tmp_path
@@ -53,6 +53,12 @@ def test_the_page_runs(birds: Path, capsys: pytest.CaptureFixture[str]) -> None:
         y, x = slice(16 * row, 16 * row + 16), slice(16 * col, 16 * col + 16)
         wanted = torch.from_numpy(frames[2 * t : 2 * t + 2, y, x]).float() / 255
         assert torch.equal(patch, wanted)
+    # A tower that keeps some groups is the dense one whose other inputs are masked.
+    assert 0 < len(names["tokens"]) < len(names["groups"]) == 4 * 7 * 7
+    assert names["tokens"].std() > 0.05
+    assert torch.allclose(names["tokens"], names["masked"], atol=1e-5)
+    gazed = {(t, row // 2, col // 2) for _, t, row, col in coords.tolist()}
+    assert set(map(tuple, names["kept"].mrope.tolist())) == gazed
     # Order does not matter to the model: positions are what places a patch.
     order = torch.randperm(len(coords), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

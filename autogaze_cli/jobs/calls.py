@@ -1,0 +1,59 @@
+"""A command as a Python call: its settings checked against the call's own signature."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from autogaze_cli.batch.report import Report
+from autogaze_cli.batch.result import Result
+from autogaze_cli.errors import ConfigError, InputError, did_you_mean
+from autogaze_cli.jobs.request import make_request
+from autogaze_cli.jobs.run import run
+from autogaze_cli.jobs.values import Source, Values
+
+Calls = Mapping[str, Callable[..., Result]]
+"""The call of each command, whose signature says which settings there are, and their defaults."""
+
+_OF_BATCHES = frozenset(
+    {"traces", "dry_run", "resume", "fail_fast", "workers", "engine", "address", "gpus_per_worker"}
+)
+
+
+def call_one(calls: Calls, command: str, *, video: Source, **settings: Any) -> Result:
+    """Run a command for one video.
+
+    Raises:
+        AutogazeError: It failed, or ``video`` names several.
+    """
+    if Path(video).is_dir():
+        raise InputError(f"{os.fspath(video)}: is a folder", hint="call run_batch")
+    report = call(calls, command, [video], cast("Values", settings))
+    if len(report.inputs) > 1:
+        raise InputError(f"{os.fspath(video)}: {len(report.inputs)} videos", hint="call run_batch")
+    (result,) = report.results.values()
+    return result
+
+
+def call(calls: Calls, command: str, inputs: Sequence[Source], settings: Values) -> Report:
+    """Run a command for many inputs, with the defaults of its call.
+
+    Raises:
+        ConfigError: There is no such command or setting.
+        AutogazeError: No input can be done, or the only input failed.
+    """
+    if command not in calls:
+        hint = did_you_mean(command, calls, f"they are {', '.join(calls)}")
+        raise ConfigError(f"no command over videos is called {command!r}", hint=hint)
+    parameters = inspect.signature(calls[command]).parameters
+    defaults = {name: p.default for name, p in parameters.items() if name != "video"}
+    for name in settings:
+        if name not in defaults and name not in _OF_BATCHES:
+            hint = did_you_mean(name, defaults, f"they are {', '.join(sorted(defaults))}")
+            raise ConfigError(f"{command} has no setting {name!r}", hint=hint)
+    given = [name for name, value in settings.items() if value != defaults.get(name)]
+    values = cast("Values", {**defaults, **settings})
+    return run(make_request(command, inputs, values, given))
