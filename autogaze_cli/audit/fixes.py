@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import difflib
 import random
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ _PER_FRAME = 265
 _TRIALS = 40
 _BATCH = frozenset(["b", "batch", "batch_index", "batch_idx", "row", "video", "sample"])
 _FRAMES = frozenset(["frames", "num_frames", "n_frames", "frame_count", "steps", "t_total"])
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _TAKEN = frozenset(["config", "found", "points", "frame_set", "number", "cell"])
 _IMPORT = "from autogaze_cli.readout import ReadoutConfig, generated_to_fixation_sets\n"
 _COLUMNS = {
@@ -158,24 +160,34 @@ def fix(text: str, scopes: Iterable[str]) -> str:
     except (SyntaxError, ValueError, RecursionError):
         return text
     evaluator = Evaluator(module)
-    lines = text.splitlines(keepends=True)
-    changed = False
-    for name in sorted(set(scopes) & evaluator.functions.keys(), reverse=True):
+    lines = _LINE.findall(text)
+    rewritten = set()
+    for name in set(scopes) & evaluator.functions.keys():
         function = evaluator.functions[name]
-        body = _body(evaluator, function)
+        rest = function.body[1 if ast.get_docstring(function) is not None else 0 :]
+        body = _body(evaluator, function) if rest else None
         if body is not None:
-            first = function.body[1 if ast.get_docstring(function) is not None else 0 :]
-            if not first or first[0].lineno == function.lineno:
-                continue
-            function.body = first
-            lines[first[0].lineno - 1 : function.end_lineno] = [body] + [""] * (
-                (function.end_lineno or 0) - first[0].lineno
-            )
-            changed = True
-    if not changed:
-        return text
+            end = function.end_lineno or 0
+            lines[rest[0].lineno - 1 : end] = [body, *[""] * (end - rest[0].lineno)]
+            rewritten.add(name)
     lines.insert(_import_line(module), _IMPORT)
-    return "".join(lines)
+    after = "".join(lines)
+    return after if rewritten and _outline(after, rewritten) == _outline(text, rewritten) else text
+
+
+def _outline(text: str, rewritten: set[str]) -> list[str] | None:
+    """The statements of a module, but for the bodies of some functions and the import."""
+    try:
+        module = ast.parse(text.replace(_IMPORT, "", 1))
+    except SyntaxError:
+        return None
+    found = []
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef) and node.name in rewritten:
+            found.append(f"{node.name}: {ast.dump(node.args)} {ast.get_docstring(node)}")
+        else:
+            found.append(ast.dump(node))
+    return found
 
 
 def _body(evaluator: Evaluator, function: ast.FunctionDef) -> str | None:

@@ -47,7 +47,7 @@ _TOTAL = re.compile(
     r"|^(?:frame_)?vocab(?:ulary)?(?:_size)?$|_per_(?:image|tile)$"
 )
 _START = re.compile(
-    r"(?:^|_)(?:starts?|begins?|offsets?|bases?|firsts?|origins?|lo|low|lows|lower|cum|cumulative"
+    r"(?:^|_)(?:starts?|begins?|from|offsets?|bases?|firsts?|origins?|lo|low|lows|lower|cum|cumulative"
     r"|bounds?|boundar(?:y|ies)|edges?|splits?|prefix(?:es)?|cursor|running|consumed|acc)$"
     r"|^(?:first|start|begin|offset|base)_|_(?:first|start|begin|offset|base)_"
 )

@@ -92,3 +92,17 @@ def test_evaluation_is_bounded(body: str) -> None:
     evaluator = Evaluator(ast.parse(f"def decode(out):\n    {body}\n"))
     with pytest.raises(UnknownError):
         evaluator.call("decode", {"out": {}})
+
+
+def test_odd_layouts_of_a_file() -> None:
+    before = DECODERS["locals_per_frame"]
+    assert "generated_to_fixation_sets" in fix(before, ["decode"])
+    shared = "def decode(\n    out): return [\n    i % 265 for i, p in zip(\n"
+    shared += "    out['gazing_pos'][0], out['if_padded_gazing'][0]) if not p]\n"
+    assert fix(shared, ["decode"]) == shared, "its body begins on the line of its parameters"
+    paged = before.replace("    for i", "    x = 'a\x0cb\u2028c'\n    for i") + "\nLAST = '\x0c'\n"
+    after = fix(paged, ["decode"])
+    assert after.endswith("\nLAST = '\x0c'\n")
+    assert called(after, output(1)) == called(before, output(1))
+    windows = before.replace("\n", "\r\n")
+    assert called(fix(windows, ["decode"]), output(2)) == called(before, output(2))
