@@ -97,7 +97,9 @@ class Decoder:
                 break
             if coupled and ended:
                 k = self.config.num_multi_token_pred
-                self.feed_ended([(caches[i], chooser.last_chunk(i, k)) for i in ended])
+                # A shorter chunk is one of scores that are not finite.
+                whole = [i for i in ended if chooser.counts[i] >= k]
+                self.feed_ended([(caches[i], chooser.last_chunk(i, k)) for i in whole])
             hidden = self.decode_step([caches[index] for index in active.tolist()])
         gaze = chooser.gaze()
         for cache, valid in zip(caches, (~gaze.padded).sum(axis=1), strict=True):
@@ -155,6 +157,8 @@ class Decoder:
 
         Source: inference spec 3.8; 3.6 steps 10 to 14.
         """
+        if not ended:
+            return
         for cache, chunk in ended:
             cache.pending = chunk
         self.decode_step([cache for cache, _ in ended])
