@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.tiles import TileLayout
 
 Floats = NDArray[np.float64]
@@ -219,3 +220,18 @@ def resize_frames(frames: NDArray[np.uint8], side: int, resample: int) -> NDArra
         picture = Image.fromarray(np.ascontiguousarray(frame))
         to[:] = np.asarray(picture.resize((side, side), Image.Resampling(resample)))
     return out
+
+
+def as_pictures(frames: Tensor | NDArray[np.uint8]) -> Tensor:
+    """Frames as a tensor, where they are.
+
+    Raises:
+        ConfigError: They are no RGB frames.
+    """
+    pictures = (
+        frames if isinstance(frames, Tensor) else torch.from_numpy(np.ascontiguousarray(frames))
+    )
+    if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
+        kind = str(pictures.dtype).removeprefix("torch.")
+        raise ConfigError(f"frames must be uint8 [t, h, w, 3], not {kind} {list(pictures.shape)}")
+    return pictures

@@ -19,7 +19,7 @@ from autogaze_cli.encoders.checkpoint import (
     find_encoder,
     read_encoder,
 )
-from autogaze_cli.encoders.cut import Cutter, resize_frames
+from autogaze_cli.encoders.cut import Cutter, as_pictures, resize_frames
 from autogaze_cli.encoders.graphs import Graphs
 from autogaze_cli.encoders.network import VisionTransformer
 from autogaze_cli.encoders.output import EncoderOutput, Patches
@@ -36,6 +36,9 @@ from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.model.devices import choose_device
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
+
+AT_ONCE = 1 << 15
+"""Tokens that are encoded at once; more are only those of one clip."""
 
 
 class Encoder:
@@ -153,7 +156,7 @@ class Encoder:
         Raises:
             ConfigError: The gaze is not at these frames, or its cells are no whole patches.
         """
-        pictures = _pictures(frames)
+        pictures = as_pictures(frames)
         if len(pictures) != len(gaze):
             raise ConfigError(f"{len(pictures)} frames were given, and the gaze at {len(gaze)}")
         if dense is None:
@@ -179,7 +182,7 @@ class Encoder:
         Raises:
             ConfigError: The gaze is not at these tiles.
         """
-        pictures = _pictures(frames)
+        pictures = as_pictures(frames)
         tokens = tokens_of_output(gaze, self.layout, len(layout), len(pictures))
         return self._cut_frames(pictures, tokens, layout, 0)
 
@@ -272,6 +275,9 @@ class Encoder:
     def encode(self, patches: Patches, attend: Attend | None = None) -> EncoderOutput:
         """Embed patches, run the layers, and pool; ``attend`` None = the encoder's own."""
         tokens, s = patches.tokens, self.network.sizes
+        if len(tokens) > AT_ONCE and tokens.clips > 1:
+            first, second = (self.encode(half, attend) for half in patches.halves())
+            return first.joined([second])
         clips, bins = tokens.clips, tokens.frames // s.tubelet
         places = Places(tokens, bins, s.prefix)
         x = self.embed(patches)
@@ -334,21 +340,6 @@ class Encoder:
         else:
             frame, clip = (means(hidden, which, count) for which, count in parts)
         return frame.view(clips, bins, s.width), clip
-
-
-def _pictures(frames: Tensor | NDArray[np.uint8]) -> Tensor:
-    """Frames as a tensor, where they are.
-
-    Raises:
-        ConfigError: They are no RGB frames.
-    """
-    pictures = (
-        frames if isinstance(frames, Tensor) else torch.from_numpy(np.ascontiguousarray(frames))
-    )
-    if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
-        kind = str(pictures.dtype).removeprefix("torch.")
-        raise ConfigError(f"frames must be uint8 [t, h, w, 3], not {kind} {list(pictures.shape)}")
-    return pictures
 
 
 def load_encoder(

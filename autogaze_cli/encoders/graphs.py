@@ -28,6 +28,10 @@ class Graphs:
         """As ``VisionTransformer.encode``; the result is the caller's."""
         if len(x) > MAX_TOKENS:
             return self._network.encode(x, packing)
+        with torch.cuda.device(x.device):  # where graphs are captured and replayed
+            return self._encode(x, packing)
+
+    def _encode(self, x: Tensor, packing: Packing) -> Tensor:
         shape = packing.shape
         seen = shape in self._graphs
         graph = self._graphs.get(shape)

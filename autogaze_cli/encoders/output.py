@@ -57,3 +57,13 @@ class Patches:
 
     tokens: GazeTokens
     pixels: Tensor
+
+    def halves(self) -> tuple[Patches, Patches]:
+        """Those of the first half of the clips, and the others."""
+        clips = self.tokens.clips
+        first = self.tokens.of_clips(0, clips // 2)
+        second = self.tokens.of_clips(clips // 2, clips)
+        return (
+            Patches(tokens=first, pixels=self.pixels[: len(first)]),
+            Patches(tokens=second, pixels=self.pixels[len(first) :]),
+        )

@@ -42,6 +42,13 @@ class GazeTokens:
     def __len__(self) -> int:
         return len(self.id)
 
+    def of_clips(self, first: int, end: int) -> GazeTokens:
+        """The tokens of the clips from ``first`` to before ``end``."""
+        at = slice(*np.searchsorted(self.clip, [first, end]))
+        return GazeTokens(
+            end - first, self.frames, self.clip[at] - first, self.time[at], self.id[at]
+        )
+
     def in_tubelets(self, tubelet: int) -> GazeTokens:
         """The tokens of tubelets: the union of what is gazed at in their frames.
 

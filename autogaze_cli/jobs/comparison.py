@@ -88,7 +88,8 @@ def comparison_table(name: str, comparison: dict[str, Any]) -> str:
     gaze = "           -" if c["gaze_ms"] is None else ms("gaze_ms")
     worst = c["worst_frame"]
     lines = [
-        f"{name:<20}       gazed       dense",
+        name,
+        f"{'':<20}{'gazed':>12}{'dense':>12}",
         f"{'tokens':<20}{c['tokens']:12}{c['dense_tokens']:12}",
         f"{'gaze, ms':<20}{gaze}           -",
         f"{'cut, ms':<20}{ms('cut_ms')}{ms('dense_cut_ms')}",

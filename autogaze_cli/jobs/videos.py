@@ -63,7 +63,8 @@ class VideoWork:
         """Open the gaze source, with this worker's CPU threads and GPU."""
         name_temporaries(self.run)
         gaze: GazeSource | Trace
-        settings = worker_settings(self.request.gaze, worker, workers)
+        encodes = self.request.encoding is not None
+        settings = worker_settings(self.request.gaze, worker, workers, encodes=encodes)
         gaze = self.trace if self.trace is not None else open_source(settings)
         if worker == 0:
             announce(gaze, self.request)
@@ -124,9 +125,11 @@ def make_outputs(
     return make(job, base, format=request.format, overwrite=overwrite, on_frame=on_frame)
 
 
-def worker_settings(settings: GazeSettings, worker: int, workers: int) -> GazeSettings:
+def worker_settings(
+    settings: GazeSettings, worker: int, workers: int, *, encodes: bool = False
+) -> GazeSettings:
     """The settings of one of several workers on a machine, with its CPU threads and GPU."""
-    if workers == 1 or settings.mask_source == "patch-diff":
+    if workers == 1 or (settings.mask_source == "patch-diff" and not encodes):
         return settings
     import torch
 

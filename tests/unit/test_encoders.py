@@ -124,6 +124,19 @@ def test_batch_mates_padding_and_step_change_nothing(attend: Attend) -> None:
     assert done == len(both.last_hidden_state) == 12
 
 
+def test_many_tokens_are_encoded_in_parts(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids: list[list[list[int]]] = [[[n, 70], [n]] if n % 2 else [[], []] for n in range(5)]
+    patches = encoder.cut(video(5, 2), gaze(ids))
+    whole = encoder.encode(patches)
+    monkeypatch.setattr("autogaze_cli.encoders.encoder.AT_ONCE", 3)
+    parts = encoder.encode(patches)
+    assert same(parts, whole)
+    assert close(parts.clip_features, whole.clip_features)
+    assert close(parts.frame_features, whole.frame_features)
+
+
 @pytest.mark.parametrize("attend", ["block-causal", "frame", "clip"])
 def test_the_order_within_a_frame_changes_nothing(attend: Attend) -> None:
     encoder = load_encoder(SIGLIP, attend=attend)
@@ -307,7 +320,7 @@ def test_cells_of_patch_diff_are_patches_of_the_finest_scale(encoder: Encoder) -
     [
         ("30+224", "scale 30 cannot be divided into patches of 16 pixels"),
         ("32+32+224", "has the same scale twice"),
-        ("a+b", "is not whole numbers"),
+        ("a+b", "must be whole numbers"),
     ],
 )
 def test_scales_that_cannot_be(scales: str, message: str) -> None:
