@@ -121,6 +121,32 @@ def test_a_damaged_trace(run: Run, bad: Path) -> None:
     assert result.stderr.startswith(f"Error: {bad / 'text.mp4'}: is not a trace")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("start", value) for value in ("1/0", "abc", "1e99999999", -1, [], {}, True, "9" * 99)),
+        *(("fps", value) for value in ("1/0", "abc", "1e99999999", 0, "-1", [], True)),
+        *(("frames", value) for value in (-1, 0, "4", 1.5, [], True)),
+        *(("stream", value) for value in ("0", [], 1.5, -1)),
+        *(("tone_map", value) for value in ("some", 1, [])),
+        *(("allow_truncated", value) for value in ("no", 1)),
+    ],
+)
+def test_a_trace_whose_settings_are_odd(run: Run, bad: Path, name: str, value: object) -> None:
+    trace = bad / "good.trace.json"
+    common = ("--mask-source", "patch-diff", "-o", bad)
+    assert run("trace", bad / "good.mp4", "--frames", 2, *common).exit_code == 0
+    content = json.loads(trace.read_text())
+    content["settings"][name] = value
+    trace.write_text(json.dumps(content))
+    result = run("mask", bad / "good.mp4", "--trace", trace, "-o", bad)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {trace}: in its settings, {name} ")
+    result = run("report", bad)
+    assert result.exit_code == 3  # and the index is there
+    assert f"in its settings, {name} " in result.stderr
+
+
 def test_the_traceback_comes_with_vv_and_always_to_the_log_file(run: Run, bad: Path) -> None:
     log = bad / "logs" / "run.log"
     plain = run("trace", bad / "text.mp4", "--log-file", log)
