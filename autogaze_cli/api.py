@@ -10,13 +10,13 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.result import Result
 from autogaze_cli.errors import ConfigError, InputError, did_you_mean
 from autogaze_cli.gaze.settings import MaskSource, Mode
+from autogaze_cli.jobs.checks import check_inputs, checked
 from autogaze_cli.jobs.request import make_request
 from autogaze_cli.jobs.run import run
 from autogaze_cli.jobs.values import Dtype, Rate, Source, TaskLoss, Values
@@ -349,8 +349,9 @@ def run_batch(
         >>> len(report.results), [str(error) for error in report.failures.values()]
         (1, ['no.mp4: no such file'])
     """
-    names = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    return _run(command, names, settings)
+    if isinstance(inputs, str | os.PathLike) or not isinstance(inputs, Iterable):
+        return _run(command, [inputs], settings)
+    return _run(command, list(inputs), settings)
 
 
 _CALLS: dict[str, Callable[..., Result]] = {
@@ -367,7 +368,8 @@ _OF_BATCHES = frozenset(
 
 
 def _one(command: str, *, video: Source, **settings: Any) -> Result:
-    if Path(video).is_dir():
+    check_inputs([video])
+    if os.path.isdir(video):  # noqa: PTH112  # Path.is_dir() raises for some names
         raise InputError(f"{os.fspath(video)}: is a folder", hint="call run_batch")
     report = _run(command, [video], cast("Values", settings))
     if len(report.inputs) > 1:
@@ -376,10 +378,10 @@ def _one(command: str, *, video: Source, **settings: Any) -> Result:
     return result
 
 
-def _run(command: str, inputs: Sequence[Source], settings: Values) -> Report:
-    call = _CALLS.get(command)
+def _run(command: object, inputs: Sequence[Source], settings: Values) -> Report:
+    call = _CALLS.get(command) if isinstance(command, str) else None
     if call is None:
-        hint = did_you_mean(command, _CALLS, f"they are {', '.join(_CALLS)}")
+        hint = did_you_mean(str(command), _CALLS, f"they are {', '.join(_CALLS)}")
         raise ConfigError(f"no command over videos is called {command!r}", hint=hint)
     parameters = inspect.signature(call).parameters
     defaults = {name: p.default for name, p in parameters.items() if name != "video"}
@@ -387,6 +389,7 @@ def _run(command: str, inputs: Sequence[Source], settings: Values) -> Report:
         if name not in defaults and name not in _OF_BATCHES:
             hint = did_you_mean(name, defaults, f"they are {', '.join(sorted(defaults))}")
             raise ConfigError(f"{command} has no setting {name!r}", hint=hint)
-    given = [name for name, value in settings.items() if value != defaults.get(name)]
-    values = cast("Values", {**defaults, **settings})
-    return run(make_request(command, inputs, values, given))
+    check_inputs(inputs)
+    values = checked(cast("Values", {**defaults, **settings}))
+    given = [name for name in settings if values.get(name) != defaults.get(name)]
+    return run(make_request(str(command), inputs, values, given))

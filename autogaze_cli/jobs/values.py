@@ -11,7 +11,7 @@ from autogaze_cli.gaze.settings import MaskSource, Mode
 from autogaze_cli.media.sampling import ToneMap
 
 Source = str | os.PathLike[str]
-Rate = float | Fraction | str
+Rate = Fraction | float | str
 TaskLoss = float | Literal["model"] | None
 Dtype = Literal["float32", "bfloat16"]
 EngineName = Literal["local", "ray"]
