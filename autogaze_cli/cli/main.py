@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -73,6 +73,11 @@ class Failure(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(printable(" ".join(message.split())))
         self.exit_code = exit_code  # type: ignore[misc]  # ours differs from one failure to the next
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """As ``click.ClickException``; where stderr takes no more, the exit code alone tells."""
+        with suppress(OSError):
+            super().show(file)
 
 
 class Autogaze(click.Group):
