@@ -121,16 +121,18 @@ def test_a_damaged_trace(run: Run, bad: Path) -> None:
     assert result.stderr.startswith(f"Error: {bad / 'text.mp4'}: is not a trace")
 
 
+ODD_SETTINGS: dict[str, tuple[object, ...]] = {
+    "start": ("1/0", "abc", "1e99999999", -1, [], {}, True, "9" * 99),
+    "fps": ("1/0", "abc", "1e99999999", 0, "-1", [], True),
+    "frames": (-1, 0, "4", 1.5, [], True),
+    "stream": ("0", [], 1.5, -1),
+    "tone_map": ("some", 1, []),
+    "allow_truncated": ("no", 1),
+}
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("start", value) for value in ("1/0", "abc", "1e99999999", -1, [], {}, True, "9" * 99)),
-        *(("fps", value) for value in ("1/0", "abc", "1e99999999", 0, "-1", [], True)),
-        *(("frames", value) for value in (-1, 0, "4", 1.5, [], True)),
-        *(("stream", value) for value in ("0", [], 1.5, -1)),
-        *(("tone_map", value) for value in ("some", 1, [])),
-        *(("allow_truncated", value) for value in ("no", 1)),
-    ],
+    ("name", "value"), [(name, value) for name, odd in ODD_SETTINGS.items() for value in odd]
 )
 def test_a_trace_whose_settings_are_odd(run: Run, bad: Path, name: str, value: object) -> None:
     trace = bad / "good.trace.json"
