@@ -41,7 +41,7 @@ def parse_time(value: object) -> Fraction:
     if isinstance(value, Fraction) and value >= 0:
         return value
     text = str(value)
-    if not re.fullmatch(r"(\d{1,20}:){0,2}\d{1,20}(\.\d{0,400})?", text):
+    if not re.fullmatch(r"(\d{1,400}:){0,2}\d{1,400}(\.\d{0,400})?", text):
         raise ConfigError(
             f"must be seconds or hours:minutes:seconds (12.5 or 1:02:03), not {text!r}"
         )
