@@ -176,14 +176,6 @@ def render_interframe(
 
     See ``trace_video``.
 
-    Examples:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     made = render_interframe(
-        ...         "fixtures/dog.mp4", frames=3, mask_source="patch-diff", out_dir=folder
-        ...     )
-        >>> made.files["output"].name, made.document["keyframe_duration"]
-        ('dog.interframe.gif', 30)
     """
     return _one("interframe", **locals())
 
@@ -382,8 +374,9 @@ def run_batch(
         >>> len(report.results), [str(error) for error in report.failures.values()]
         (1, ['no.mp4: no such file'])
     """
-    names = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    return call(_CALLS, command, names, settings)
+    if isinstance(inputs, str | os.PathLike) or not isinstance(inputs, Iterable):
+        return call(_CALLS, command, [inputs], settings)
+    return call(_CALLS, command, list(inputs), settings)
 
 
 _CALLS: dict[str, Callable[..., Result]] = {

@@ -8,6 +8,7 @@ import click
 
 from autogaze_cli.cli import options
 from autogaze_cli.cli.options import option
+from autogaze_cli.cli.streams import print_document, print_line
 from autogaze_cli.cli.types import ModelName, Real, Whole
 
 _options = options.group(
@@ -119,18 +120,18 @@ def bench(**values: Any) -> None:
     if values["json"]:
         from autogaze_cli.visualize.document import dump_document
 
-        click.echo(dump_document(found), nl=False)
+        print_document(dump_document(found))
     elif values["jsonl"]:
         import json
 
         for line in found["figures"]:
-            click.echo(json.dumps(line))
+            print_line(json.dumps(line))
     else:
         _print_tables(found)
     if earlier is not None:
         lines = slower(found, earlier, values["tolerance"])
         for line in lines:
-            click.echo(f"slower: {line}", err=values["json"] or values["jsonl"])
+            print_line(f"slower: {line}", err=values["json"] or values["jsonl"])
         click.get_current_context().exit(int(bool(lines)))
 
 

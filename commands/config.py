@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from autogaze_cli.cli import options
+from autogaze_cli.cli.streams import print_text
 from autogaze_cli.errors import ConfigError
 
 
@@ -56,10 +57,10 @@ def show(ctx: click.Context, /, **values: Any) -> None:
         if wanted or values["everything"] or row["source"] != "default"
     ]
     if values["json"]:
-        click.echo(json.dumps(rows, indent=2))
+        print_text(json.dumps(rows, indent=2))
     elif values["jsonl"]:
         for row in rows:
-            click.echo(json.dumps(row))
+            print_text(json.dumps(row))
     else:
         _print(ctx, rows)
 
@@ -78,7 +79,7 @@ def _rows(
 def _print(ctx: click.Context, rows: list[dict[str, Any]]) -> None:
     from autogaze_cli.cli.config import CONFIG
 
-    click.echo(f"config file: {ctx.meta.get(CONFIG, 'none')}")
+    print_text(f"config file: {ctx.meta.get(CONFIG, 'none')}")
     command = None
     wide = max((len(row["option"]) for row in rows), default=0)
     values = [json.dumps(row["value"]) if row["value"] is not None else "-" for row in rows]
@@ -86,7 +87,7 @@ def _print(ctx: click.Context, rows: list[dict[str, Any]]) -> None:
     for row, value in zip(rows, values, strict=True):
         if row["command"] != command:
             command = row["command"]
-            click.echo(f"\n{command}")
-        click.echo(f"  {row['option']:<{wide}}  {value:<{across}}  {row['source']}")
+            print_text(f"\n{command}")
+        print_text(f"  {row['option']:<{wide}}  {value:<{across}}  {row['source']}")
     if not rows:
-        click.echo("every option is at its default")
+        print_text("every option is at its default")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from autogaze_cli.cli import options
+from autogaze_cli.cli.streams import print_text
 from autogaze_cli.errors import ModelError
 from autogaze_cli.model import catalog
 from autogaze_cli.model.catalog import Model
@@ -63,11 +64,11 @@ def list_models(**values: Any) -> None:
             "default": default,
             "models": [_document(model) for model in found.values()],
         }
-        click.echo(json.dumps(document, indent=2))
+        print_text(json.dumps(document, indent=2))
         return
     if values["jsonl"]:
         for model in found.values():
-            click.echo(json.dumps(_document(model) | {"default": model.name == default}))
+            print_text(json.dumps(_document(model) | {"default": model.name == default}))
         return
     rows = [("", "NAME", "KIND", "SIZE", "SHA-256", "LICENCE")]
     rows += [
@@ -84,7 +85,7 @@ def list_models(**values: Any) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells[1 if default is None else 0 :]).rstrip())
+        print_text("  ".join(cells[1 if default is None else 0 :]).rstrip())
 
 
 def _document(model: Model) -> dict[str, object]:
@@ -145,7 +146,7 @@ def verify(name: str | None, **values: Any) -> None:
         if not values["json"]:
             _print(values, verdicts[-1], line)
     if values["json"]:
-        click.echo(json.dumps(verdicts, indent=2))
+        print_text(json.dumps(verdicts, indent=2))
     if any(verdict["error"] for verdict in verdicts):
         click.get_current_context().exit(1)
 
@@ -187,4 +188,4 @@ def _print(values: dict[str, Any], document: dict[str, object], line: str) -> No
     """Print a document, one line of JSON, or plain text, as requested."""
     if values["json"] or values["jsonl"]:
         line = json.dumps(document, indent=2 if values["json"] else None)
-    click.echo(line)
+    print_text(line)

@@ -73,7 +73,8 @@ def _live(values: dict[str, Any]) -> None:
     if values["horizon_frames"] is None and values["mode"] == "resize":
         values["horizon_frames"] = _HORIZON_FRAMES
     request = request_of("trace", values)
-    name = _stream(request.inputs, request.given, values["offline"])
+    given = request.given | ({"dry_run"} if values["dry_run"] else set())  # wherever it stands
+    name = _stream(request.inputs, given, values["offline"])
     source = open_source(request.gaze)
     announce(source, request)
     result, interrupt = trace_live(
@@ -107,6 +108,8 @@ def _stream(inputs: tuple[str, ...], given: frozenset[str], offline: bool) -> st
     """
     if len(inputs) != 1:
         raise click.UsageError(f"--live takes a single input, got {len(inputs)}")
+    if not inputs[0]:
+        raise InputError("an input has an empty name", hint="is a variable of the shell unset?")
     for name in _OF_FILES:
         if name in given:
             raise ConfigError(

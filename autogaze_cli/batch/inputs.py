@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from autogaze_cli.batch.lists import read_list
-from autogaze_cli.errors import AutogazeError, ConfigError, InputError
+from autogaze_cli.errors import AutogazeError, ConfigError, InputError, as_autogaze_error
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +127,9 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
         for name, literal in dict.fromkeys(flat):
             try:
                 items = _expand(name, literal, traces, spool)
-            except AutogazeError as error:
-                items = [Input(name=name, path=name, stem=PurePath("_"), problem=error)]
+            except (AutogazeError, OSError) as error:
+                problem = as_autogaze_error(error, name)
+                items = [Input(name=name, path=name, stem=PurePath("_"), problem=problem)]
             for item in items:
                 found.setdefault(item.path, item)
         yield _without_collisions(list(found.values()))

@@ -33,8 +33,9 @@ def read_list(path: Path) -> list[str]:
         mark, encoding = next(((m, e) for m, e in _MARKS if data.startswith(m)), (b"", None))
         data = data.decode(encoding).encode() if encoding else data[len(mark) :]
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"@{path}: cannot read the list: {error}",
+            f"@{path}: cannot read the list: {why}",
             hint="give a text file with one path per line",
         ) from error
     lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]

@@ -129,7 +129,7 @@ class Manifest:
             return
         prefixes = tuple(f"{PREFIX}{run}-" for run in self._runs)
         for folder in {*folders, self.folder}:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # no folder, or closed to us: nothing was left in it
                 for entry in list(folder.iterdir()):
                     if entry.name.startswith(prefixes):
                         remove_entry(entry)

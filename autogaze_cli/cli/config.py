@@ -208,7 +208,7 @@ def _fill(
 
 def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
     items = value if isinstance(value, list) else [value]
-    if not all(isinstance(item, str | int | float) for item in items):
+    if not all(isinstance(item, str | int | float) and "\0" not in str(item) for item in items):
         raise ConfigError(
             f"{path}: {key} must be a string, a number, true or false, or a list of these",
             hint="see autogaze config show",
@@ -285,5 +285,5 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error

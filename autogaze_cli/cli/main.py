@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -77,6 +77,11 @@ class Failure(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(printable(" ".join(message.split())))
         self.exit_code = exit_code  # type: ignore[misc]  # varies between failures
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """As ``click.ClickException``; where stderr takes no more, the exit code alone tells."""
+        with suppress(OSError):
+            super().show(file)
 
 
 class Autogaze(click.Group):

@@ -48,6 +48,11 @@ def print_document(text: str, *, err: bool = False) -> None:
         ) from error
 
 
+def print_text(text: str) -> None:
+    """Print a document of a line or more; see ``print_document``."""
+    print_document(text + "\n")
+
+
 def print_line(text: str, *, err: bool = False) -> None:
     """Print one line with control characters escaped; see ``print_document``."""
     print_document(printable(text) + "\n", err=err)

@@ -18,7 +18,7 @@ length on a CPU, of nearly equal length on a GPU, where a few filled places cost
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-Attend = Literal["block-causal", "frame", "clip", "causal"]
+from autogaze_cli.gaze.settings import Attend as Attend
+
 ATTEND = get_args(Attend)
 
 Ints = NDArray[np.int64]

@@ -11,6 +11,8 @@ from autogaze_cli.errors import ConfigError, DeviceError
 
 MaskSource = Literal["autogaze", "patch-diff"]
 Mode = Literal["resize", "tiled", "tiled-full"]
+Attend = Literal["block-causal", "frame", "clip", "causal"]
+"""Which tokens of a clip a token of a sparse encoder sees."""
 
 ALL_GPUS = "cuda:all"
 """The device that spreads clips over all CUDA GPUs."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.result import Result
 from autogaze_cli.errors import ConfigError, InputError, did_you_mean
+from autogaze_cli.jobs.checks import check_inputs, checked
 from autogaze_cli.jobs.request import make_request
 from autogaze_cli.jobs.run import run
 from autogaze_cli.jobs.values import Source, Values
@@ -29,7 +29,8 @@ def call_one(calls: Calls, command: str, *, video: Source, **settings: Any) -> R
     Raises:
         AutogazeError: It failed, or ``video`` names several.
     """
-    if Path(video).is_dir():
+    check_inputs([video])
+    if os.path.isdir(video):  # noqa: PTH112  # Path.is_dir() raises for some names
         raise InputError(f"{os.fspath(video)}: is a folder", hint="call run_batch")
     report = call(calls, command, [video], cast("Values", settings))
     if len(report.inputs) > 1:
@@ -38,15 +39,15 @@ def call_one(calls: Calls, command: str, *, video: Source, **settings: Any) -> R
     return result
 
 
-def call(calls: Calls, command: str, inputs: Sequence[Source], settings: Values) -> Report:
+def call(calls: Calls, command: object, inputs: Sequence[Source], settings: Values) -> Report:
     """Run a command for many inputs, with the defaults of its call.
 
     Raises:
         ConfigError: There is no such command or setting.
         AutogazeError: No input can be done, or the only input failed.
     """
-    if command not in calls:
-        hint = did_you_mean(command, calls, f"they are {', '.join(calls)}")
+    if not isinstance(command, str) or command not in calls:
+        hint = did_you_mean(str(command), calls, f"they are {', '.join(calls)}")
         raise ConfigError(f"no command over videos is called {command!r}", hint=hint)
     parameters = inspect.signature(calls[command]).parameters
     defaults = {name: p.default for name, p in parameters.items() if name != "video"}
@@ -54,6 +55,7 @@ def call(calls: Calls, command: str, inputs: Sequence[Source], settings: Values)
         if name not in defaults and name not in _OF_BATCHES:
             hint = did_you_mean(name, defaults, f"they are {', '.join(sorted(defaults))}")
             raise ConfigError(f"{command} has no setting {name!r}", hint=hint)
-    given = [name for name, value in settings.items() if value != defaults.get(name)]
-    values = cast("Values", {**defaults, **settings})
+    check_inputs(inputs)
+    values = checked(cast("Values", {**defaults, **settings}))
+    given = [name for name in settings if values.get(name) != defaults.get(name)]
     return run(make_request(command, inputs, values, given))

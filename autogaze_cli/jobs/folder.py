@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from autogaze_cli.batch.result import MANIFEST
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.player.html import GENERATOR
 from autogaze_cli.visualize.settings import Visualization
+
+logger = logging.getLogger(__name__)
 
 INDEX = "index.html"
 
@@ -86,16 +90,22 @@ def find(folder: Path) -> list[Found]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files below a folder, and the folders of images."""
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            if (path / _FIRST_IMAGE).is_file():
-                yield path
-            yield from _files(path)
-        elif path.is_file():
+    """The files below a folder, and the folders of images; what is closed to us is left out."""
+    try:
+        for path in list(folder.iterdir()):
+            if not path.name.startswith("."):
+                yield from _found(path)
+    except OSError as error:
+        logger.warning("%s: left out: %s", folder, error.strerror)
+
+
+def _found(path: Path) -> Iterator[Path]:
+    if path.is_dir() and not path.is_symlink():
+        if os.path.isfile(path / _FIRST_IMAGE):  # noqa: PTH113  # False where the folder is closed
             yield path
+        yield from _files(path)
+    elif path.is_file():
+        yield path
 
 
 def _note(found: Found, path: Path) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from autogaze_cli.errors import InputError
+from autogaze_cli.errors import ConfigError, FormatError, InputError
 from autogaze_cli.jobs.pipeline import ahead
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
+from autogaze_cli.trace.header import expect
 from autogaze_cli.version import __version__
 
 OnFrame = Callable[[float, int | None, str | None], None]
@@ -23,6 +25,9 @@ OnFrame = Callable[[float, int | None, str | None], None]
 Called after each frame, and without a line while a clip is gazed at. May be called from another
 thread, but never from two at once.
 """
+
+_RATIO = re.compile(r"\d{1,400}(\.\d{1,400}|/0*[1-9]\d{,399})?", re.ASCII)
+"""What ``Fraction`` reads without an error, and soon."""
 
 _PLAIN = Sampling()
 _READING = ("stream", "tone_map", "allow_truncated")
@@ -106,9 +111,9 @@ def open_job(
     Raises:
         InputError: The video does not exist, or the trace has no frames.
     """
-    if sampling is None:
-        sampling = sampling_of(gaze.header) if isinstance(gaze, Trace) else Sampling()
     name = name or str(video)
+    if sampling is None:
+        sampling = sampling_of(gaze.header, name) if isinstance(gaze, Trace) else Sampling()
     if isinstance(gaze, Trace) and len(gaze) == 0:
         raise InputError(f"{name}: its trace has no frames", hint="trace the video again")
     return Job(
@@ -173,18 +178,41 @@ def _frames(job: Job) -> Iterator[Frame]:
         job.notes[:] = video.info.notes
 
 
-def sampling_of(header: TraceHeader) -> Sampling:
-    """The sampling that a trace was made with."""
+def sampling_of(header: TraceHeader, name: str) -> Sampling:
+    """The sampling that a trace was made with.
+
+    Args:
+        header: The trace's header, whose settings may be anything that JSON holds.
+        name: How messages name it.
+
+    Raises:
+        FormatError: They are not what a video can be sampled by.
+    """
     settings = header.settings
-    fps = settings.get("fps")
-    return Sampling(
-        start=Fraction(settings.get("start", 0)),
-        frames=settings.get("frames"),
-        fps=None if fps is None else Fraction(fps),
-        width=header.width or None,
-        height=header.height or None,
-        **{name: settings[name] for name in _READING if name in settings},
-    )
+    kinds: dict[str, type] = {"frames": int, "stream": int, "allow_truncated": bool}
+    given = {n: settings[n] for n in ("tone_map", *kinds) if settings.get(n) is not None}
+    try:
+        for n, value in given.items():
+            expect(type(value) is kinds.get(n, str), n, value, "what a video is read by")
+        return Sampling(
+            start=_ratio(settings, "start") or Fraction(0),
+            fps=_ratio(settings, "fps"),
+            width=header.width or None,
+            height=header.height or None,
+            **given,
+        )
+    except (FormatError, ConfigError) as error:
+        raise FormatError(f"{name}: in its settings, {error}") from error
+
+
+def _ratio(settings: Mapping[str, object], name: str) -> Fraction | None:
+    """A number of a trace's settings, such as ``"1/8"`` or 0.5, or None."""
+    value = settings.get(name)
+    if value is None:
+        return None
+    fits = _RATIO.fullmatch(str(value)) is not None
+    expect(fits, name, value, "a number of at least 0, such as '1/8'")
+    return Fraction(str(value))
 
 
 def trace_header(job: Job) -> TraceHeader:

@@ -103,7 +103,10 @@ def live_stem(name: str) -> str:
     """
     if name == STDIN:
         return "stdin"
-    return Path(urlsplit(name).path if "://" in name else name).stem or "live"
+    try:
+        return Path(urlsplit(name).path if "://" in name else name).stem or "live"
+    except ValueError:  # no address: whoever opens it will say so
+        return "live"
 
 
 def trace_live(

@@ -6,6 +6,7 @@ does not validate options again.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.budget import requirement_from_db
-from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.gaze.settings import Attend, GazeSettings
 from autogaze_cli.jobs.values import EngineName, Source, Values
-from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.sampling import MAX_SIDE, Sampling
 from autogaze_cli.media.times import parse_rate, parse_time
 from autogaze_cli.model.catalog import MODELS, default_model
 from autogaze_cli.readout import (
@@ -29,7 +30,6 @@ from autogaze_cli.readout import (
 from autogaze_cli.visualize.settings import Visualization
 
 if TYPE_CHECKING:
-    from autogaze_cli.encoders import Attend
     from autogaze_cli.media.writers import Format
 
 T = TypeVar("T")
@@ -39,6 +39,17 @@ MAX_GIF_WIDTH = 640
 
 COMMANDS = ("trace", "mask", "interframe", "readout", "render-assets", "encode")
 """The commands that process videos."""
+
+_SIDES = (
+    *("inference_width", "inference_height", "gif_width", "gif_height"),
+    *("clip_width", "clip_height"),
+)
+_DRAWN = ("gif", "mp4", "webm", "png")
+_FORMATS = {
+    "trace": ("json", "npz", "safetensors", "csv"),
+    "readout": ("npz", "safetensors", "json", "csv"),
+    "encode": ("safetensors",),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,11 +226,19 @@ def make_request(
     Raises:
         ConfigError: A setting is out of range, or contradicts another.
     """
+    for name in _SIDES:
+        side = values.get(name)
+        if side is not None and not 1 <= cast("int", side) <= MAX_SIDE:
+            raise ConfigError(f"{name} must be within 1 to {MAX_SIDE}, not {side}")
+    formats = _FORMATS.get(command, _DRAWN)
+    format = values.get("format", formats[0])
+    if format not in formats:
+        raise ConfigError(f"format must be one of {', '.join(formats)}, not {format!r}")
     drawing = None
     if command in ("mask", "interframe", "render-assets"):
         drawing = Drawing(
             visualization=_pick(Visualization, values),
-            format=cast("Format", values.get("format", "gif")),
+            format=cast("Format", format),
             width=values["gif_width"],
             height=values["gif_height"],
         )
@@ -235,7 +254,7 @@ def make_request(
         drawing=drawing,
         readout=_readout(values) if command == "readout" else None,
         encoding=_encoding(values, given) if command == "encode" else None,
-        format=values.get("format", "safetensors" if command == "encode" else "gif"),
+        format=format,
         report=values.get("report", False),
         trace=None if trace is None else Path(trace),
         traces=traces,
@@ -262,8 +281,10 @@ def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
     else:
         model = os.fspath(model)
     requirement = values["task_loss_requirement"]
-    if values["task_loss_requirement_db"] is not None:
-        requirement = requirement_from_db(values["task_loss_requirement_db"])
+    if (db := values["task_loss_requirement_db"]) is not None:
+        if not db > -math.inf:  # nor NaN
+            raise ConfigError(f"task_loss_requirement_db must be a number of decibels, not {db}")
+        requirement = requirement_from_db(db)
     resolved: Values = {
         **values,
         "mask_source": source or ("patch-diff" if model is None else "autogaze"),
@@ -289,13 +310,13 @@ def _sampling(values: Values) -> Sampling:
 
 def _readout(values: Values) -> ReadoutSettings:
     grid = values["image_grid"]
-    patch_h, patch_w = _sides(values["patch_size"])
+    patch_h, patch_w = _sides("patch_size", values["patch_size"])
     return ReadoutSettings(
         patch_h=patch_h,
         patch_w=patch_w,
         clip_height=values["clip_height"],
         clip_width=values["clip_width"],
-        image_grid=None if grid is None else SparseReadoutGrid(*_sides(grid)),
+        image_grid=None if grid is None else SparseReadoutGrid(*_sides("image_grid", grid)),
         readout_options=SparseReadoutOptions(
             confidence_threshold=float(values["min_confidence"]),
             max_fixations_per_frame=values["max_fixations_per_frame"],
@@ -333,9 +354,12 @@ def _pick(settings: type[T], values: Values) -> T:
     return settings(**{name: values[name] for name in names if name in values})  # type: ignore[literal-required]
 
 
-def _sides(value: int | tuple[int, int]) -> tuple[int, int]:
+def _sides(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
     """Height and width; one number applies to both."""
-    return (value, value) if isinstance(value, int) else value
+    height, width = (value, value) if isinstance(value, int) else value
+    if not 0 <= min(height, width) <= max(height, width) <= MAX_SIDE:
+        raise ConfigError(f"{name} must be within 1 to {MAX_SIDE}, not {value}")
+    return height, width
 
 
 def _named(name: str, parse: Any, value: object) -> Fraction:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import Literal, TypedDict
 
-from autogaze_cli.gaze.settings import MaskSource, Mode
+from autogaze_cli.gaze.settings import Attend, MaskSource, Mode
 from autogaze_cli.media.sampling import ToneMap
 
-if TYPE_CHECKING:
-    from autogaze_cli.encoders import Attend
-
 Source = str | os.PathLike[str]
-Rate = float | Fraction | str
+Rate = Fraction | float | str
 TaskLoss = float | Literal["model"] | None
 Dtype = Literal["float32", "bfloat16"]
 EngineName = Literal["local", "ray"]

@@ -17,8 +17,9 @@ def parse_rate(value: object) -> Fraction:
     >>> parse_rate("30000/1001")
     Fraction(30000, 1001)
     """
-    try:
-        rate = Fraction(str(value))
+    text = str(value)
+    try:  # an exponent of four digits is out of range, and one of eight takes hours to compute
+        rate = Fraction(0) if re.search(r"[eE][+-]?[\d_]{4}", text) else Fraction(text)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not Fraction(1, 1000) <= rate <= 1000:
@@ -40,7 +41,7 @@ def parse_time(value: object) -> Fraction:
     if isinstance(value, Fraction) and value >= 0:
         return value
     text = str(value)
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text):
+    if not re.fullmatch(r"(\d{1,400}:){0,2}\d{1,400}(\.\d{0,400})?", text):
         raise ConfigError(
             f"must be seconds or hours:minutes:seconds (12.5 or 1:02:03), not {text!r}"
         )

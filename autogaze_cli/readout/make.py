@@ -26,6 +26,9 @@ from autogaze_cli.readout.video import frame_readout_tokens_to_video_tokens
 from autogaze_cli.trace import Trace
 from autogaze_cli.version import __version__
 
+_MOST_TOKENS = 2**31 - 1
+"""Of a frame's grid: ids are counted in int32."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadoutSettings:
@@ -105,6 +108,13 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
     video_grid = geometry.readout_grid()
     image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
     image_grid.require_tokens("image readout grid")
+    for grid in (image_grid, video_grid):
+        if grid.height * grid.width > _MOST_TOKENS:
+            sides = f"{grid.height} x {grid.width}"
+            raise ConfigError(
+                f"a grid of {sides} tokens is too large",
+                hint=f"at most {_MOST_TOKENS} are possible",
+            )
     emit = tuple(name for name in EMITS if name in settings.emit)
     options, video_options = settings.readout_options, settings.video_options
     arrays: dict[str, NDArray[Any]] = {

@@ -93,7 +93,7 @@ def is_trace(path: str | os.PathLike[str]) -> bool:
     """Whether the first bytes of a file are those of a trace; no video starts so."""
     try:
         return bool(_detect(Path(path)))
-    except (FormatError, OSError):
+    except (FormatError, OSError, ValueError):  # the latter: no name that a file can have
         return False
 
 

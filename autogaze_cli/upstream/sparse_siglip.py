@@ -7,15 +7,13 @@ Shapes: ``m`` tokens of all clips, one after another, of ``d`` channels. Padding
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autogaze_cli.gaze.settings import Attend as Attend
 from autogaze_cli.gaze.tokens import ScaleLayout
-
-Attend = Literal["block-causal", "frame", "clip", "causal"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

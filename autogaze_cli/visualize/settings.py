@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from autogaze_cli.errors import ConfigError
@@ -55,6 +54,10 @@ VISUALIZATION_MODES: dict[str, tuple[str, ...]] = {
 """Values of ``visualization_mode`` and their other spellings. Source: visualization spec 4."""
 
 
+_MOST = 3e38
+"""What float32 holds, as the drawing does."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visualization:
     """Settings of everything drawn from fixations; names are stored in canonical spelling.
@@ -89,7 +92,7 @@ class Visualization:
         ):
             object.__setattr__(self, name, canonical_name(name, getattr(self, name), table))
         for name in ("mask_cell_scale", "blend_alpha"):
-            if not math.isfinite(getattr(self, name)):
+            if not abs(getattr(self, name)) < _MOST:
                 raise ConfigError(f"{name} must be a finite number, not {getattr(self, name)}")
         if self.keyframe_duration < 0:
             raise ConfigError(

@@ -342,3 +342,15 @@ def test_two_formats_in_one_folder_are_both_done(run: Run, videos: Path, tmp_pat
 
     assert events("npz").count("finished") == events("csv").count("finished") == 3
     assert events("npz").count("skipped") == events("csv").count("skipped") == 3
+
+
+def test_a_file_where_a_folder_should_be_fails_one_input(
+    run: Run, videos: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(videos / "deep" / "er")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "deep").write_text("in the way")
+    made = run("trace", videos, *PATCH_DIFF, "--frames", 2, "-o", tmp_path / "out")
+    assert made.exit_code == 3
+    assert "out/deep/b.trace.json: cannot be written: Not a directory" in made.stderr
+    assert (tmp_path / "out" / "a.trace.json").is_file()

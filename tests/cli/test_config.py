@@ -89,6 +89,8 @@ def test_the_search_ends_at_the_repository(run: Run, tmp_path: Path) -> None:
         ("[mask]\nconfig = 'x'", "unknown key 'mask.config'"),
         ("frames = ", "not valid TOML"),
         ("frames = 2024-01-01", "must be a string, a number"),
+        ('out_dir = "\\u0000"', "must be a string, a number"),
+        ("frames = " + "[" * 5000, "not valid TOML"),
         ("frames = 0", "must be a whole number of at least 1"),
         ("resume = 1", "resume must be true or false, not 1"),
         ("mask = 1", "write a table, [mask]"),

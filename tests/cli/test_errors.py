@@ -121,6 +121,34 @@ def test_a_damaged_trace(run: Run, bad: Path) -> None:
     assert result.stderr.startswith(f"Error: {bad / 'text.mp4'}: is not a trace")
 
 
+ODD_SETTINGS: dict[str, tuple[object, ...]] = {
+    "start": ("1/0", "abc", "1e99999999", -1, [], {}, True, "9" * 99),
+    "fps": ("1/0", "abc", "1e99999999", 0, "-1", [], True),
+    "frames": (-1, 0, "4", 1.5, [], True),
+    "stream": ("0", [], 1.5, -1),
+    "tone_map": ("some", 1, []),
+    "allow_truncated": ("no", 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, odd in ODD_SETTINGS.items() for value in odd]
+)
+def test_a_trace_whose_settings_are_odd(run: Run, bad: Path, name: str, value: object) -> None:
+    trace = bad / "good.trace.json"
+    common = ("--mask-source", "patch-diff", "-o", bad)
+    assert run("trace", bad / "good.mp4", "--frames", 2, *common).exit_code == 0
+    content = json.loads(trace.read_text())
+    content["settings"][name] = value
+    trace.write_text(json.dumps(content))
+    result = run("mask", bad / "good.mp4", "--trace", trace, "-o", bad)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {trace}: in its settings, {name} ")
+    result = run("report", bad)
+    assert result.exit_code == 3  # and the index is there
+    assert f"in its settings, {name} " in result.stderr
+
+
 def test_the_traceback_comes_with_vv_and_always_to_the_log_file(run: Run, bad: Path) -> None:
     log = bad / "logs" / "run.log"
     plain = run("trace", bad / "text.mp4", "--log-file", log)

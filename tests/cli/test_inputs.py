@@ -11,6 +11,7 @@ from PIL import Image
 
 from autogaze_cli.batch.inputs import files_of, open_inputs
 from autogaze_cli.errors import ConfigError, InputError
+from autogaze_cli.trace import is_trace
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -207,3 +208,13 @@ def test_the_images_of_a_pattern_are_its_numbers(tmp_path: Path) -> None:
     ]
     with pytest.raises(FileNotFoundError):
         files_of(f"{tmp_path}/other_%d.png")
+
+
+def test_a_name_that_no_file_can_have_fails_alone(tmp_path: Path) -> None:
+    good = tmp_path / "clip.mp4"
+    good.touch()
+    names = [str(good), "a" * 5000, "no\0thing.mp4"]
+    with open_inputs(names) as inputs:
+        assert [item.problem is None for item in inputs] == [True, False, True]
+        assert "File name too long" in str(inputs[1].problem)
+    assert not is_trace("no\0thing.mp4")

@@ -130,3 +130,23 @@ def test_a_start_past_the_end_is_said(
     assert result.exit_code == 2
     assert "no frame at or after 1000 s; start earlier" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_is_refused_wherever_it_is_asked_for(
+    run: Callable[..., Result], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOGAZE_DRY_RUN", "1")
+    result = run("trace", "--live", clip, *PLAIN, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "--dry-run cannot be used with --live" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("", "an input has an empty name"), ("rtsp://[::1/x", "cannot be opened")]
+)
+def test_what_no_stream_is_called(
+    run: Callable[..., Result], tmp_path: Path, name: str, says: str
+) -> None:
+    result = run("trace", "--live", name, *PLAIN, "-o", tmp_path / "out")
+    assert (result.exit_code, says in result.stderr) == (2, True)

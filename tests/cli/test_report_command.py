@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -179,3 +180,17 @@ def test_the_parity_page_names_every_viewer_option_and_only_options_that_are() -
     assert [name for name in VIEWER_OPTIONS.split() if name not in parity] == []
     for text in (parity, (docs / "reports.md").read_text()):
         assert set(re.findall(r"`(--[a-z-]+)", text)) <= options(cli)
+
+
+def test_a_folder_that_cannot_be_listed_is_left_out(run: Run, out: Path) -> None:
+    place = os.open(out, os.O_RDONLY)
+    for _ in range(20):  # deeper than a path may be long
+        os.mkdir("x" * 250, dir_fd=place)
+        deeper = os.open("x" * 250, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = deeper
+    os.close(place)
+    done = run("report", out)
+    assert done.exit_code == 0
+    assert "left out: File name too long" in done.stderr
+    assert (out / "index.html").is_file()

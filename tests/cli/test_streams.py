@@ -56,6 +56,18 @@ def test_a_lost_document_is_an_error(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", [("models", "list"), ("models", "path", "kestrel")])
+def test_answers_are_documents_too(command: tuple[str, ...], tmp_path: Path) -> None:
+    for redirection in (">&-", ">/dev/full"):
+        done = shell(redirection, *command, folder=tmp_path)
+        assert (done.returncode, done.stderr.startswith("Error: stdout")) == (2, True)
+
+
+def test_a_lost_error_message_keeps_its_exit_code(tmp_path: Path) -> None:
+    done = shell("2>/dev/full", "trace", "no.mp4", *PLAIN, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "")
+
+
 def test_a_full_log_file_is_said_once(clip: Path, tmp_path: Path) -> None:
     done = shell("", "trace", clip, *PLAIN, "-v", "--log-file", "/dev/full", folder=tmp_path)
     assert done.returncode == 0

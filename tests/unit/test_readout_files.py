@@ -333,3 +333,10 @@ def test_a_trace_that_does_not_fit_is_refused_with_the_numbers() -> None:
     assert "--clip-height" in str(caught.value.hint)
     with pytest.raises(ConfigError, match="image readout grid dimensions must be nonzero"):
         ro.readout_trace(trace, ro.ReadoutSettings(image_grid=ro.SparseReadoutGrid(0, 3)))
+
+
+def test_a_grid_beyond_what_ids_count_is_refused() -> None:
+    trace = read_trace(ROOT / "fixtures" / "traces" / "v1.trace.json")
+    huge = ro.ReadoutSettings(patch_h=1, patch_w=1, clip_height=65535, clip_width=65535)
+    with pytest.raises(ConfigError, match="65535 x 65535 tokens is too large"):
+        ro.readout_trace(trace, huge)
