@@ -108,13 +108,8 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
     video_grid = geometry.readout_grid()
     image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
     image_grid.require_tokens("image readout grid")
-    for grid in (image_grid, video_grid):
-        if grid.height * grid.width > _MOST_TOKENS:
-            sides = f"{grid.height} x {grid.width}"
-            raise ConfigError(
-                f"a grid of {sides} tokens is too large",
-                hint=f"at most {_MOST_TOKENS} are possible",
-            )
+    _check_size(image_grid.height, image_grid.width)
+    _check_size(video_grid.height, video_grid.width)
     emit = tuple(name for name in EMITS if name in settings.emit)
     options, video_options = settings.readout_options, settings.video_options
     arrays: dict[str, NDArray[Any]] = {
@@ -156,6 +151,14 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         merge=settings.merge,
     )
     return Readout(header=header, arrays=arrays)
+
+
+def _check_size(height: int, width: int) -> None:
+    if height * width > _MOST_TOKENS:
+        raise ConfigError(
+            f"a grid of {height} x {width} tokens is too large",
+            hint=f"at most {_MOST_TOKENS} are possible",
+        )
 
 
 def first_frames(trace: Trace, frames: int) -> Trace:
