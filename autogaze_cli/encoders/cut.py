@@ -93,14 +93,25 @@ class Taps:
         used[0] |= not used.any()
         return Taps(index[:, used], weight[:, used])
 
+    def distinct(self) -> tuple[Ints, Floats]:
+        """The input pixels that are needed, ``[u]``, and their weights, ``[pixels, u]``."""
+        index, inverse = np.unique(self.index, return_inverse=True)
+        weight = np.zeros((len(self.index), len(index)))
+        rows = np.arange(len(self.index))[:, None]
+        np.add.at(weight, (rows, inverse.reshape(self.index.shape)), self.weight)
+        return index, weight
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Axis:
-    """The taps of an axis, for every tile along it and every scale, on the device.
+    """What the patches of each scale need along an axis, on the device.
+
+    A place is a patch of a tile: tile by tile, patch by patch. ``u`` is how many different input
+    pixels a patch needs at most; weights of places that need fewer are 0.
 
     Attributes:
-        index: For each scale int64 ``[tiles * side, k]``.
-        weight: For each scale float32 ``[tiles * side, k]``.
+        index: For each scale which input pixels, int64 ``[places, u]``.
+        weight: For each scale their weights, float32 ``[places, p, u]``.
     """
 
     index: tuple[Tensor, ...]
@@ -108,22 +119,31 @@ class Axis:
 
     @classmethod
     def of(
-        cls, canvas: Taps, starts: Sequence[int], tile: int, scales: Sequence[int], to: torch.device
+        cls,
+        canvas: Taps,
+        starts: Sequence[int],
+        tile: int,
+        scales: Sequence[int],
+        patch: int,
+        device: torch.device,
     ) -> Axis:
-        """Taps for tiles that start at ``starts`` on a canvas, of ``tile`` pixels each."""
-        index, weight = [], []
+        """For tiles that start at ``starts`` on a canvas, of ``tile`` pixels each."""
         tiles = [canvas.at(start + np.arange(tile)) for start in starts]
+        tables = []
         for scale in scales:
             resize = Taps.bicubic(tile, scale)
-            taps = [part.then(resize) for part in tiles]
-            widest = max(part.index.shape[1] for part in taps)
-            filled = [((0, 0), (0, widest - part.index.shape[1])) for part in taps]
-            pairs = list(zip(taps, filled, strict=True))
-            index.append(np.concatenate([np.pad(part.index, fill) for part, fill in pairs]))
-            weight.append(np.concatenate([np.pad(part.weight, fill) for part, fill in pairs]))
+            needs = [
+                taps.at(first + np.arange(patch)).distinct()
+                for taps in (part.then(resize) for part in tiles)
+                for first in range(0, scale, patch)
+            ]
+            most = max(len(index) for index, _ in needs)
+            index = np.stack([np.pad(i, (0, most - len(i))) for i, _ in needs])
+            weight = np.stack([np.pad(w, ((0, 0), (0, most - w.shape[1]))) for _, w in needs])
+            tables.append((index, weight.astype(np.float32)))
         return cls(
-            tuple(torch.from_numpy(part).to(to) for part in index),
-            tuple(torch.from_numpy(part.astype(np.float32)).to(to) for part in weight),
+            tuple(torch.from_numpy(index).to(device) for index, _ in tables),
+            tuple(torch.from_numpy(weight).to(device) for _, weight in tables),
         )
 
 
@@ -146,7 +166,7 @@ class Cutter:
             stretched = layout.canvas[axis]
             canvas = Taps.bilinear(size[axis], stretched)
             starts = [n * layout.step for n in range(tiles)]
-            axes.append(Axis.of(canvas, starts, tile, self.scales, device))
+            axes.append(Axis.of(canvas, starts, tile, self.scales, patch, device))
         self._down, self._across = axes
 
     def cut(
@@ -175,40 +195,30 @@ class Cutter:
         Returns:
             float32 ``[n, 3, p, p]``.
         """
-        p, side, device = self.patch, self.scales[scale], pictures.device
+        grid = self.scales[scale] // self.patch
         tile_row, tile_col = np.divmod(tile, self.layout.cols)
-        place = np.stack([picture, tile_row * side + row * p, tile_col * side + col * p])
-        at = torch.from_numpy(place).to(device)
-        steps = torch.arange(p, device=device)
-        taps = self._down.index[scale].shape[1] * self._across.index[scale].shape[1]
-        count = max(1, _AT_ONCE // (3 * p * p * taps))
+        place = np.stack([picture, tile_row * grid + row, tile_col * grid + col])
+        at = torch.from_numpy(place).to(pictures.device)
+        needed = 3 * self._down.index[scale].shape[1] * self._across.index[scale].shape[1]
         parts = [
-            self._cut(pictures, part, steps, scale, factor, offset)
-            for part in torch.split(at, count, dim=1)
+            self._cut(pictures, part, scale, factor, offset)
+            for part in torch.split(at, max(1, _AT_ONCE // needed), dim=1)
         ]
         return torch.cat(parts) if len(parts) != 1 else parts[0]
 
     def _cut(
-        self,
-        pictures: Tensor,
-        at: Tensor,
-        steps: Tensor,
-        scale: int,
-        factor: Tensor,
-        offset: Tensor,
+        self, pictures: Tensor, at: Tensor, scale: int, factor: Tensor, offset: Tensor
     ) -> Tensor:
-        n, p = at.shape[1], self.patch
-        rows, cols = at[1][:, None] + steps, at[2][:, None] + steps  # [n, p]
-        y, down = self._down.index[scale][rows], self._down.weight[scale][rows]
-        x, across = self._across.index[scale][cols], self._across.weight[scale][cols]
-        found = pictures[at[0][:, None, None], :, y.view(n, -1, 1), x.view(n, 1, -1)]
-        found = found.float().view(n, p, y.shape[2], p, x.shape[2], 3)
-        # Elementwise and in float32: a matrix product may round to less on some devices.
-        found = (found * across[:, None, None, :, :, None]).sum(4)
-        found = (found * down[:, :, :, None, None]).sum(2)  # [n, p, p, 3]
-        inside = down.sum(2)[:, :, None] * across.sum(2)[:, None, :]
-        found = found * factor + inside[..., None] * offset
-        return found.permute(0, 3, 1, 2)
+        p = self.patch
+        y, down = self._down.index[scale][at[1]], self._down.weight[scale][at[1]]
+        x, across = self._across.index[scale][at[2]], self._across.weight[scale][at[2]]
+        (n, u), v = y.shape, x.shape[1]
+        found = pictures[at[0][:, None, None], :, y[:, :, None], x[:, None, :]].float()
+        found = found.transpose(2, 3).reshape(n, u * 3, v) @ across.transpose(1, 2)
+        found = (down @ found.view(n, u, 3 * p)).view(n, p, 3, p)
+        inside = down.sum(2)[:, :, None] * across.sum(2)[:, None, :]  # [n, p, p]
+        found = found.transpose(1, 2) * factor[:, None, None]
+        return found + inside[:, None] * offset[:, None, None]
 
 
 def resize_frames(frames: NDArray[np.uint8], side: int, resample: int) -> NDArray[np.uint8]:

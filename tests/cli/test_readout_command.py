@@ -216,3 +216,20 @@ def test_a_trace_on_stdin(tmp_path: Path) -> None:
     assert np.array_equal(
         read_readout(tmp_path / "stdin.readout.npz").arrays["frame_index"], [0, 1, 3]
     )
+
+
+def test_keep_indices_are_groups_and_exactly_as_many_as_asked(
+    run: Run, trace: Path, tmp_path: Path
+) -> None:
+    groups = ("--emit", "keep-indices", "--merge", 2, "--tubelet-size", 2)
+    exact = ("--min-tokens", 9, "--max-tokens", 9)
+    assert run("readout", trace, *groups, *exact, "-o", tmp_path).exit_code == 0
+    kept = read_readout(tmp_path / "square.readout.npz").keep_indices
+    assert len(kept.indices) == 9
+    assert kept.grid_thw.tolist() == [4, 4, 6]
+    assert (kept.mrope.max(axis=0) < [4, 2, 3]).all()
+    wrong = run("readout", trace, *groups[:2], "--merge", 4, "-o", tmp_path / "b")
+    assert wrong.exit_code == 2
+    assert "groups of 4 x 4 patches do not divide a grid of 4 x 6" in wrong.stderr
+    alone = run("readout", trace, "--merge", 2, "-o", tmp_path / "b")
+    assert "merge is for keep-indices alone" in alone.stderr
