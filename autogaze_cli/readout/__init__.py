@@ -24,7 +24,9 @@ from autogaze_cli.readout.coords import (
     video_readout_tokens_to_coords,
 )
 from autogaze_cli.readout.decode import (
+    Config,
     HasLayout,
+    PublishedConfig,
     ReadoutConfig,
     generated_to_fixation_sets,
     generated_to_readout_points,
@@ -131,6 +133,7 @@ __all__ = [
     "FORMAT",
     "FORMATS",
     "VERSION",
+    "Config",
     "Coords",
     "FixationSet",
     "HasLayout",
@@ -139,6 +142,7 @@ __all__ = [
     "ImagePyramidMaskOptions",
     "ImagePyramidTokens",
     "KeepIndices",
+    "PublishedConfig",
     "Ragged",
     "Readout",
     "ReadoutConfig",

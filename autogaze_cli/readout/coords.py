@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.readout.decode import HasLayout
+from autogaze_cli.readout.decode import Config
 from autogaze_cli.readout.grids import SparseReadoutGrid, SparseVideoReadoutGrid
 from autogaze_cli.readout.points import TraceLike
 from autogaze_cli.readout.ragged import whole_numbers
@@ -124,7 +124,7 @@ def trace_to_video_readout_coords(
 
 def generated_to_video_readout_coords(
     generated: Any,
-    config: HasLayout,
+    config: Config,
     batch_index: int,
     image_grid: SparseReadoutGrid,
     video_grid: SparseVideoReadoutGrid,

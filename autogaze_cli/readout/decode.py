@@ -2,7 +2,8 @@
 
 ``generated`` is what a model returned, an object or a mapping with ``gazing_pos``,
 ``if_padded_gazing``, ``num_gazing_each_frame`` and, if it has them, ``confidences``: lists, arrays
-or tensors. ``config`` is anything with a ``layout``: a ``ReadoutConfig``, a loaded model's config.
+or tensors. ``config`` is a ``ReadoutConfig``, a loaded model's config, or the published package's
+own configuration, an object or a mapping with ``scales`` and ``num_vision_tokens_each_frame``.
 
 Source: readout spec 3.3, 5.
 """
@@ -32,6 +33,48 @@ class HasLayout(Protocol):
     @property
     def layout(self) -> ScaleLayout:
         """How ids are shared out among the scales."""
+
+
+class PublishedConfig(Protocol):
+    """The published package's configuration, as far as decoding needs it."""
+
+    @property
+    def scales(self) -> str:
+        """Such as ``32+64+112+224``."""
+
+    @property
+    def num_vision_tokens_each_frame(self) -> int:
+        """Ids per frame."""
+
+
+Config = HasLayout | PublishedConfig | Mapping[str, Any]
+"""A configuration that gives ids a meaning."""
+
+
+def layout_of(config: Config) -> ScaleLayout:
+    """How a configuration shares out ids among its scales.
+
+    Raises:
+        ConfigError: It has neither a ``layout`` nor the two fields that make one.
+
+    Examples:
+        >>> layout_of({"scales": "32+64+112+224", "num_vision_tokens_each_frame": 265}).grids
+        (2, 4, 7, 14)
+    """
+    layout = getattr(config, "layout", None)
+    if isinstance(layout, ScaleLayout):
+        return layout
+    names = ("scales", "num_vision_tokens_each_frame")
+    fields = config if isinstance(config, Mapping) else {n: getattr(config, n, None) for n in names}
+    scales, tokens = (fields.get(name) for name in names)
+    if isinstance(scales, list | tuple):
+        scales = "+".join(map(str, scales))
+    if not isinstance(scales, str) or not isinstance(tokens, int):
+        raise ConfigError(
+            f"a configuration of type {type(config).__name__} does not say how ids are shared out",
+            hint="give scales and num_vision_tokens_each_frame, such as a ReadoutConfig has",
+        )
+    return ReadoutConfig(scales=scales, num_vision_tokens_each_frame=tokens).layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +133,7 @@ class DecodedRow(NamedTuple):
     stop_probability: NDArray[np.float32]
 
 
-def decode_row(generated: Any, config: HasLayout, batch: int) -> DecodedRow:
+def decode_row(generated: Any, config: Config, batch: int) -> DecodedRow:
     """The points of one sequence. Positions that are padded, missing or without a cell give none.
 
     Raises:
@@ -98,7 +141,7 @@ def decode_row(generated: Any, config: HasLayout, batch: int) -> DecodedRow:
 
     Source: readout spec 5.2.
     """
-    layout, slots = config.layout, slots_each_frame(generated)
+    layout, slots = layout_of(config), slots_each_frame(generated)
     row = _row(generated, "gazing_pos", batch)
     if row is None:
         count = batch_size(generated)
@@ -131,7 +174,7 @@ def slots_each_frame(generated: Any) -> NDArray[np.int64]:
     return slots
 
 
-def frame_points_of(generated: Any, config: HasLayout, batch: int, frame: int) -> Fixations:
+def frame_points_of(generated: Any, config: Config, batch: int, frame: int) -> Fixations:
     """The points of one frame of one row.
 
     Raises:
@@ -145,7 +188,7 @@ def frame_points_of(generated: Any, config: HasLayout, batch: int, frame: int) -
 
 
 def generated_to_fixation_sets(
-    generated: Any, config: HasLayout, batch: int, min_len: int = 1
+    generated: Any, config: Config, batch: int, min_len: int = 1
 ) -> list[FixationSet]:
     """One sequence as the points of each frame, padded to at least ``min_len`` each.
 
@@ -159,7 +202,7 @@ def generated_to_fixation_sets(
     ]
 
 
-def generated_to_readout_points(generated: Any, config: HasLayout) -> list[list[Fixations]]:
+def generated_to_readout_points(generated: Any, config: Config) -> list[list[Fixations]]:
     """The points of all rows, frame by frame, without placeholders."""
     rows = [decode_row(generated, config, batch) for batch in range(batch_size(generated))]
     return [
@@ -168,7 +211,7 @@ def generated_to_readout_points(generated: Any, config: HasLayout) -> list[list[
     ]
 
 
-def traces(generated: Any, config: HasLayout, min_len: int) -> list[list[FixationSet]]:
+def traces(generated: Any, config: Config, min_len: int) -> list[list[FixationSet]]:
     """Every sequence as a trace: ``generated_to_fixation_sets`` of each."""
     return [
         generated_to_fixation_sets(generated, config, batch, min_len)
@@ -176,7 +219,7 @@ def traces(generated: Any, config: HasLayout, min_len: int) -> list[list[Fixatio
     ]
 
 
-def scale_token_layouts(config: HasLayout) -> list[tuple[int, int]]:
+def scale_token_layouts(config: Config) -> list[tuple[int, int]]:
     """Number of ids and grid size of each scale, in the order of the ids.
 
     Source: readout spec 5.1.
@@ -185,17 +228,18 @@ def scale_token_layouts(config: HasLayout) -> list[tuple[int, int]]:
         >>> scale_token_layouts(ReadoutConfig(scales="32+64", num_vision_tokens_each_frame=20))
         [(4, 2), (16, 4)]
     """
-    return list(zip(config.layout.counts, config.layout.grids, strict=True))
+    layout = layout_of(config)
+    return list(zip(layout.counts, layout.grids, strict=True))
 
 
-def scale_token_masks(generated: Any, config: HasLayout) -> list[NDArray[np.bool_]]:
+def scale_token_masks(generated: Any, config: Config) -> list[NDArray[np.bool_]]:
     """Which cells were gazed at: for each scale bool ``[b, t, count]``, row-major in its grid.
 
     Unlike upstream's masks, an id that lies outside its own frame's range is in none of them.
 
     Source: readout spec 5.2, last table.
     """
-    layout = config.layout
+    layout = layout_of(config)
     shape = (batch_size(generated), len(slots_each_frame(generated)), layout.num_tokens)
     mask = np.zeros(shape, bool)
     for batch in range(shape[0]):

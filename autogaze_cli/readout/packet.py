@@ -14,7 +14,7 @@ from torch import Tensor
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.readout.coords import Coords, batched_video_readout_tokens_to_coords
-from autogaze_cli.readout.decode import HasLayout, batch_size
+from autogaze_cli.readout.decode import Config, batch_size
 from autogaze_cli.readout.grids import SparseReadoutGrid, SparseVideoReadoutGrid
 from autogaze_cli.readout.masks import Device, frame_fixation_masks_tensor
 from autogaze_cli.readout.points import TraceLike
@@ -66,7 +66,7 @@ class SparseReadoutPacket:
     """
 
     clip: Tensor
-    config: HasLayout | None = None
+    config: Config | None = None
     traces: Sequence[TraceLike] = ()
     readout_points: Sequence[Sequence[Fixations]] | None = None
     generated: Any = None
@@ -211,7 +211,7 @@ class SparseReadoutPacket:
     def _rows(
         self,
         of_trace: Callable[[TraceLike], T],
-        of_generated: Callable[[HasLayout, int], T],
+        of_generated: Callable[[Config, int], T],
     ) -> list[T]:
         """The result for each sequence, from the first form of gaze that is available."""
         if len(self.traces):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.gaze.fixations import Fixations
-from autogaze_cli.readout.decode import HasLayout, decode_row, frame_points_of
+from autogaze_cli.readout.decode import Config, decode_row, frame_points_of
 from autogaze_cli.readout.points import TraceLike, points_of_frame, scaled_bounds, trace_points
 from autogaze_cli.readout.ragged import Ragged
 from autogaze_cli.readout.settings import READOUT_DEFAULTS, SparseReadoutOptions
@@ -64,7 +64,7 @@ def trace_to_frame_readout_rects(
 
 def generated_frame_readout_rects(
     generated: Any,
-    config: HasLayout,
+    config: Config,
     batch: int,
     frame: int,
     options: SparseReadoutOptions = READOUT_DEFAULTS,
@@ -81,7 +81,7 @@ def generated_frame_readout_rects(
 
 def generated_to_frame_readout_rects(
     generated: Any,
-    config: HasLayout,
+    config: Config,
     batch: int,
     options: SparseReadoutOptions = READOUT_DEFAULTS,
 ) -> Ragged:

@@ -21,7 +21,7 @@ from autogaze_cli.readout.coords import (
     trace_to_video_readout_coords,
     video_readout_tokens_to_coords,
 )
-from autogaze_cli.readout.decode import HasLayout
+from autogaze_cli.readout.decode import Config
 from autogaze_cli.readout.grids import SparseVideoReadoutGrid
 from autogaze_cli.readout.points import TraceLike
 from autogaze_cli.readout.settings import (
@@ -108,7 +108,7 @@ def trace_to_video_readout_coord_tensor(
 
 def generated_to_video_readout_coord_tensor(
     generated: Any,
-    config: HasLayout,
+    config: Config,
     batch_index: int,
     projection: SparseVideoReadoutProjection,
     device: Device = "cpu",

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.readout.cover import covered_spans, first_cells
-from autogaze_cli.readout.decode import HasLayout
+from autogaze_cli.readout.decode import Config
 from autogaze_cli.readout.grids import SparseReadoutGrid
 from autogaze_cli.readout.points import TraceLike
 from autogaze_cli.readout.ragged import Ragged
@@ -92,7 +92,7 @@ def trace_to_frame_readout_tokens(
 
 def generated_frame_readout_tokens(
     generated: Any,
-    config: HasLayout,
+    config: Config,
     batch: int,
     frame: int,
     grid: SparseReadoutGrid,
@@ -109,7 +109,7 @@ def generated_frame_readout_tokens(
 
 def generated_to_frame_readout_tokens(
     generated: Any,
-    config: HasLayout,
+    config: Config,
     batch: int,
     grid: SparseReadoutGrid,
     options: SparseReadoutOptions = READOUT_DEFAULTS,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.readout.cover import Spans, covered_spans, first_cells
-from autogaze_cli.readout.decode import HasLayout
+from autogaze_cli.readout.decode import Config
 from autogaze_cli.readout.grids import SparseReadoutGrid, SparseVideoReadoutGrid, check_whole
 from autogaze_cli.readout.points import TraceLike
 from autogaze_cli.readout.ragged import Ragged
@@ -95,7 +95,7 @@ def trace_to_video_readout_tokens(
 
 def generated_to_video_readout_tokens(
     generated: Any,
-    config: HasLayout,
+    config: Config,
     batch_index: int,
     image_grid: SparseReadoutGrid,
     video_grid: SparseVideoReadoutGrid,

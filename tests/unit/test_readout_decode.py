@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autogaze_cli import readout as ro
+from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.readout.decode import decode_row
 
@@ -120,3 +121,33 @@ def test_the_layout_follows_the_config_as_written() -> None:
     assert grids(" 112 + 32 ", 53) == [(49, 7), (4, 2)]
     assert grids("-32+1.5", 0) == [(1, 1)]
     assert grids("32+64", 1024 + 4096, 0) == [(1024, 32), (4096, 64)]
+
+
+class Published:
+    """The published configuration object, as far as decoding needs it."""
+
+    scales = "32+64"
+    num_vision_tokens_each_frame = 20
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Published(),
+        {"scales": "32+64", "num_vision_tokens_each_frame": 20},
+        {"scales": [32, 64], "num_vision_tokens_each_frame": 20, "model_type": "autogaze"},
+    ],
+)
+def test_the_published_configuration_is_taken_as_it_is(config: Any) -> None:
+    gaze = {
+        "gazing_pos": [[3, 5, 24, 20]],
+        "if_padded_gazing": [[False, False, False, True]],
+        "num_gazing_each_frame": [2, 2],
+    }
+    points = ro.generated_to_readout_points(gaze, config)
+    expected = ro.generated_to_readout_points(gaze, CONFIG)
+    assert [[f.token.tolist() for f in row] for row in points] == [[[3, 5], [4]]]
+    for frame, other in zip(points[0], expected[0], strict=True):
+        assert frame.grid.tolist() == other.grid.tolist()
+    with pytest.raises(ConfigError, match="does not say how ids are shared out"):
+        ro.generated_to_readout_points(gaze, {"scales": "32+64"})
