@@ -1,6 +1,7 @@
 """Dependencies: what is declared, what is pinned, and what the code imports."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -223,3 +224,26 @@ def test_light_modules_stay_light(root: Path, modules: str, absent: str) -> None
         [sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True
     )
     assert done.stdout.split() == []
+
+
+def test_what_needs_no_model_runs_without_pytorch(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('PyTorch is not installed')\n")
+    clip, out = root / "fixtures/dog.mp4", tmp_path / "out"
+    plain = ("--mask-source", "patch-diff", "--frames", "2", "-o", out)
+    trace = out / "dog.trace.json"
+    for arguments in (
+        ("trace", clip, *plain),
+        ("mask", clip, "--trace", trace, "-o", out),
+        ("interframe", clip, *plain, "--report"),
+        ("readout", trace, "--patch-size", "40", "-o", out),
+        ("audit-readout", root / "fixtures/audit/neg"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "autogaze_cli", *map(str, arguments)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": f"{tmp_path}:{root}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (arguments, done.stderr)
