@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
+from autogaze_cli.errors import InputError
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sources import ContainerSource, open_container
 from autogaze_cli.media.video import (
@@ -54,6 +56,16 @@ class _LiveSource(ContainerSource):
         return self._decode_damaged()  # it cannot be opened once more
 
 
+@contextmanager
+def _named(name: str, path: Path) -> Iterator[None]:
+    """Let errors name an address as it was given; a path has one slash less."""
+    try:
+        yield
+    except InputError as error:
+        error.args = (str(error).replace(str(path), name, 1),)
+        raise
+
+
 def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[VideoInfo, Frame]]:
     """Decode, sample and scale a stream, one frame at a time, as ``read_frames`` does a video.
 
@@ -73,7 +85,11 @@ def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[Vid
     """
     sampling, path = sampling or Sampling(), Path(name)
     notes = Notes(path, say=True)
-    with input_errors(path), _LiveSource(name, notes, sampling.stream) as source:
+    with (
+        _named(name, path),
+        input_errors(path),
+        _LiveSource(name, notes, sampling.stream) as source,
+    ):
         decoded = source.decode()
         first = first_frame(decoded, path)
         info = video_info(path, source, first, notes)

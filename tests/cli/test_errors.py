@@ -149,6 +149,19 @@ def test_a_trace_whose_settings_are_odd(run: Run, bad: Path, name: str, value: o
     assert f"in its settings, {name} " in result.stderr
 
 
+@pytest.mark.parametrize("fps", [str(2**63 - 1), f"1/{2**63 - 1}"])
+def test_a_trace_whose_rate_is_odd(run: Run, bad: Path, fps: str) -> None:
+    trace = bad / "good.trace.json"
+    common = ("--mask-source", "patch-diff", "-o", bad)
+    assert run("trace", bad / "good.mp4", "--frames", 2, *common).exit_code == 0
+    content = json.loads(trace.read_text())
+    content["fps"] = fps
+    trace.write_text(json.dumps(content))
+    result = run("mask", bad / "good.mp4", "--trace", trace, "--format", "mp4", "-o", bad)
+    assert result.exit_code == 2
+    assert "frames per second; trace the video again" in result.stderr
+
+
 def test_the_traceback_comes_with_vv_and_always_to_the_log_file(run: Run, bad: Path) -> None:
     log = bad / "logs" / "run.log"
     plain = run("trace", bad / "text.mp4", "--log-file", log)

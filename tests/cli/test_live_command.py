@@ -150,3 +150,9 @@ def test_what_no_stream_is_called(
 ) -> None:
     result = run("trace", "--live", name, *PLAIN, "-o", tmp_path / "out")
     assert (result.exit_code, says in result.stderr) == (2, True)
+
+
+def test_an_address_is_named_as_it_was_given(run: Callable[..., Result], tmp_path: Path) -> None:
+    result = run("trace", "--live", "http://127.0.0.1:9/clip.mp4", *PLAIN, "-o", tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("Error: http://127.0.0.1:9/clip.mp4: ")
