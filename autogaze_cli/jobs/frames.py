@@ -113,6 +113,7 @@ def open_job(
 
     Raises:
         InputError: The video does not exist, or the trace has no frames.
+        FormatError: The frame rate of the trace is none.
     """
     name = name or str(video)
     if sampling is None:
