@@ -337,6 +337,7 @@ def encode_video(
     threads: int | None = None,
     out_dir: Source = ".",
     overwrite: bool = False,
+    report: bool = False,
 ) -> Result:
     """Encode the gazed patches of a video: ``autogaze encode``; see ``trace_video``.
 

@@ -60,13 +60,15 @@ _encoder_options = options.section(
 @options.gaze_options()
 @options.compute
 @options.output_options()
+@options.report
 @options.batch
 @options.always
 def encode(**values: Any) -> None:
     """Encode only the gazed patches of a video with a vision transformer.
 
     Writes STEM.features.safetensors for each input: the features of every token, where and when it
-    is, and pooled features per frame and per clip.
+    is, and pooled features per frame and per clip. --report adds the figures of --compare-dense to
+    the page.
     """
     from autogaze_cli.cli.printing import finish, on_event_of, request_of
     from autogaze_cli.cli.streams import print_document

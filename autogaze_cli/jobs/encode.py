@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ from autogaze_cli.jobs.frames import Job, OnFrame, Stopwatch, gazed_frames, trac
 from autogaze_cli.jobs.readout import about
 from autogaze_cli.jobs.request import Encoding
 from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.player.page import PAGE_VIEW, draw_frames
 from autogaze_cli.sources.source import GazeSource
-from autogaze_cli.trace import FrameTrace, TraceHeader
+from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from autogaze_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def encode_video(
     *,
     overwrite: bool = False,
     on_frame: OnFrame | None = None,
+    report: bool = False,
 ) -> Result:
     """Encode the gazed patches of a video, ``<base>.features.safetensors``.
 
@@ -48,6 +51,7 @@ def encode_video(
         settings: Whether to encode everything, and whether to compare with that.
         overwrite: Whether a file that exists is replaced.
         on_frame: Called after each frame.
+        report: Write a page too, ``<base>.report.html``, with the figures of the encoder.
 
     Raises:
         AutogazeError: The video cannot be read, or its gaze does not fit the encoder; nothing has
@@ -55,7 +59,7 @@ def encode_video(
     """
     from autogaze_cli.encoders.features import FeatureWriter
 
-    files = output_files("encode", base, "safetensors")
+    files = output_files("encode", base, "safetensors", report=report)
     header, total = trace_header(job), job.total
     described = {**describe(encoder, settings), "tool_version": __version__}
     with about(job.name):
@@ -64,32 +68,50 @@ def encode_video(
     comparison = Comparison(header.tile_count) if settings.compare_dense else None
     if comparison and isinstance(job.gaze, GazeSource):
         _warm_up(job, header, encoder, clips.length)
-    with (
-        Outputs(overwrite=overwrite) as outputs,
-        FeatureWriter(
-            outputs.add(files["features"]), {"source": header.to_mapping(), **described}
-        ) as writer,
-    ):
-        for clip in clips.read(on_frame):
-            with about(job.name):
-                output = encode_clip(encoder, clip, header, settings, comparison)
-            writer.append(arrays_of(output, clip, done))
-            tokens += len(output.last_hidden_state)
-            done += len(clip)
-            if on_frame:
-                on_frame(done, total, f"frame {done:02}/{total or '?'}: tokens={tokens}")
-    places = done // encoder.network.sizes.tubelet * header.tile_count
-    document = {
-        **header.to_mapping(),
-        **described,
-        "frames": done,
-        "tokens": tokens,
-        "dense_tokens": places * encoder.layout.counts[-1],
-        "output_files": {role: str(path) for role, path in files.items()},
-    }
-    if comparison:
-        document["comparison"] = comparison.document(clips.gaze_s)
+    gaze: list[FrameTrace] = []
+    source = {"source": header.to_mapping(), **described}
+    with Outputs(overwrite=overwrite) as outputs:
+        with FeatureWriter(outputs.add(files["features"]), source) as writer:
+            for clip in clips.read(on_frame):
+                with about(job.name):
+                    output = encode_clip(encoder, clip, header, settings, comparison)
+                writer.append(arrays_of(output, clip, done))
+                tokens += len(output.last_hidden_state)
+                done += len(clip)
+                if report:
+                    gaze += [frame for _, frame in clip]
+                if on_frame:
+                    on_frame(done, total, f"frame {done:02}/{total or '?'}: tokens={tokens}")
+        figures = _figures(encoder, header, done, tokens)
+        if comparison:
+            figures["comparison"] = comparison.document(clips.gaze_s)
+        if report:
+            _write_page(outputs.add(files["report"]), job, header, gaze, described, figures)
+    document = header.to_mapping() | described | {"frames": done} | figures
+    document["output_files"] = {role: str(path) for role, path in files.items()}
     return Result(files=files, document=document)
+
+
+def _figures(encoder: Encoder, header: TraceHeader, frames: int, tokens: int) -> dict[str, Any]:
+    places = frames // encoder.network.sizes.tubelet * header.tile_count
+    return {"tokens": tokens, "dense_tokens": places * encoder.layout.counts[-1]}
+
+
+def _write_page(
+    path: Path,
+    job: Job,
+    header: TraceHeader,
+    gaze: list[FrameTrace],
+    described: dict[str, Any],
+    figures: dict[str, Any],
+) -> None:
+    """Write the page of the video, read once more, so that drawing disturbs no time."""
+    encoding = described["encoder"] | figures
+    encoding |= encoding.pop("comparison", {})
+    if worst := encoding.get("worst_frame"):
+        encoding["worst_frame"] = f"{worst['index']} (cosine {worst['cosine_similarity']})"
+    traced = replace(job, gaze=Trace.from_frames(header, gaze))
+    draw_frames(path, header, job.size, PAGE_VIEW, gazed_frames(traced), encoding)
 
 
 def describe(encoder: Encoder, settings: Encoding) -> dict[str, Any]:

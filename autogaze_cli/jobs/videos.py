@@ -106,7 +106,13 @@ def make_outputs(
     if request.encoding is not None:
         assert encoder is not None
         return encode_video(
-            job, base, encoder, request.encoding, overwrite=overwrite, on_frame=on_frame
+            job,
+            base,
+            encoder,
+            request.encoding,
+            overwrite=overwrite,
+            on_frame=on_frame,
+            report=request.report,
         )
     if request.drawing is not None:
         return draw(

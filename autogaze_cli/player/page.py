@@ -199,6 +199,7 @@ def draw_frames(
     size: tuple[int, int],
     visualization: Visualization,
     gazed: Iterable[tuple[Frame, FrameTrace]],
+    encoding: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Compose frames and write their page, without other files.
 
@@ -208,6 +209,7 @@ def draw_frames(
         size: Width and height of the frames.
         visualization: Initial drawing settings of the page, and those of its metrics.
         gazed: The frames and their gaze.
+        encoding: Figures of an encoder to list on the page, by name.
 
     Returns:
         The metrics document.
@@ -224,7 +226,7 @@ def draw_frames(
         document = metrics_document(
             header, visualization, frames=frames, gif_size=size, summary=summary, files={}
         )
-        page.close(document)
+        page.close(document | ({"encoding": dict(encoding)} if encoding else {}))
     return document
 
 

@@ -46,7 +46,10 @@ const MEASURED = /^(average|final|min_|max_(update|output)|positive)/;
 
 /** The metrics document in groups, its numbers short enough to read. */
 function layDocument() {
-  const groups = { Gaze: [], Drawing: [], Results: [] };
+  const groups = { Gaze: [], Drawing: [], Results: [], Encoding: [] };
+  for (const [key, value] of Object.entries(doc.encoding ?? {})) {
+    if (known(value)) groups.Encoding.push(...pair(key.replaceAll("_", " "), `${value}`));
+  }
   for (const [key, value] of Object.entries(doc)) {
     if (!known(value) || typeof value === "object" || key === "model_dir") continue;
     const group = DRAWN.test(key) ? "Drawing" : MEASURED.test(key) ? "Results" : "Gaze";

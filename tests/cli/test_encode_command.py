@@ -17,6 +17,7 @@ from safetensors import safe_open
 
 import autogaze_cli
 from autogaze_cli.encoders import load_encoder
+from autogaze_cli.jobs.folder import read_summary
 from autogaze_cli.media.video import read_frames
 from autogaze_cli.trace import read_trace
 
@@ -123,6 +124,17 @@ def test_a_comparison_has_times_and_similarity(
     table = run("encode", clip, *model, *whole).stdout
     assert "tokens                        24         784" in table
     assert "times faster" in table
+
+
+def test_the_page_lists_the_comparison(run: Run, clip: Path, model: Any, tmp_path: Path) -> None:
+    whole = ("--frames", 3, "--clip-len", 2, "--compare-dense", "--report", "-o", tmp_path)
+    done = run("encode", clip, *model, *whole, "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)["comparison"]
+    encoding = read_summary(tmp_path / "square.report.html")["document"]["encoding"]
+    for name in ("tokens", "dense_tokens", "gaze_ms", "encode_ms", "dense_encode_ms", "speed_up"):
+        assert encoding[name] == found[name]
+    assert encoding["worst_frame"].startswith(f"{found['worst_frame']['index']} (cosine ")
 
 
 def test_a_frame_without_tokens_is_counted_and_not_compared(
