@@ -26,6 +26,7 @@ from autogaze_cli.audit.analysis import FileResult, analyse, timed_out
 from autogaze_cli.audit.linking import Seeds
 from autogaze_cli.audit.names import Names
 from autogaze_cli.audit.settings import AuditSettings
+from autogaze_cli.cpus import available_cpus
 
 _LARGE_BYTES = 64_000
 """Of a file that no parser is trusted with in this process; small ones end within seconds."""
@@ -61,7 +62,7 @@ def analyse_all(tasks: list[Task], settings: AuditSettings) -> list[FileResult]:
     small = max(sizes, default=0) <= _LARGE_BYTES and sum(sizes) <= _WORTHWHILE_BYTES
     if small or not sys.executable:
         return [analyse(name, text, names, limit_s, seeds) for name, text, seeds in tasks]
-    count = min(_processors(), len(tasks))
+    count = min(available_cpus(), len(tasks))
     order = sorted(range(len(tasks)), key=lambda index: -sizes[index])
     shares = [order[k::count] for k in range(count)]  # the large ones first, dealt in turn
     results: list[FileResult | None] = [None] * len(tasks)
@@ -71,13 +72,6 @@ def analyse_all(tasks: list[Task], settings: AuditSettings) -> list[FileResult]:
             for index, result in zip(share, found, strict=True):
                 results[index] = result
     return [result for result in results if result is not None]
-
-
-def _processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run(job: _Job) -> list[FileResult]:

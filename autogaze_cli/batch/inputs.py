@@ -17,6 +17,8 @@ from typing import BinaryIO
 
 from autogaze_cli.batch.lists import read_list
 from autogaze_cli.errors import AutogazeError, ConfigError, InputError, as_autogaze_error
+from autogaze_cli.media.looks import LOOK_BYTES, is_text
+from autogaze_cli.media.sequence import PATTERN, images_of, is_pattern
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +38,6 @@ _OUTPUT = re.compile(r"\.(mask|interframe)\.\w+$|^autogaze_.*_(input|mask|output
 """Outputs of an earlier run, which are skipped when the same folder is searched."""
 
 _TRACE = re.compile(r"\.trace\.(json|npz|safetensors|csv)$")
-
-_PATTERN = re.compile(r"%0?(\d*)d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,30 +63,18 @@ def is_named_as_trace(path: str) -> bool:
     return _TRACE.search(path) is not None
 
 
-def is_pattern(path: str) -> bool:
-    """Whether ``path`` is an FFmpeg image pattern and not an existing file.
-
-    >>> is_pattern("frame_%04d.png"), is_pattern("clip.mp4")
-    (True, False)
-    """
-    return _PATTERN.search(PurePath(path).name) is not None and not Path(path).exists()
-
-
 def files_of(path: str) -> list[Path]:
     """The file of an input, or all images of an image pattern.
 
     Raises:
         OSError: There is no such file.
     """
-    if not is_pattern(path):
+    images = images_of(Path(path))
+    if images is None:
         return [Path(path)]
-    pattern = Path(path)
-    before, digits, after = re.split(_PATTERN, pattern.name, maxsplit=1)
-    number = re.compile(f"{re.escape(before)}\\d{{{digits or 1},}}{re.escape(after)}")
-    found = sorted(file for file in pattern.parent.iterdir() if number.fullmatch(file.name))
-    if not found:
+    if not images:
         raise FileNotFoundError(f"{path}: no image matches")
-    return found
+    return sorted(images.values())
 
 
 def file_state(path: str) -> object:
@@ -281,7 +269,7 @@ def _reason_to_skip(file: Path) -> str | None:
         if look is None or file.stat().st_size == 0:
             return None
         with file.open("rb") as opened:
-            return look(opened.read(2048))
+            return look(opened.read(LOOK_BYTES))
     except OSError:  # reported when the file is opened
         return None
 
@@ -293,15 +281,8 @@ def _look_at_webp(head: bytes) -> str | None:
 
 
 def _look_at_transport_stream(head: bytes) -> str | None:
-    """An MPEG transport stream, recognized by its packets' sync bytes, and not TypeScript."""
-    sizes = ((188, 0), (192, 4), (204, 0))
-    if any(set(head[at::size][:4]) == {0x47} for size, at in sizes):
-        return None
-    try:
-        head[: head.rfind(b"\n") + 1].decode()
-    except UnicodeDecodeError:
-        return None  # not text either: a damaged stream, reported by the decoder
-    return "text, not a transport stream"
+    """An MPEG transport stream, and not TypeScript."""
+    return "text, not a transport stream" if is_text(head) else None
 
 
 _LOOKS: dict[str, Callable[[bytes], str | None]] = {
@@ -351,7 +332,7 @@ def _stem(path: Path) -> str:
     """The stem of output names: ``clip`` for ``clip.mp4``, ``frame`` for ``frame_%04d.png``."""
     if not is_pattern(str(path)):
         return _plain_stem(path)
-    return _PATTERN.sub("", path.stem).strip("_-. ") or path.resolve().parent.name or "frames"
+    return PATTERN.sub("", path.stem).strip("_-. ") or path.resolve().parent.name or "frames"
 
 
 def _plain_stem(path: PurePath) -> str:

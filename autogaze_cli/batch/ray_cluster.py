@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from autogaze_cli.batch.cpus import available_cpus
+from autogaze_cli.cpus import available_cpus
 from autogaze_cli.errors import ConfigError
 
 logger = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from autogaze_cli.batch.inputs import is_pattern
 from autogaze_cli.batch.local import Channel, attempt, portable
 from autogaze_cli.batch.result import Result
 from autogaze_cli.batch.work import Do, Task
 from autogaze_cli.errors import AutogazeError, ConfigError, InputError, as_autogaze_error
+from autogaze_cli.media.sequence import is_pattern
 from autogaze_cli.progress import Advance
 from autogaze_cli.version import __version__
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from autogaze_cli.batch.cpus import available_cpus
-from autogaze_cli.batch.inputs import Input
+from autogaze_cli.batch.inputs import Input, file_state
 from autogaze_cli.batch.outputs import name_temporaries
 from autogaze_cli.batch.result import Result
 from autogaze_cli.batch.work import Do, Task
+from autogaze_cli.cpus import available_cpus
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.gaze.tiles import TileLayout
@@ -37,6 +37,16 @@ if TYPE_CHECKING:
     from autogaze_cli.encoders import Encoder
 
 logger = logging.getLogger(__name__)
+
+
+class Probed(NamedTuple):
+    """What ``probe`` found when a batch was planned, and the state of the file then.
+
+    A batch may be long: by its turn, a file that was replaced is probed again.
+    """
+
+    info: VideoInfo
+    state: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +97,9 @@ class VideoWork:
             furthest = max(furthest, done)  # a clip is gazed at before its frames are done
             advance(furthest, total)
 
-        item, info = task.item, task.found
-        assert info is None or isinstance(info, VideoInfo)
+        item, info = task.item, None
+        if isinstance(task.found, Probed) and task.found.state == file_state(item.path):
+            info = task.found.info
         job = open_job(Path(item.path), gaze, self.sampling, name=item.name, info=info)
         base = self.request.batch.out_dir / item.stem
         return make_outputs(self.request, job, base, task.overwrite, on_frame, encoder)
@@ -249,12 +260,14 @@ def _device_type(request: Request) -> str:
     return choose_device(request.gaze.device).type
 
 
-def _probe(sampling: Sampling, item: Input) -> VideoInfo:
-    return probe(Path(item.path), sampling)
+def _probe(sampling: Sampling, item: Input) -> Probed:
+    state = file_state(item.path)
+    return Probed(probe(Path(item.path), sampling), state)
 
 
-def _estimate(request: Request, sampling: Sampling, info: VideoInfo) -> dict[str, Any]:
+def _estimate(request: Request, sampling: Sampling, found: Probed) -> dict[str, Any]:
     """Frames of a video, their size, and the number of tile-frames to process."""
+    info = found.info
     width, height = sampling.size(info.width, info.height)
     frames, s = frame_count(sampling, info), request.gaze
     tiles = 1

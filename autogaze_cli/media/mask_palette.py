@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,15 +61,6 @@ def mask_indices(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         distance = ((other - MASK_PALETTE[1:]) ** 2).sum(-1)
         indices[~known] = 1 + distance.argmin(-1)
     return indices
-
-
-def mask_delay(fps: Fraction) -> int:
-    """Delay of every frame of a mask GIF in centiseconds.
-
-    Source: visualization spec 6.8 (a float32 quotient, halves away from zero).
-    """
-    quotient = np.float32(100) / np.float32(float(fps))
-    return min(65535, max(1, int(float(quotient) + 0.5)))
 
 
 def packed(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -12,10 +12,6 @@ from autogaze_cli.media.source import Source
 from autogaze_cli.media.sources import ContainerSource
 from autogaze_cli.media.whole import ends_in_media, missing_bytes
 
-_LOOK_BYTES = 4096
-_PLAYLISTS = (b"#EXTM3U", b"ffconcat")
-_TEXT = frozenset(range(32, 256)) - {127} | set(b"\t\n\r\f\v\b\x1b")
-
 
 def open_source(
     path: Path,
@@ -86,20 +82,3 @@ def _truncated(path: Path, missing: int) -> InputError:
 
 def _bytes(count: int) -> str:
     return f"{count} byte{'s' * (count != 1)}"
-
-
-def looks_like_video(path: Path) -> bool:
-    """Whether the first bytes of a file may be those of a video, and not of a text.
-
-    It tells transport streams from the source text of TypeScript, which has the same suffixes. A
-    file that is empty or cannot be read does not look like a video.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_LOOK_BYTES)
-    except OSError:
-        return False
-    if head.startswith(_PLAYLISTS):
-        return True
-    utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return bool(head) and not utf16 and not _TEXT.issuperset(head)

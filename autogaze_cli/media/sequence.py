@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from autogaze_cli.errors import InputError
 
-_PATTERN = re.compile(r"%0?(\d*)d")
+PATTERN = re.compile(r"%0?(\d*)d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,22 @@ class ImageSequence:
     files: list[Path]
 
 
-def image_sequence(path: Path) -> ImageSequence | None:
-    """The images that ``path`` stands for; None when it is no pattern, or a file of that name.
+def is_pattern(path: str) -> bool:
+    """Whether ``path`` is an FFmpeg image pattern and not the name of a file.
+
+    >>> is_pattern("frame_%04d.png"), is_pattern("clip.mp4")
+    (True, False)
+    """
+    return PATTERN.search(PurePath(path).name) is not None and not Path(path).exists()
+
+
+def images_of(path: Path) -> dict[int, Path] | None:
+    """The images of a pattern by their numbers; None when it is no pattern, or a file's name.
 
     Raises:
-        InputError: There are none, or one is missing between others.
+        OSError: The folder cannot be read.
     """
-    pattern = _PATTERN.search(path.name)
+    pattern = PATTERN.search(path.name)
     if path.exists() or not pattern or not path.parent.is_dir():
         return None
     before, after = path.name[: pattern.start()], path.name[pattern.end() :]
@@ -43,8 +52,23 @@ def image_sequence(path: Path) -> ImageSequence | None:
         match = name.fullmatch(entry.name)
         if match and pattern[0] % int(match[1]) == match[1]:
             found[int(match[1])] = entry
+    return found
+
+
+def image_sequence(path: Path) -> ImageSequence | None:
+    """The images that ``path`` stands for; None when it is no pattern, or a file of that name.
+
+    Raises:
+        InputError: There are none, or one is missing between others.
+    """
+    found = images_of(path)
+    if found is None:
+        return None
     if not found:
         raise InputError(f"{path}: no file matches this pattern")
+    pattern = PATTERN.search(path.name)
+    assert pattern is not None
+    before, after = path.name[: pattern.start()], path.name[pattern.end() :]
     numbers = sorted(found)
     for number, following in pairwise(numbers):
         if following != number + 1:

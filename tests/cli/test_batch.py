@@ -19,6 +19,10 @@ from click.testing import Result
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from autogaze_cli.batch.result import MANIFEST as NAME
+from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.inference import open_source
+from autogaze_cli.sources.source import GazeSource
+from autogaze_cli.trace import read_trace
 
 Run = Callable[..., Result]
 
@@ -354,3 +358,24 @@ def test_a_file_where_a_folder_should_be_fails_one_input(
     assert made.exit_code == 3
     assert "out/deep/b.trace.json: cannot be written: Not a directory" in made.stderr
     assert (tmp_path / "out" / "a.trace.json").is_file()
+
+
+def test_an_input_that_is_replaced_before_its_turn_is_probed_again(
+    run: Callable[..., Result], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    for path in (first, second):
+        shutil.copy(clip, path)
+
+    def replaced(settings: GazeSettings) -> GazeSource:
+        shutil.copy(ROOT / "fixtures/dog.mp4", second)  # the plan is made, and nothing has begun
+        return open_source(settings)
+
+    monkeypatch.setattr("autogaze_cli.jobs.videos.open_source", replaced)
+    result = run("trace", first, second, *PATCH_DIFF, "--frames", 2, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    sizes = [
+        (header.source_width, header.source_height)
+        for header in (read_trace(tmp_path / f"out/{n}.trace.json").header for n in "ab")
+    ]
+    assert sizes == [(96, 64), (640, 360)]

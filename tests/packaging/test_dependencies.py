@@ -23,9 +23,10 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
     "progress": set(),
+    "cpus": set(),
     "media": {"errors"},
     "gaze": {"errors"},
-    "audit": BASE,
+    "audit": {*BASE, "cpus"},
     "trace": {*BASE, "gaze"},
     "readout": {*BASE, "gaze", "trace"},
     "visualize": {*BASE, "gaze", "trace"},
@@ -34,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "encoders": {"errors", "gaze", "model", "trace"},
     "sources": {"errors", "gaze", "media", "model", "trace"},
     "inference": {"gaze", "sources"},
-    "batch": {*BASE, "progress"},
+    "batch": {*BASE, "cpus", "media", "progress"},
 }
 ROOMS["bench"] = {*ROOMS["sources"], *BASE, "inference", "sources", "visualize"}
 ROOMS["jobs"] = ROOMS.keys() - {"audit", "bench", "jobs"}

@@ -1,7 +1,5 @@
 """The five mask colours, floor sampling and the delay: the vectors of visualization spec 8.8."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +8,6 @@ from hypothesis import strategies as st
 from autogaze_cli.media.mask_palette import (
     MASK_PALETTE,
     floor_sample,
-    mask_delay,
     mask_indices,
 )
 
@@ -32,11 +29,6 @@ INDICES = {
     (1, 78, 107): 2,
     (97, 46, 108): 2,
 }
-DELAYS = {1: 100, 3: 33, 7: 14, 8: 13, 10: 10, 12: 8, 16: 6, 24: 4, 25: 4, 30: 3, 40: 3, 60: 2} | {
-    100: 1,
-    200: 1,
-    300: 1,
-}
 
 
 def test_indices() -> None:
@@ -57,15 +49,6 @@ def test_other_colours_are_never_black_and_nearest(rgb: tuple[int, int, int]) ->
     ]
     expected = 1 + distances.index(min(distances))
     assert mask_indices(np.array([[rgb]], np.uint8)).item() == expected
-
-
-@pytest.mark.parametrize(("fps", "delay"), DELAYS.items())
-def test_delay(fps: int, delay: int) -> None:
-    assert mask_delay(Fraction(fps)) == delay
-
-
-def test_delay_of_a_slow_rate_fits_16_bits() -> None:
-    assert mask_delay(Fraction(1, 10_000)) == 65535
 
 
 @pytest.mark.parametrize(

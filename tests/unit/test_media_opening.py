@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from autogaze_cli.errors import InputError
-from autogaze_cli.media.opening import looks_like_video
+from autogaze_cli.media.looks import is_text
 from autogaze_cli.media.video import Sampling, probe, read_frames
 from autogaze_cli.media.whole import missing_bytes
 
@@ -191,8 +191,5 @@ def test_tags_that_are_not_utf_8_do_no_harm(tmp_path: Path, suffix: str) -> None
         (b"#EXTM3U\n#EXTINF:2,\na.ts\n", True),
     ],
 )
-def test_text_is_no_video(tmp_path: Path, content: bytes, video: bool) -> None:
-    path = tmp_path / "app.ts"
-    path.write_bytes(content)
-    assert looks_like_video(path) is video
-    assert not looks_like_video(tmp_path / "absent.ts")
+def test_text_is_no_video(content: bytes, video: bool) -> None:
+    assert is_text(content) is not video

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autogaze_cli.batch.cpus import available_cpus, cgroup_limit
+from autogaze_cli.cpus import available_cpus, cgroup_limit
 
 
 def system(root: Path, group: str, files: dict[str, str]) -> Path:
@@ -65,7 +65,7 @@ def test_a_system_without_control_groups(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is Linux's")
 def test_a_process_that_may_use_one_cpu() -> None:
     program = (
-        "import os; from autogaze_cli.batch.cpus import available_cpus as cpus;"
+        "import os; from autogaze_cli.cpus import available_cpus as cpus;"
         "before = cpus(); os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
         "print(before, cpus())"
     )
