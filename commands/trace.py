@@ -37,8 +37,9 @@ _OF_FILES = (
         "--live",
         is_flag=True,
         help="Gaze at one stream as it arrives (file, -, device or URL) and report the latency "
-        f"per frame; in mode resize, --horizon-frames defaults to {_HORIZON_FRAMES}. With "
-        "--jsonl, print each frame's gaze at once. Ctrl-C ends it.",
+        f"per frame; in mode resize, --horizon-frames defaults to {_HORIZON_FRAMES}, in the others "
+        "frames wait until their clip is complete. With --jsonl, print each frame's gaze at once. "
+        "Ctrl-C ends it.",
     ),
 )
 @options.output_options("json", "npz", "safetensors", "csv")
@@ -116,10 +117,9 @@ def _stream(inputs: tuple[str, ...], given: frozenset[str], offline: bool) -> st
                 f"--{name.replace('_', '-')} cannot be used with --live", hint="leave it out"
             )
     if "://" in inputs[0] and offline:
-        raise InputError(
-            f"{inputs[0]}: not opened while offline",
-            hint="leave out --offline, and unset AUTOGAZE_OFFLINE",
-        )
+        from autogaze_cli.model.catalog import offline_hint
+
+        raise InputError(f"{inputs[0]}: not opened while offline", hint=offline_hint())
     return inputs[0]
 
 

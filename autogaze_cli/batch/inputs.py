@@ -16,7 +16,13 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from autogaze_cli.batch.lists import read_list
-from autogaze_cli.errors import AutogazeError, ConfigError, InputError, as_autogaze_error
+from autogaze_cli.errors import (
+    AutogazeError,
+    ConfigError,
+    InputError,
+    as_autogaze_error,
+    refuse_address,
+)
 from autogaze_cli.media.looks import LOOK_BYTES, is_text
 from autogaze_cli.media.sequence import PATTERN, images_of, is_pattern
 
@@ -127,10 +133,11 @@ def named_paths(names: Sequence[str]) -> list[Path]:
     """Files and folders unchanged, with globs and ``@list.txt`` expanded.
 
     Raises:
-        InputError: A list cannot be read, or a glob matches nothing.
+        InputError: A list cannot be read, a glob matches nothing, or a name is an address.
     """
     paths: list[Path] = []
     for name, literal in (pair for given in names for pair in _listed(given)):
+        refuse_address(name)
         pattern = _glob(name)
         if literal or pattern is None:
             paths.append(Path(name))
@@ -189,6 +196,7 @@ def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input
         raise InputError("an input has an empty name", hint="is a variable of the shell unset?")
     if name == STDIN and not literal:
         return [_stdin(spool)]
+    refuse_address(name)
     path = Path(name)
     if path.is_dir():
         return _expand_folder(name, path, traces)
@@ -344,6 +352,7 @@ def _listed(name: str) -> list[tuple[str, bool]]:
     """The names in ``@list.txt``, with True as they are literal; any other name unchanged."""
     if not name.startswith("@") or Path(name).exists():
         return [(name, False)]
+    refuse_address(name[1:])
     return [(line, True) for line in read_list(Path(name[1:]))]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from autogaze_cli.cli.config import CONFIG, long_name, read_config
+from autogaze_cli.errors import refuse_address
 from autogaze_cli.progress import configure_logging
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -85,6 +86,13 @@ class Command(click.Command):
 
         parser.parse_args = parse_args  # type: ignore[method-assign]  # avoids parsing twice
         return parser
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As ``click.Command``, unless an option that names a file has an address."""
+        for name, value in ctx.params.items():
+            if isinstance(value, str) and name != "address":  # that of a Ray cluster
+                refuse_address(value)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in sections."""

@@ -18,7 +18,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from autogaze_cli.errors import ConfigError, did_you_mean
+from autogaze_cli.errors import ConfigError, did_you_mean, refuse_address
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ def read_config(ctx: click.Context) -> None:
     path = find_config() if named is None else Path(named)
     if path is None:
         return
+    refuse_address(str(named or path))
     ctx.meta[CONFIG] = str(path)
     root = ctx.find_root().command
     maps = default_maps(path, dict(commands(root)))

@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from autogaze_cli.errors import ConfigError
+from autogaze_cli.errors import ConfigError, refuse_address
 from autogaze_cli.gaze.budget import requirement_from_db
 from autogaze_cli.gaze.settings import Attend, GazeSettings
 from autogaze_cli.jobs.values import EngineName, Source, Values
@@ -246,6 +246,9 @@ def make_request(
             raise ConfigError("keyframe_duration of render-assets must be at least 1")
     traces = tuple(os.fspath(name) for name in values.get("traces", ()))
     trace = values.get("trace")
+    for place in (trace, values["out_dir"]):
+        if place is not None:
+            refuse_address(os.fspath(place))
     request = Request(
         command=command,
         inputs=(*(os.fspath(name) for name in inputs), *traces),

@@ -12,6 +12,7 @@ from PIL import Image
 from autogaze_cli.batch.inputs import files_of, open_inputs
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.trace import is_trace
+from tests.cli.conftest import Run
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -218,3 +219,40 @@ def test_a_name_that_no_file_can_have_fails_alone(tmp_path: Path) -> None:
         assert [item.problem is None for item in inputs] == [True, False, True]
         assert "File name too long" in str(inputs[1].problem)
     assert not is_trace("no\0thing.mp4")
+
+
+ADDRESS = "http://host.invalid/clip.mp4"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["trace", ADDRESS], ["trace", f"@{ADDRESS}"], ["trace", "no.mp4", "-o", ADDRESS]),
+        *(["mask", "no.mp4", "--trace", ADDRESS], ["readout", "--trace", ADDRESS]),
+        *(["trace", "no.mp4", "--model", ADDRESS], ["encode", "no.mp4", "--encoder", ADDRESS]),
+        *(["trace", "no.mp4", "--config", ADDRESS], ["trace", "no.mp4", "--log-file", ADDRESS]),
+        *(["audit-readout", ADDRESS], ["audit-readout", ".", "--baseline", ADDRESS]),
+        *(["report", ADDRESS], ["bench", "-i", ADDRESS], ["models", "path", ADDRESS]),
+    ],
+    ids=" ".join,
+)
+def test_an_address_is_refused_as_it_was_given(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*words)
+    assert result.exit_code == 2
+    assert ADDRESS in result.stderr  # a path would have one slash of it
+    assert "http:/h" not in result.output
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_may_be_named_like_an_address(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("http:").mkdir()
+    Path("http:/clip.mp4").write_bytes(clip.read_bytes())
+    words = ("trace", "http://clip.mp4", "--mask-source", "patch-diff", "--frames", 1, "-o", "out")
+    assert run(*words).exit_code == 0
+    assert Path("out/clip.trace.json").exists()
