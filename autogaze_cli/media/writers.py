@@ -14,7 +14,6 @@ from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
-from PIL import Image
 
 from autogaze_cli.errors import ConfigError, OutputError
 from autogaze_cli.media.colour import BT709, BT709_TAGS, LIMITED_RANGE, Tags
@@ -263,8 +262,11 @@ class _PngFolder:
         path.mkdir(exist_ok=True)
 
     def write(self, image: Pixels, time: Fraction) -> None:
+        from imageio.v3 import imwrite  # few outputs need it
+
         self._count += 1
-        Image.fromarray(image).save(self._file(self._count), format="PNG", compress_level=4)
+        file = self._file(self._count)
+        imwrite(file, image, plugin="pillow", extension=".png", compress_level=4)
 
     def _file(self, number: int) -> Path:
         return self._path / f"frame_{number:06d}.png"
