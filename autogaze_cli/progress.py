@@ -11,8 +11,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import TextIO
 
-from autogaze_cli.errors import refuse_address
-
 logger = logging.getLogger(__name__)
 
 TRACEBACK = 5
@@ -88,7 +86,6 @@ def configure_logging(verbosity: int, log_file: str | None = None) -> None:
     root.addHandler(console)
     root.setLevel(console.level)
     if log_file is not None:
-        refuse_address(str(log_file))
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
         file = _LogFile(log_file, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))

@@ -146,6 +146,7 @@ def _verbosity(ctx: click.Context, param: click.Parameter, value: int) -> None:
 
 def _log_file(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if value is not None:
+        refuse_address(value)
         ctx.meta[_LOG_FILE] = value
         configure_logging(ctx.meta.get(_VERBOSITY, 0), value)
 

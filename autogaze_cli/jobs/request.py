@@ -226,10 +226,7 @@ def make_request(
     Raises:
         ConfigError: A setting is out of range, or contradicts another.
     """
-    for name in _SIDES:
-        side = values.get(name)
-        if side is not None and not 1 <= cast("int", side) <= MAX_SIDE:
-            raise ConfigError(f"{name} must be within 1 to {MAX_SIDE}, not {side}")
+    _check_sides_and_places(values)
     formats = _FORMATS.get(command, _DRAWN)
     format = values.get("format", formats[0])
     if format not in formats:
@@ -246,9 +243,6 @@ def make_request(
             raise ConfigError("keyframe_duration of render-assets must be at least 1")
     traces = tuple(os.fspath(name) for name in values.get("traces", ()))
     trace = values.get("trace")
-    for place in (trace, values["out_dir"]):
-        if place is not None:
-            refuse_address(os.fspath(place))
     request = Request(
         command=command,
         inputs=(*(os.fspath(name) for name in inputs), *traces),
@@ -268,6 +262,16 @@ def make_request(
     if request.trace is not None:
         request.refuse_gaze_settings(str(request.trace))
     return request
+
+
+def _check_sides_and_places(values: Values) -> None:
+    for name in _SIDES:
+        side = values.get(name)
+        if side is not None and not 1 <= cast("int", side) <= MAX_SIDE:
+            raise ConfigError(f"{name} must be within 1 to {MAX_SIDE}, not {side}")
+    for place in (values.get("trace"), values["out_dir"]):
+        if place is not None:
+            refuse_address(os.fspath(place))
 
 
 def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
