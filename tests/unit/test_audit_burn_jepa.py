@@ -14,6 +14,12 @@ from autogaze_cli.audit.audit import run_audit
 from autogaze_cli.audit.patches import MIGRATIONS, patch_problems
 from autogaze_cli.audit.settings import AuditSettings
 from autogaze_cli.cli.main import cli
+from autogaze_cli.readout import (
+    ReadoutConfig,
+    SparseReadoutGrid,
+    SparseReadoutOptions,
+    generated_to_frame_readout_tokens,
+)
 
 PATCH = MIGRATIONS["burn_jepa"]
 FILES = {"src/autogaze.rs", "src/experiment.rs", "src/lib.rs"}
@@ -67,6 +73,26 @@ def test_every_call_in_the_migrated_files_has_the_model(checkout: Path) -> None:
     calls = re.findall(r"project_generated_(?:tokens|masks)\(([^)]*)", text)
     assert len(calls) == 5
     assert all(re.match(r"\s*&self|&model|autogaze\.config\(", call) for call in calls)
+
+
+def test_what_its_rust_tests_expect_is_what_the_helper_gives() -> None:
+    """``burn_autogaze`` has the same helper under the same name."""
+    generated = {
+        "gazing_pos": [[0, 1, 4, 5, 9, 11]],
+        "num_gazing_each_frame": [2, 2, 2],
+        "if_padded_gazing": [[False, True, False, False, False, False]],
+        "confidences": [[1.0] * 6],
+    }
+    found = generated_to_frame_readout_tokens(
+        generated,
+        ReadoutConfig(scales="32", num_vision_tokens_each_frame=4),
+        0,
+        SparseReadoutGrid(2, 2),
+        SparseReadoutOptions(max_fixations_per_frame=2),
+    )
+    expected = [[int(token) for token in tokens] for tokens in found]
+    rust = str(expected).replace("[", "vec![")
+    assert f"             {rust}\n" in PATCH.read_text()
 
 
 def test_the_command_offers_it_by_name(checkout: Path) -> None:
