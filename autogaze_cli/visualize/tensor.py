@@ -5,6 +5,8 @@ cells of a panel come from the code that draws with numpy. Both are uploaded as 
 hold the runs of pixels between the edges of cells, and expanded on the device. Blended values are a
 function of two bytes, so they are looked up in tables that numpy's ``mix`` fills. Nothing is read
 back, and no step depends on the rounding of a device.
+
+For frames that are on an accelerator already: on a CPU, numpy is several times quicker.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ _WHITE: Image = np.full((1, 3), WHITE, np.uint8)
 class TensorView(View[Tensor]):
     """One composed frame, on the device of its source.
 
-    Ratios and counts are of the host. The mask, the panel and the PSNR are computed on the device
-    on first access.
+    Counts and ratios are plain numbers, known on the host. The mask, the panel and the PSNR are
+    computed on the device, on first access.
     """
 
     @cached_property
@@ -62,7 +64,8 @@ class TensorView(View[Tensor]):
     def psnr_db(self) -> Tensor:
         """PSNR of the output against the source, in dB; float64 ``[]``, infinite when equal.
 
-        Its last digit depends on the logarithm of the device; ``squared_error`` is exact.
+        Its last digit depends on the device's logarithm, and MPS has no float64;
+        ``squared_error`` is exact everywhere.
         """
         mean = self.squared_error.double() / (3 * self._pixels)
         return 10 * torch.log10(PEAK**2 / mean)
