@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from autogaze_cli.audit.reading import read_regular, shown
+from autogaze_cli.audit.reading import shown
 from autogaze_cli.errors import InputError
+from autogaze_cli.reading import read_regular
 
 MIGRATIONS = {
     path.stem: path for path in sorted((Path(__file__).parent / "migrations").glob("*.patch"))
