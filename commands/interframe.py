@@ -20,15 +20,15 @@ from autogaze_cli.cli import options
 @options.gaze_options()
 @options.compute
 @options.drawing_options(mask_visualization="overlay")
-@options.output_options("gif", "mp4", "webm", "png")
+@options.output_options("gif", "mp4", "webm", "png", "apng", "webp")
 @options.report
 @options.batch
 @options.always
 def interframe(**values: Any) -> None:
     """Rebuild a video from its gazed cells and a few keyframes.
 
-    Writes STEM.interframe.gif (or .mp4, .webm, or PNG images in the folder STEM.interframe) and
-    the metrics, STEM.interframe.json, for each input.
+    Writes STEM.interframe.gif (or .mp4, .webm, .apng, .webp, or PNG images in the folder
+    STEM.interframe) and the metrics, STEM.interframe.json, for each input.
     """
     from autogaze_cli.cli.printing import run_command
 

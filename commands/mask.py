@@ -16,15 +16,15 @@ from autogaze_cli.cli import options
 @options.gaze_options()
 @options.compute
 @options.drawing_options(mask_visualization="overlay")
-@options.output_options("gif", "mp4", "webm", "png")
+@options.output_options("gif", "mp4", "webm", "png", "apng", "webp")
 @options.report
 @options.batch
 @options.always
 def mask(**values: Any) -> None:
     """Draw the gazed cells of a video as a mask.
 
-    Writes STEM.mask.gif (or .mp4, .webm, or PNG images in the folder STEM.mask) and the metrics,
-    STEM.mask.json, for each input.
+    Writes STEM.mask.gif (or .mp4, .webm, .apng, .webp, or PNG images in the folder
+    STEM.mask) and the metrics, STEM.mask.json, for each input.
     """
     from autogaze_cli.cli.printing import run_command
 

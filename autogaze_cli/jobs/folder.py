@@ -23,7 +23,7 @@ INDEX = "index.html"
 # The file names of each command, see autogaze_cli/batch/result.py.
 _PLAIN = re.compile(
     r"(?P<stem>.+)\.(?:trace\.(?:json|npz|safetensors|csv)|report\.html"
-    r"|(?:mask|interframe)\.(?:json|gif|mp4|webm))",
+    r"|(?:mask|interframe)\.(?:json|gif|mp4|webm|apng|webp))",
     re.DOTALL,
 )
 _ASSETS = re.compile(

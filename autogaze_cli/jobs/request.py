@@ -44,7 +44,7 @@ _SIDES = (
     *("inference_width", "inference_height", "gif_width", "gif_height"),
     *("clip_width", "clip_height"),
 )
-_DRAWN = ("gif", "mp4", "webm", "png")
+_DRAWN = ("gif", "mp4", "webm", "png", "apng", "webp")
 _FORMATS = {
     "trace": ("json", "npz", "safetensors", "csv"),
     "readout": ("npz", "safetensors", "json", "csv"),
@@ -58,7 +58,7 @@ class Drawing:
 
     Attributes:
         visualization: How masks and outputs are composed.
-        format: ``gif``, ``mp4``, ``webm`` or ``png``.
+        format: ``gif``, ``mp4``, ``webm``, ``png``, ``apng`` or ``webp``.
         width: Width of the files in pixels; None = derived from the height, or that of the frames
             (at most ``MAX_GIF_WIDTH`` for a GIF).
         height: Height of the files in pixels; None = derived from the width, or as for ``width``.
