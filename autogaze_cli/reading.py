@@ -12,7 +12,7 @@ MOST_BYTES = 1 << 20
 """Of a settings file, a manifest of a package, or a list of patterns."""
 
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
-_LONG_KEY = re.compile(rf"{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{100}}+")
+_LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{100}}+")
 
 
 class TooLargeError(OSError):

@@ -188,7 +188,7 @@ def _is_inside(name: str, root: Path) -> bool:
     inside = [root.joinpath(*path.parts[: n + 1]) for n in range(len(path.parts))]
     try:
         return not any(place.is_symlink() for place in inside)
-    except OSError:  # no file can have such a name
+    except (OSError, ValueError):  # no file can have such a name
         return False
 
 
