@@ -65,6 +65,22 @@ class ScaleLayout:
         """
         return cls.in_order(_parse_scales(scales), num_tokens, patch)
 
+    @staticmethod
+    def count_ids(scales: str | int | Sequence[int], patch: int) -> int:
+        """Ids per frame if every scale is a whole square grid of patches.
+
+        Args:
+            scales: As for ``from_config``.
+            patch: Side of a patch in pixels.
+
+        Raises:
+            ConfigError: A scale is not a whole number above 0.
+
+        >>> ScaleLayout.count_ids("32+64+112+224", 16)
+        265
+        """
+        return sum(max(1, side // patch) ** 2 for side in _parse_scales(scales))
+
     @classmethod
     def in_order(cls, sides: Sequence[int], num_tokens: int, patch: int) -> ScaleLayout:
         """The layout of scales in the order given; without scales, one square grid of all ids.
