@@ -5,9 +5,9 @@ are derived here too, and a file that states another value is refused.
 
 A value that the file leaves out is the published configuration class's default, because that is
 what its own files leave out; only ``gaze_model_config`` itself, which marks the file as one of this
-model, must be there. Two kinds of size are taken from elsewhere: the class's decoder sizes are those
-of a language model, which fit no gaze model, so the published checkpoint's stand in for them; and
-the number of ids follows from the scales. The shape of every tensor is compared with what these
+model, must be there. Two kinds of size are taken from elsewhere: the class's decoder sizes are
+those of a language model, which fit no gaze model, so the published checkpoint's stand in for them;
+and the number of ids follows from the scales. The shape of every tensor is compared with what these
 sizes give, so that a wrong one is noticed; the number of heads alone shows in no shape.
 """
 
