@@ -10,6 +10,7 @@ from autogaze_cli.cli import options
 from autogaze_cli.cli.options import option
 from autogaze_cli.cli.streams import print_document, print_line
 from autogaze_cli.cli.types import ModelName, Real, Whole
+from autogaze_cli.visualize.settings import MASK_VISUALIZATIONS, VISUALIZATION_MODES
 
 _options = options.group(
     options.section(
@@ -17,13 +18,14 @@ _options = options.group(
         option(
             "-i", "--input", "clip", type=click.Path(), help="A video.  [default: a synthetic clip]"
         ),
-        option("--frames", type=Whole(), default=16, help="Frames per clip."),
+        option(
+            "--frames", type=Whole(), help="Frames per clip.  [default: 16, and 4 with --quick]"
+        ),
         option(
             "--batch",
             type=Whole(),
             multiple=True,
-            default=(1, 8),
-            help="Clips per batch; repeatable.",
+            help="Clips per batch; repeatable.  [default: 1 and 8, and 1 with --quick]",
         ),
     ),
     options.section(
@@ -73,9 +75,34 @@ _options = options.group(
         option(
             "--quick",
             is_flag=True,
-            help="Smaller images and fewer runs: about half a minute instead of several minutes.",
+            help="Smaller images, fewer frames and fewer runs: some ten seconds on two cores "
+            "instead of several minutes.",
         ),
         option("--growth", is_flag=True, help="Also measure twice the frames and twice the batch."),
+        option(
+            "--matrix",
+            is_flag=True,
+            help="Measure whole cases instead: the gaze of each source in each mode, and the "
+            "drawing of it in each style.",
+        ),
+        option(
+            "--mask-source",
+            type=click.Choice(["autogaze", "patch-diff"]),
+            multiple=True,
+            help="Gaze source of the matrix; repeatable.  [default: all]",
+        ),
+        option(
+            "--mode",
+            type=click.Choice(["resize", "tiled", "tiled-full"]),
+            multiple=True,
+            help="Mode of the matrix; repeatable.  [default: all]",
+        ),
+        option(
+            "--style",
+            type=click.Choice([*VISUALIZATION_MODES, *MASK_VISUALIZATIONS]),
+            multiple=True,
+            help="What the matrix draws; repeatable.  [default: all]",
+        ),
         option(
             "--compare",
             type=click.Path(dir_okay=False),
@@ -116,7 +143,8 @@ def bench(**values: Any) -> None:
 
     earlier = None if values["compare"] is None else read_document(values["compare"])
     fields = BenchSettings.__dataclass_fields__
-    found = run_bench(BenchSettings(**{k: v for k, v in values.items() if k in fields}))
+    given = {k: v for k, v in values.items() if k in fields and v not in (None, ())}
+    found = run_bench(BenchSettings(**BenchSettings.defaults(values["quick"]) | given))
     if values["json"]:
         from autogaze_cli.visualize.document import dump_document
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from autogaze_cli.errors import ConfigError
+from autogaze_cli.gaze.settings import MaskSource, Mode
 from autogaze_cli.model.devices import choose_device
 
 
@@ -25,8 +27,12 @@ class BenchSettings:
         dtype: Precisions of the model, each in its turn.
         repeats: Timed runs after a warm-up run; the best counts.
         threads: CPU threads; None = PyTorch's choice.
-        quick: Small pictures and fewer timed runs: a rough measurement.
+        quick: Small pictures and fewer timed runs: a rough measurement of some ten seconds.
         growth: Also measure twice the frames and twice the batch.
+        matrix: Measure whole cases instead: sources, modes and styles.
+        mask_source: Gaze sources of the matrix; empty = all.
+        mode: Modes of the matrix; empty = all.
+        style: What the matrix draws; empty = all.
     """
 
     model: str | None = None
@@ -41,6 +47,10 @@ class BenchSettings:
     threads: int | None = None
     quick: bool = False
     growth: bool = False
+    matrix: bool = False
+    mask_source: tuple[MaskSource, ...] = ()
+    mode: tuple[Mode, ...] = ()
+    style: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -52,9 +62,19 @@ class BenchSettings:
                 raise ConfigError(f"{name} must be given at least once")
         if min(self.batch) < 1:
             raise ConfigError(f"batch must be at least 1, not {min(self.batch)}")
+        for name in ("mask_source", "mode", "style"):
+            if getattr(self, name) and not self.matrix:
+                raise ConfigError(f"{name} selects cases of the matrix", hint="give --matrix")
+        if self.matrix and self.growth:
+            raise ConfigError("growth is not of the matrix", hint="give one of them")
         for dtype in self.dtype:
             if dtype not in ("float32", "bfloat16"):
                 raise ConfigError(f"dtype must be float32 or bfloat16, not {dtype!r}")
+
+    @staticmethod
+    def defaults(quick: bool) -> dict[str, Any]:
+        """Values of what is not given: fewer frames and one batch in a quick run."""
+        return {"frames": 4, "batch": (1,)} if quick else {"frames": 16, "batch": (1, 8)}
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -64,7 +84,7 @@ class BenchSettings:
     @property
     def enough_s(self) -> float:
         """Seconds after which a measurement is not repeated again."""
-        return 1.0 if self.quick else 4.0
+        return 0.5 if self.quick else 4.0
 
     def devices(self) -> list[torch.device]:
         """The devices to measure."""
