@@ -17,7 +17,8 @@ class BenchSettings:
     """What is measured.
 
     Attributes:
-        model: A model's name or folder; None = the published sizes with seeded weights.
+        model: A model's name or folder; None = the published sizes with seeded weights, and for
+            the matrix the default model.
         clip: A video; None = a synthetic one.
         frames: Frames per clip.
         batch: Clips per batch, each number in its turn.
