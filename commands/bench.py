@@ -10,7 +10,6 @@ from autogaze_cli.cli import options
 from autogaze_cli.cli.options import option
 from autogaze_cli.cli.streams import print_document, print_line
 from autogaze_cli.cli.types import ModelName, Real, Whole
-from autogaze_cli.visualize.settings import MASK_VISUALIZATIONS, VISUALIZATION_MODES
 
 _options = options.group(
     options.section(
@@ -86,22 +85,11 @@ _options = options.group(
             "drawing of it in each style.",
         ),
         option(
-            "--mask-source",
-            type=click.Choice(["autogaze", "patch-diff"]),
+            "--case",
+            metavar="PATTERN",
             multiple=True,
-            help="Gaze source of the matrix; repeatable.  [default: all]",
-        ),
-        option(
-            "--mode",
-            type=click.Choice(["resize", "tiled", "tiled-full"]),
-            multiple=True,
-            help="Mode of the matrix; repeatable.  [default: all]",
-        ),
-        option(
-            "--style",
-            type=click.Choice([*VISUALIZATION_MODES, *MASK_VISUALIZATIONS]),
-            multiple=True,
-            help="What the matrix draws; repeatable.  [default: all]",
+            help="With --matrix: only cases whose SOURCE/MODE/STYLE matches, such as "
+            "'autogaze/tiled/*'; repeatable.",
         ),
         option(
             "--compare",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -35,10 +37,11 @@ def matrix_figures(settings: BenchSettings) -> Iterator[Figure]:
     """Time the gaze of each source in each mode, and the drawing of that gaze in each style.
 
     Args:
-        settings: Which sources, modes and styles, on which clip and devices.
+        settings: Which cases, on which clip and devices.
 
     Raises:
-        ConfigError: A model is to gaze, and none is named or bundled; or no case is left.
+        ConfigError: A model is to gaze, and none is named or bundled; or no case
+            matches.
     """
     frames = (
         list(read_frames(Path(settings.clip), Sampling(frames=settings.frames)))
@@ -46,7 +49,7 @@ def matrix_figures(settings: BenchSettings) -> Iterator[Figure]:
         else seeded_frames(settings.frames, *settings.frame_size)
     )
     timer = Timer(settings.repeats, settings.enough_s)
-    for source, mode in _cases(settings):
+    for (source, mode), styles in _cases(settings).items():
         figure = partial(Figure, frames=len(frames), mask_source=source, mode=mode)
         fixations: list[Fixations] = []
         for device, dtype in _places(settings, source):
@@ -55,7 +58,7 @@ def matrix_figures(settings: BenchSettings) -> Iterator[Figure]:
             fixations = [gaze.fixations for _, gaze in opened.trace(frames)]
             seconds = timer.best(partial(_exhaust, opened, frames))
             yield figure("gaze", seconds, device.partition(":")[0], dtype=dtype)
-        for style in settings.style or STYLES:
+        for style in styles:
             seconds = timer.best(partial(_draw, frames, fixations, style))
             yield figure("draw", seconds, "cpu", style=style)
 
@@ -65,16 +68,19 @@ def _exhaust(source: GazeSource, frames: Sequence[Frame]) -> None:
         pass
 
 
-def _cases(settings: BenchSettings) -> list[tuple[MaskSource, Mode]]:
-    """The sources and modes to measure; a source without a model has no tiles, so one mode."""
-    cases = [
-        (source, mode)
-        for source in settings.mask_source or SOURCES
-        for mode in settings.mode or MODES
-        if source == "autogaze" or mode == "resize"
-    ]
+def _cases(settings: BenchSettings) -> dict[tuple[MaskSource, Mode], list[str]]:
+    """The styles to draw of each source and mode; a source without a model has no tiles."""
+    cases: dict[tuple[MaskSource, Mode], list[str]] = {}
+    for source, mode, style in product(SOURCES, MODES, STYLES):
+        name, tiled = f"{source}/{mode}/{style}", mode != "resize"
+        wanted = not settings.case or any(fnmatchcase(name, pattern) for pattern in settings.case)
+        if wanted and (source == "autogaze" or not tiled):
+            cases.setdefault((source, mode), []).append(style)
     if not cases:
-        raise ConfigError("patch-diff compares whole frames", hint="add --mode resize")
+        raise ConfigError(
+            f"no case matches {' or '.join(settings.case)}",
+            hint="cases are SOURCE/MODE/STYLE, such as patch-diff/resize/overlay",
+        )
     return cases
 
 

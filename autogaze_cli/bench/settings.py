@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.gaze.settings import MaskSource, Mode
 from autogaze_cli.model.devices import choose_device
 
 
@@ -31,9 +30,8 @@ class BenchSettings:
         quick: Small pictures and fewer timed runs: a rough measurement of some ten seconds.
         growth: Also measure twice the frames and twice the batch.
         matrix: Measure whole cases instead: sources, modes and styles.
-        mask_source: Gaze sources of the matrix; empty = all.
-        mode: Modes of the matrix; empty = all.
-        style: What the matrix draws; empty = all.
+        case: Patterns of ``source/mode/style``, such as ``autogaze/tiled/*``: the cases of the
+            matrix that match one of them; empty = all.
     """
 
     model: str | None = None
@@ -49,9 +47,7 @@ class BenchSettings:
     quick: bool = False
     growth: bool = False
     matrix: bool = False
-    mask_source: tuple[MaskSource, ...] = ()
-    mode: tuple[Mode, ...] = ()
-    style: tuple[str, ...] = ()
+    case: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -63,9 +59,8 @@ class BenchSettings:
                 raise ConfigError(f"{name} must be given at least once")
         if min(self.batch) < 1:
             raise ConfigError(f"batch must be at least 1, not {min(self.batch)}")
-        for name in ("mask_source", "mode", "style"):
-            if getattr(self, name) and not self.matrix:
-                raise ConfigError(f"{name} selects cases of the matrix", hint="give --matrix")
+        if self.case and not self.matrix:
+            raise ConfigError("case selects cases of the matrix", hint="give --matrix")
         if self.matrix and self.growth:
             raise ConfigError("growth is not of the matrix", hint="give one of them")
         for dtype in self.dtype:

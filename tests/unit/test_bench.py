@@ -29,6 +29,7 @@ from autogaze_cli.errors import ConfigError, FormatError, InputError
 ROOT = Path(__file__).parents[2]
 QUICK = ("--quick", "--frames", "1", "--batch", "1", "--batch", "2", "--repeats", "1", "--device")
 
+DRAWN = ("interframe", "overlay")
 MATRIX = ("--matrix", "--quick", "--frames", "2", "--repeats", "1", "--device", "cpu")
 
 
@@ -86,7 +87,8 @@ def test_a_figure_is_its_own_arithmetic(found: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def matrix(run: Callable[..., Result]) -> dict[str, Any]:
     tiny = ROOT / "fixtures" / "parity-tiny"
-    cases = ("--mode", "resize", "--mode", "tiled", "--style", "overlay", "--style", "interframe")
+    kinds = [f"*/{mode}/{style}" for mode in ("resize", "tiled") for style in DRAWN]
+    cases = [argument for kind in kinds for argument in ("--case", kind)]
     result = run(*MATRIX, "--model", tiny, "--gazing-ratio", 0.04, *cases, "--json")
     assert result.exit_code == 0, result.stderr
     document: dict[str, Any] = json.loads(result.stdout)
@@ -107,7 +109,7 @@ def test_the_matrix_has_every_source_mode_and_style(matrix: dict[str, Any]) -> N
         )
         for name in (
             f"{gaze[source]}/{mode}",
-            *(f"cpu/draw/{source}/{mode}/{style}" for style in ("overlay", "interframe")),
+            *(f"cpu/draw/{source}/{mode}/{style}" for style in DRAWN),
         )
     ]
     for figure in matrix["figures"]:
@@ -129,8 +131,8 @@ def test_matrices_are_compared_case_by_case(
     earlier["settings"]["model"] = None
     path = tmp_path / "earlier.json"
     path.write_text(json.dumps(earlier))
-    one = ("--mask-source", "patch-diff", "--mode", "resize")
-    result = run(*MATRIX, *one, "--style", "overlay", "--gazing-ratio", 0.04, "--compare", path)
+    one = ("--case", "patch-diff/resize/overlay", "--gazing-ratio", 0.04)
+    result = run(*MATRIX, *one, "--compare", path)
     assert result.exit_code == 1, result.output
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("slower: ")]
     assert line.startswith("slower: cpu/draw/patch-diff/resize/overlay: ")
@@ -140,8 +142,9 @@ def test_the_matrix_is_all_cases_where_none_is_chosen() -> None:
     assert MODES == ("resize", "tiled", "tiled-full")
     assert SOURCES == ("autogaze", "patch-diff")
     assert len(STYLES) == 6
-    only = BenchSettings(matrix=True, mask_source=("patch-diff",), mode=("tiled",))
-    with pytest.raises(ConfigError, match="patch-diff compares whole frames"):
+    # Without a model there are no tiles.
+    only = BenchSettings(matrix=True, case=("patch-diff/tiled/*",), quick=True, frames=1)
+    with pytest.raises(ConfigError, match=r"no case matches patch-diff/tiled/\*"):
         list(matrix_figures(only))
 
 
@@ -260,7 +263,7 @@ def test_names_leave_out_what_does_not_apply() -> None:
         ({"frames": 0}, "frames must be at least 1"),
         ({"batch": (1, 0)}, "batch must be at least 1"),
         ({"batch": ()}, "batch must be given"),
-        ({"mode": ("tiled",)}, "mode selects cases of the matrix"),
+        ({"case": ("*",)}, "case selects cases of the matrix"),
         ({"matrix": True, "growth": True}, "growth is not of the matrix"),
         ({"dtype": ("float16",)}, "dtype must be float32 or bfloat16"),
     ],
