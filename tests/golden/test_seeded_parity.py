@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from autogaze_cli.model.autogaze import AutoGaze, load_model
+from autogaze_cli.model.packed import PackedLayers
 from autogaze_cli.model.preprocess import square as resize_in_model
 from scripts.make_parity import FOLDER, Case, differences, read_cases
 from scripts.parity_reference import Reference, preprocessed, square
@@ -59,9 +60,14 @@ def test_weights_and_frames_are_those_of_the_stored_outputs(name: str) -> None:
     assert min(float(recorded[f"smallest_{key}"]) for key in ("margin", "stop_margin")) >= 1e-3
 
 
+@pytest.mark.parametrize("layers", ["fastest", "plain"])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_engine_chooses_what_the_reference_chose(name: str) -> None:
+def test_the_engine_chooses_what_the_reference_chose(
+    name: str, layers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, wanted, engine = case(name), load_file(FOLDER / f"{name}.safetensors"), model(name)
+    if layers == "plain":
+        monkeypatch.setattr(engine._decoder, "layers", PackedLayers(engine._decoder.weights))
     for row, frames in enumerate(made.frames):
         output = engine.generate(
             engine.preprocess(frames),
