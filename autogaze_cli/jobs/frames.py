@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from autogaze_cli.errors import ConfigError, FormatError, InputError
+from autogaze_cli.inference import header_of
 from autogaze_cli.jobs.pipeline import ahead
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from autogaze_cli.trace.header import expect
-from autogaze_cli.version import __version__
 
 OnFrame = Callable[[float, int | None, str | None], None]
 """Progress callback: frames done, total frames if known, and a line about the frame.
@@ -237,16 +237,12 @@ def trace_header(job: Job) -> TraceHeader:
             sizes = f"frames are {width}x{height}, in the trace {header.width}x{header.height}"
             raise _not_the_trace(job, sizes)
         return replace(header, source=job.name)
-    source, sampling = job.gaze, job.sampling
-    settings = asdict(source.settings) | {
-        "max_gaze_tokens_each_frame": source.max_gaze_tokens_each_frame,
-        "task_loss_requirement": source.task_loss_requirement,
-        "device": source.device.partition(":")[0],  # the index of the GPU does not matter
+    sampling = job.sampling
+    settings: dict[str, Any] = {
         "start": str(sampling.start),
         "frames": sampling.frames,
         "fps": None if sampling.fps is None else str(sampling.fps),
     }
-    del settings["threads"]  # results do not depend on them
     settings |= {
         n: getattr(sampling, n) for n in _READING if getattr(sampling, n) != getattr(_PLAIN, n)
     }
@@ -254,24 +250,13 @@ def trace_header(job: Job) -> TraceHeader:
         settings["notes"] = list(job.info.notes)
     if job.info.missing_bytes:
         settings["missing_bytes"] = job.info.missing_bytes
-    return TraceHeader(
-        source=job.name,
-        source_width=job.info.width,
-        source_height=job.info.height,
-        width=width,
-        height=height,
+    return header_of(
+        job.gaze,
+        name=job.name,
+        size=(width, height),
+        source_size=(job.info.width, job.info.height),
         fps=job.fps,
-        mask_source=source.mask_source,
-        model=source.model,
-        model_sha256=source.model_sha256,
-        scales=source.scales,
-        num_vision_tokens_each_frame=source.num_vision_tokens_each_frame,
-        mode=source.settings.mode,
-        tile_size=source.settings.tile_size,
-        stride=source.settings.stride or source.settings.tile_size,
-        tile_count=source.tile_count(width, height),
         settings=settings,
-        tool_version=__version__,
     )
 
 

@@ -25,7 +25,14 @@ from autogaze_cli.model.decode import Decoder
 from autogaze_cli.model.devices import choose_device
 from autogaze_cli.model.network import AutoGazeNetwork
 from autogaze_cli.model.output import GazeOutput, GazeState
-from autogaze_cli.model.preprocess import cut_square_tiles, normalise, resize_shortest, square
+from autogaze_cli.model.preprocess import (
+    cut_square_tiles,
+    normalise,
+    resize_shortest,
+    square,
+    target_size,
+)
+from autogaze_cli.model.resize import resize_bilinear
 from autogaze_cli.model.score import GazeScores, score_gaze
 
 if TYPE_CHECKING:
@@ -80,7 +87,8 @@ class AutoGaze:
         """Resize and normalise RGB frames as the published processor does.
 
         Args:
-            frames: ``uint8 [t, h, w, 3]`` or ``[b, t, h, w, 3]``, RGB.
+            frames: ``uint8 [t, h, w, 3]`` or ``[b, t, h, w, 3]``, RGB; a tensor on another device
+                than the CPU is processed there, with the same result.
             size: ``{"shortest_edge": n}`` or ``(height, width)``; None = the checkpoint's.
 
         Returns:
@@ -88,8 +96,13 @@ class AutoGaze:
 
         Source: inference spec 2.1.
         """
-        array = np.asarray(frames)
-        if array.dtype != np.uint8 or array.ndim not in (4, 5) or array.shape[-1] != 3:
+        on_device = isinstance(frames, Tensor) and frames.device.type != "cpu"
+        array = frames if on_device else np.asarray(frames)
+        if (
+            array.dtype not in (np.uint8, torch.uint8)
+            or array.ndim not in (4, 5)
+            or array.shape[-1] != 3
+        ):
             raise ConfigError(
                 "frames must be uint8 [t, h, w, 3] or [b, t, h, w, 3], "
                 f"not {array.dtype} {list(array.shape)}"
@@ -97,8 +110,13 @@ class AutoGaze:
         if array.ndim == 4:
             array = array[None]
         p = self.preprocessing
-        resized = np.stack([resize_shortest(clip, size or p.size) for clip in array])
-        return normalise(torch.from_numpy(resized).to(self.device), p.mean, p.std)
+        if isinstance(array, Tensor):
+            height, width = array.shape[2:4]
+            resized = resize_bilinear(array, *target_size(height, width, size or p.size))
+        else:
+            clips = [resize_shortest(clip, size or p.size) for clip in array]
+            resized = torch.from_numpy(np.stack(clips))
+        return normalise(resized.to(self.device), p.mean, p.std)
 
     def new_state(self, batch: int = 1, *, horizon_frames: int | None = None) -> GazeState:
         """Start ``batch`` streams to be gazed at frame by frame.

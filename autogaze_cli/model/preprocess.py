@@ -39,7 +39,7 @@ def resize_shortest(
     Source: inference spec 2.1 steps 1 and 2.
     """
     *leading, source_height, source_width, _ = frames.shape
-    height, width = _target_size(source_height, source_width, size)
+    height, width = target_size(source_height, source_width, size)
     if (height, width) == (source_height, source_width):
         return frames
     resized = np.empty((*leading, height, width, 3), np.uint8)
@@ -49,9 +49,10 @@ def resize_shortest(
     return resized
 
 
-def _target_size(
+def target_size(
     height: int, width: int, size: Mapping[str, int] | tuple[int, int]
 ) -> tuple[int, int]:
+    """Height and width of frames of that height and width, resized; see ``resize_shortest``."""
     if isinstance(size, tuple):
         return size
     if "shortest_edge" not in size:

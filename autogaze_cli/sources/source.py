@@ -41,6 +41,10 @@ class GazeSource(ABC):
     def __init__(self, settings: GazeSettings) -> None:
         self.settings = settings
 
+    def with_settings(self, settings: GazeSettings) -> GazeSource:
+        """A source with other settings; a loaded model is shared, and stays as it was loaded."""
+        return type(self)(settings)
+
     def layout(self, width: int, height: int) -> TileLayout:
         """The tiles of a frame of that size."""
         s = self.settings

@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "model": {"errors", "gaze"},
     "encoders": {"errors", "gaze", "model", "trace"},
     "sources": {"errors", "gaze", "media", "model", "trace"},
-    "inference": {"gaze", "sources"},
+    "inference": {*BASE, *("gaze", "media", "model", "readout", "sources", "trace", "visualize")},
     "batch": {*BASE, "cpus", "media", "progress"},
 }
 ROOMS["bench"] = {*ROOMS["sources"], *BASE, "inference", "sources", "visualize"}
@@ -44,7 +44,7 @@ ROOMS["cli"] = {*BASE, "batch", "gaze", "jobs", "media", "model", "progress", "v
 ROOMS["commands"] = ROOMS.keys() - {"api", "commands"}
 ROOMS["upstream"] = {"errors", "gaze", "media", "model"}
 ROOMS["__main__"] = {"cli"}
-ROOMS["__init__"] = {"api", "audit", "encoders", "model", "version"}
+ROOMS["__init__"] = {"api", "audit", "encoders", "inference", "model", "readout", "version"}
 LOOSE_FILES = 9
 CLICK = ("autogaze_cli.cli", "autogaze_cli.commands")
 

@@ -1,0 +1,69 @@
+"""Gaze at frames that are tensors on a GPU, without reading their pixels back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autogaze_cli.errors import ConfigError
+from autogaze_cli.inference.pipeline import AutoGazePipeline
+from autogaze_cli.inference.pixels import is_tensor, rgb_tensor
+from autogaze_cli.inference.stream import Stamped
+from autogaze_cli.sources.model import AutoGazeSource, clips_of
+from autogaze_cli.sources.source import GazeSource, OnGazed
+from autogaze_cli.trace import FrameTrace
+
+
+class AutoGazeTensorPipeline(AutoGazePipeline):
+    """An ``AutoGazePipeline`` whose frames are tensors that stay on the model's device.
+
+    They are resized and normalised there, to the same bytes as on a CPU; tokens are all that is
+    read back. Packets hold clips, masks and pyramids on that device. ``compose`` is the exception:
+    it draws on the CPU.
+
+    Raises:
+        ConfigError: The source has no model.
+    """
+
+    def __init__(self, source: GazeSource) -> None:
+        super().__init__(source)
+        if not isinstance(source, AutoGazeSource):
+            raise ConfigError(
+                f"frames on a device need a model, not {source.mask_source}",
+                hint="use AutoGazePipeline",
+            )
+        self.device: torch.device = source.autogaze.device
+
+    def _gazed(
+        self, source: GazeSource, frames: Iterable[Stamped], on_gazed: OnGazed
+    ) -> Iterator[FrameTrace]:
+        assert isinstance(source, AutoGazeSource)  # as __init__ has seen to
+        state, clip_len, done = None, source.settings.clip_len, 0
+        if source.settings.horizon_frames is not None:
+            state = source.autogaze.new_state(horizon_frames=source.settings.horizon_frames)
+            clip_len = 1
+        for clip in clips_of(frames, clip_len):
+            rgb = self._stacked([pixels for _, _, pixels in clip])
+            yield from source.gaze_clip(
+                rgb,
+                [(index, time) for index, time, _ in clip],
+                lambda part, before=done: on_gazed(before + part),  # type: ignore[misc]
+                state,
+            )
+            done += len(clip)
+
+    def _pixels(self, frames: Any, dimensions: int) -> Tensor:
+        if not is_tensor(frames):
+            raise ConfigError(
+                f"frames must be tensors, not {type(frames).__name__}", hint="use AutoGazePipeline"
+            )
+        return rgb_tensor(frames.to(self.device), dimensions)
+
+    def _copied(self, frame: Any) -> Tensor:
+        return self._pixels(frame, 3).clone()
+
+    def _stacked(self, frames: list[Any]) -> Tensor:
+        return torch.stack(frames)
