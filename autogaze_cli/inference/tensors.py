@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.inference.pipeline import AutoGazePipeline
-from autogaze_cli.inference.pixels import is_tensor, rgb_tensor
+from autogaze_cli.inference.pixels import is_tensor, rgb_array, rgb_tensor
 from autogaze_cli.inference.stream import Stamped
 from autogaze_cli.sources.model import AutoGazeSource, clips_of
 from autogaze_cli.sources.source import GazeSource, OnGazed
@@ -21,8 +21,8 @@ class AutoGazeTensorPipeline(AutoGazePipeline):
     """An ``AutoGazePipeline`` whose frames are tensors that stay on the model's device.
 
     They are resized and normalised there, to the same bytes as on a CPU; tokens are all that is
-    read back. Packets hold clips, masks and pyramids on that device. ``compose`` is the exception:
-    it draws on the CPU.
+    read back. Frames that are elsewhere are copied there first. Packets hold clips, masks and
+    pyramids on that device. ``compose`` is the exception: it draws on the CPU.
 
     Raises:
         ConfigError: The source has no model.
@@ -56,11 +56,9 @@ class AutoGazeTensorPipeline(AutoGazePipeline):
             done += len(clip)
 
     def _pixels(self, frames: Any, dimensions: int) -> Tensor:
-        if not is_tensor(frames):
-            raise ConfigError(
-                f"frames must be tensors, not {type(frames).__name__}", hint="use AutoGazePipeline"
-            )
-        return rgb_tensor(frames.to(self.device), dimensions)
+        if is_tensor(frames):
+            return rgb_tensor(frames.to(self.device), dimensions)
+        return torch.from_numpy(rgb_array(frames, dimensions)).to(self.device)
 
     def _copied(self, frame: Any) -> Tensor:
         return self._pixels(frame, 3).clone()

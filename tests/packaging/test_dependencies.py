@@ -212,6 +212,7 @@ def test_functions_fit_on_a_screen(root: Path) -> None:
         ("autogaze_cli.trace, autogaze_cli.visualize", "torch av click"),
         ("autogaze_cli.readout, autogaze_cli.jobs.traces, autogaze_cli.jobs.run", "torch av click"),
         ("autogaze_cli.jobs.videos, autogaze_cli.api, autogaze_cli.inference", "torch click"),
+        ("autogaze_cli.inference.pipeline", "torch click tqdm"),
         ("autogaze_cli.media", "torch click"),
         (
             "autogaze_cli.audit.audit, autogaze_cli.audit.sarif",

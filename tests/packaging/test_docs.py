@@ -16,7 +16,7 @@ from autogaze_cli.cli.main import COMMANDS, cli
 from tests.packaging.running import run
 
 TUTORIAL = "docs/tutorial.md"
-RUN = ["tutorial.md", "recipes/assets_in_ci.md"]
+RUN = ["tutorial.md", "pipeline.md", "recipes/assets_in_ci.md"]
 
 
 @pytest.fixture(scope="module")
