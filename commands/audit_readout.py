@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autogaze_cli.cli import options
+from autogaze_cli.cli.streams import print_line
 from autogaze_cli.progress import printable
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
     "--file-time-limit",
     "file_time_limit_s",
     type=click.FloatRange(min=0.1),
-    default=10.0,
+    default=5.0,
     metavar="SECONDS",
     help="Files that take longer are not analysed.",
 )
@@ -319,8 +320,8 @@ def _check_patch(patch: Path, paths: list[Path]) -> None:
 
     problems = patch_problems(patch, paths[0])
     for problem in problems:
-        click.echo(problem)
-    click.echo(f"{patch} {'does not apply' if problems else 'applies'} to {paths[0]}")
+        print_line(problem)
+    print_line(f"{patch} {'does not apply' if problems else 'applies'} to {paths[0]}")
     click.get_current_context().exit(int(bool(problems)))
 
 
@@ -331,8 +332,8 @@ def _check_reference(paths: list[Path]) -> None:
 
     verdict = check(paths[0])
     for line in verdict.lines:
-        click.echo(line, err=True)
+        print_line(line, err=True)
     if verdict.error is not None:
-        click.echo(f"Error: {verdict.error}", err=True)
+        print_line(f"Error: {verdict.error}", err=True)
         click.get_current_context().exit(1)
-    click.echo(f"AutoGaze sparse readout integration looks migrated: {paths[0]}")
+    print_line(f"AutoGaze sparse readout integration looks migrated: {paths[0]}")

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from autogaze_cli.audit.reading import read_regular, shown
+from autogaze_cli.audit.reading import shown
 from autogaze_cli.errors import InputError
+from autogaze_cli.reading import read_regular
 
 _MOST_BYTES = 1 << 26
 _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")

@@ -28,7 +28,7 @@ from autogaze_cli.media.video import Frame
 from autogaze_cli.readout import Readout, ReadoutSettings, readout_trace
 from autogaze_cli.sources.source import GazeSource, OnGazed
 from autogaze_cli.trace import FrameTrace, Trace
-from autogaze_cli.visualize.compositor import Compositor, FrameView
+from autogaze_cli.visualize.compositor import Composition, Compositor, FrameView, V
 from autogaze_cli.visualize.settings import Visualization
 
 if TYPE_CHECKING:
@@ -198,11 +198,7 @@ class AutoGazePipeline:
         Yields:
             The composed frames, in order.
         """
-        compositor = Compositor(settings or Visualization())
-        with _progress("compose", None, progress) as advance:
-            for done, (frame, gaze) in enumerate(gazed, 1):
-                yield compositor.step(rgb_array(frame, 3), gaze.fixations)
-                advance(done)
+        return self._composed(Compositor(settings or Visualization()), gazed, progress)
 
     def packet(
         self, clips: Any, *, fps: Rate = 25, **settings: Unpack[PacketSettings]
@@ -304,6 +300,17 @@ class AutoGazePipeline:
             for gaze in self._gazed(source, stamped(), advance):
                 yield waiting.popleft(), gaze
                 advance(gaze.index + 1)
+
+    def _composed(
+        self,
+        compositor: Composition[Any, V],
+        gazed: Iterable[tuple[Any, FrameTrace]],
+        progress: bool,
+    ) -> Iterator[V]:
+        with _progress("compose", None, progress) as advance:
+            for done, (frame, gaze) in enumerate(gazed, 1):
+                yield compositor.step(self._pixels(frame, 3), gaze.fixations)
+                advance(done)
 
     def _gazed(
         self, source: GazeSource, frames: Iterable[Stamped], on_gazed: OnGazed

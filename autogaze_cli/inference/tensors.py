@@ -15,6 +15,8 @@ from autogaze_cli.inference.stream import Stamped
 from autogaze_cli.sources.model import AutoGazeSource, clips_of
 from autogaze_cli.sources.source import GazeSource, OnGazed
 from autogaze_cli.trace import FrameTrace
+from autogaze_cli.visualize.settings import Visualization
+from autogaze_cli.visualize.tensor import TensorCompositor, TensorView
 
 
 class AutoGazeTensorPipeline(AutoGazePipeline):
@@ -22,7 +24,7 @@ class AutoGazeTensorPipeline(AutoGazePipeline):
 
     They are resized and normalised there, to the same bytes as on a CPU; tokens are all that is
     read back. Frames that are elsewhere are copied there first. Packets hold clips, masks and
-    pyramids on that device. ``compose`` is the exception: it draws on the CPU.
+    pyramids on that device, and composed frames are on it too.
 
     Raises:
         ConfigError: The source has no model.
@@ -36,6 +38,16 @@ class AutoGazeTensorPipeline(AutoGazePipeline):
                 hint="use AutoGazePipeline",
             )
         self.device: torch.device = source.autogaze.device
+
+    def compose(  # type: ignore[override]  # the pictures are tensors
+        self,
+        gazed: Iterable[tuple[Any, FrameTrace]],
+        settings: Visualization | None = None,
+        *,
+        progress: bool = False,
+    ) -> Iterator[TensorView]:
+        """See ``AutoGazePipeline.compose``; the bytes are the same."""
+        return self._composed(TensorCompositor(settings or Visualization()), gazed, progress)
 
     def _gazed(
         self, source: GazeSource, frames: Iterable[Stamped], on_gazed: OnGazed

@@ -135,6 +135,14 @@ def test_tensors_are_gazed_at_as_arrays_are(
     on_tensors = autogaze_cli.AutoGazeTensorPipeline(tiny.source)
     frames = torch.from_numpy(clip)
     assert_same_gaze(on_tensors.trace_clip(frames, **settings), tiny.trace_clip(clip, **settings))
+    drawing = Visualization(visualization_mode="interframe", mask_visualization="image-overlay")
+    composed = on_tensors.compose(on_tensors.trace_frames(frames, **settings), drawing)
+    views = tiny.compose(tiny.trace_frames(clip, **settings), drawing)
+    for ours, theirs in zip(composed, views, strict=True):
+        assert isinstance(ours.output, torch.Tensor)
+        np.testing.assert_array_equal(ours.output.numpy(), theirs.output)
+        np.testing.assert_array_equal(ours.mask_panel.numpy(), theirs.mask_panel)
+        assert ours.update_ratio == theirs.update_ratio
     assert [frame.data_ptr() for frame, _ in on_tensors.trace_frames(frames, **settings)] == [
         frame.data_ptr() for frame in frames
     ]
