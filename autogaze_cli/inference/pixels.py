@@ -24,17 +24,21 @@ def rgb_array(frames: Any, dimensions: int) -> NDArray[np.uint8]:
         dimensions: 3 for a frame, 4 for a clip, 5 for a batch of clips.
 
     Returns:
-        uint8 ``[..., h, w, 3]``; an array of that form as it is.
+        uint8 ``[..., h, w, 3]``, in C order and writable, as PyTorch needs it; the array itself if
+        it is.
 
     Raises:
         ConfigError: The frames have another form, or values out of range.
     """
     if is_tensor(frames):
-        return rgb_tensor(frames, dimensions).cpu().numpy()
-    array = np.asarray(frames)
+        return np.require(rgb_tensor(frames, dimensions).cpu().numpy(), requirements=["C", "W"])
+    try:
+        array = np.asarray(frames)
+    except ValueError as error:
+        raise ConfigError("the frames of a clip have different sizes") from error
     _check_form(array.shape, array.dtype, dimensions, array.dtype == np.uint8)
     if array.dtype == np.uint8:
-        return array
+        return np.require(array, requirements=["C", "W"])
     if not np.issubdtype(array.dtype, np.floating):
         raise _wrong_form(array.shape, array.dtype, dimensions)
     levels = np.rint(array.astype(np.float32) * np.float32(255))

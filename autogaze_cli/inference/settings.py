@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+import numpy as np
+
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.budget import requirement_from_db
 from autogaze_cli.gaze.settings import GazeSettings, MaskSource, Mode
@@ -111,6 +113,8 @@ def _made(
                 f"there is no setting {name!r} here", hint=f"one of {', '.join(known)}"
             )
     values = {**start, **given}
+    # Traces keep settings as JSON, which does not know NumPy's numbers.
+    values = {n: v.item() if isinstance(v, np.generic) else v for n, v in values.items()}
     if (db := values.pop("task_loss_requirement_db", None)) is not None:
         if not db > -math.inf:  # nor NaN
             raise ConfigError(f"task_loss_requirement_db must be a number of decibels, not {db}")

@@ -111,11 +111,10 @@ class AutoGazeStream:
         self._window.clear()
         self._gaze = self._start()
         self._refused = self._count
-        self._waiting = self._ready = None
+        self._waiting = self._ready = self._error = None
 
     def _take(self) -> AutoGazePipelinePacket | None:
         if (error := self._error) is not None:
-            self._error = None
             self._begin()
             raise error
         packet, self._ready = self._ready, None

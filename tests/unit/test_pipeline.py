@@ -24,7 +24,7 @@ from autogaze_cli.inference.settings import ClipSettings, PipelineSettings
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import read_frames
 from autogaze_cli.sources.model import AutoGazeSource
-from autogaze_cli.trace import Trace, read_trace
+from autogaze_cli.trace import Trace, read_trace, write_trace
 from autogaze_cli.visualize.settings import Visualization
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -111,6 +111,7 @@ def test_every_form_of_frames_gives_the_same(
     on_tensors = autogaze_cli.AutoGazeTensorPipeline(tiny.source)
     for trace in (
         tiny.trace_clip(list(clip)),
+        tiny.trace_clip(np.ascontiguousarray(clip[::-1, ..., ::-1])[::-1, ..., ::-1]),
         tiny.trace_clip(torch.from_numpy(clip)),
         tiny.trace_clip(planes / 255),
         tiny.trace_clip((planes / 255).numpy().astype(np.float64)),
@@ -178,6 +179,26 @@ def test_floats_are_rounded_to_the_nearest_level() -> None:
         assert rgb_array(ends, 3)[0].tolist() == [[0, 0, 0], [255, 255, 255]]
     almost = np.array([-0.001, 0.0019, 0.002, 1.001], np.float32).reshape(1, 1, 4)
     assert rgb_array(almost.repeat(3, axis=0), 3)[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+def test_views_and_read_only_frames_are_taken(
+    clip: Clip, tiny: autogaze_cli.AutoGazePipeline
+) -> None:
+    mirrored = clip[:1, :, ::-1, ::-1]  # negative strides, as of BGR turned to RGB
+    fixed = np.frombuffer(mirrored.tobytes(), np.uint8).reshape(mirrored.shape)
+    assert not fixed.flags.writeable
+    plane = torch.from_numpy(mirrored.copy()).permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+    for settings in ({}, {"mode": "tiled-full"}):
+        given: dict[str, Any] = {**settings, "emit_mask": True}
+        packets = [tiny.packet(frames, **given) for frames in (mirrored, fixed, plane)]
+        first, *others = [packet.masks for packet in packets]
+        assert first is not None
+        assert all(mask is not None and torch.equal(mask, first) for mask in others)
+        assert torch.equal(packets[0].clip, packets[1].clip)
+        with tiny.stream(**given) as stream:
+            assert stream.push(mirrored[0]) is None
+    with pytest.raises(ConfigError, match="different sizes"):
+        tiny.trace_clip([clip[0], clip[0, :100]])
 
 
 @pytest.mark.parametrize(
@@ -248,9 +269,11 @@ def test_settings_that_do_not_fit_are_refused(tiny: autogaze_cli.AutoGazePipelin
 
 
 def test_a_call_replaces_the_budget_and_shares_the_model(
-    clip: Clip, tiny: autogaze_cli.AutoGazePipeline
+    clip: Clip, tmp_path: Path, tiny: autogaze_cli.AutoGazePipeline
 ) -> None:
-    ratio = tiny.trace_clip(clip[:1], gazing_ratio=0.02, task_loss_requirement=None)
+    share: Any = np.float64(0.02)
+    ratio = tiny.trace_clip(clip[:1], gazing_ratio=share, task_loss_requirement=None)
+    write_trace(ratio, tmp_path / "a.trace.json", "json")
     assert ratio.num_gazing.tolist() == [[5]]  # int(0.02 * 265)
     few = autogaze_cli.AutoGazePipeline(
         tiny.source.with_settings(
@@ -340,13 +363,18 @@ def test_frames_on_a_gpu_stay_there(clip: Clip, mode: Any) -> None:
     frames = torch.from_numpy(clip).cuda()
     expected = pipeline.trace_clip(clip)
     assert on_gpu.trace_clip(frames).fixations.token.tolist() == expected.fixations.token.tolist()
-    kinds = [torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=kinds) as profile:
-        packet = on_gpu.packet(frames, emit_readout_points=True)
-    assert packet.clip.is_cuda
+    packet = on_gpu.packet(frames, emit_readout_points=True, emit_mask=True, emit_pyramid=True)
     assert packet.clip.data_ptr() == frames.data_ptr()
-    copies = [e for e in profile.events() if "DtoH" in e.name]
-    assert copies
-    # What came back fits the ids, flags and confidences of the tokens, and no picture does.
-    tiles = expected.header.tile_count
-    assert len(copies) < 40 * tiles
+    assert packet.masks is not None
+    assert packet.pyramid is not None
+    assert packet.masks.is_cuda
+    assert packet.pyramid[0].tokens.is_cuda
+    of_arrays = pipeline.packet(clip, emit_mask=True).masks
+    assert of_arrays is not None
+    assert torch.equal(packet.masks.cpu(), of_arrays)
+    with on_gpu.stream(emit_readout_points=True) as stream:
+        stream.push(frames[0])
+        found = stream.flush() if mode == "resize" else None
+    assert (found is not None) == (mode == "resize")
+    (view, *_) = on_gpu.compose(zip(frames, expected, strict=True))
+    assert view.output.is_cuda
