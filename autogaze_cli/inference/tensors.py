@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autogaze_cli.errors import ConfigError
 from autogaze_cli.inference.pipeline import AutoGazePipeline
 from autogaze_cli.inference.pixels import is_tensor, rgb_array, rgb_tensor
 from autogaze_cli.inference.stream import Stamped
@@ -20,24 +19,13 @@ from autogaze_cli.visualize.tensor import TensorCompositor, TensorView
 
 
 class AutoGazeTensorPipeline(AutoGazePipeline):
-    """An ``AutoGazePipeline`` whose frames are tensors that stay on the model's device.
+    """An ``AutoGazePipeline`` whose frames are tensors that stay on their device.
 
-    They are resized and normalised there, to the same bytes as on a CPU; tokens are all that is
-    read back. Frames that are elsewhere are copied there first. Packets hold clips, masks and
-    pyramids on that device, and composed frames are on it too.
-
-    Raises:
-        ConfigError: The source has no model.
+    A model's frames are copied to its device if they are elsewhere, and resized and normalised
+    there, to the same bytes as on a CPU; patch-diff compares frames where they are. Tokens are all
+    that is read back. Packets hold clips, masks and pyramids on that device, and composed frames
+    are on it too.
     """
-
-    def __init__(self, source: GazeSource) -> None:
-        super().__init__(source)
-        if not isinstance(source, AutoGazeSource):
-            raise ConfigError(
-                f"frames on a device need a model, not {source.mask_source}",
-                hint="use AutoGazePipeline",
-            )
-        self.device: torch.device = source.autogaze.device
 
     def compose(  # type: ignore[override]  # the pictures are tensors
         self,
@@ -52,7 +40,9 @@ class AutoGazeTensorPipeline(AutoGazePipeline):
     def _gazed(
         self, source: GazeSource, frames: Iterable[Stamped], on_gazed: OnGazed
     ) -> Iterator[FrameTrace]:
-        assert isinstance(source, AutoGazeSource)  # as __init__ has seen to
+        if not isinstance(source, AutoGazeSource):
+            yield from super()._gazed(source, frames, on_gazed)
+            return
         state, clip_len, done = None, source.settings.clip_len, 0
         if source.settings.horizon_frames is not None:
             state = source.autogaze.new_state(horizon_frames=source.settings.horizon_frames)
@@ -68,9 +58,11 @@ class AutoGazeTensorPipeline(AutoGazePipeline):
             done += len(clip)
 
     def _pixels(self, frames: Any, dimensions: int) -> Tensor:
-        if is_tensor(frames):
-            return rgb_tensor(frames.to(self.device), dimensions)
-        return torch.from_numpy(rgb_array(frames, dimensions)).to(self.device)
+        if not is_tensor(frames):
+            frames = torch.from_numpy(rgb_array(frames, dimensions))
+        if isinstance(self.source, AutoGazeSource):
+            frames = frames.to(self.source.autogaze.device)
+        return rgb_tensor(frames, dimensions)
 
     def _copied(self, frame: Any) -> Tensor:
         return self._pixels(frame, 3).clone()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from autogaze_cli.gaze.settings import GazeSettings, MaskSource
 from autogaze_cli.media.video import Frame
 from autogaze_cli.sources.source import GazeSource, OnGazed
 from autogaze_cli.trace import FrameTrace
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _EPSILON = float(np.finfo(np.float32).eps)
 _HALF = np.float32(0.5)
@@ -45,13 +48,13 @@ class PatchDiff:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def fixations(
-        self, previous: NDArray[np.uint8] | None, current: NDArray[np.uint8]
+        self, previous: NDArray[np.uint8] | Tensor | None, current: NDArray[np.uint8] | Tensor
     ) -> Fixations:
         """The cells that changed, highest score first, equal scores in row-major order.
 
         Args:
-            previous: The frame before, RGB, uint8 ``[h, w, 3]``; None for the first frame, which
-                has no fixations.
+            previous: The frame before, RGB, uint8 ``[h, w, 3]``, an array or a tensor on any
+                device; None for the first frame, which has no fixations.
             current: The frame, of the same size.
         """
         if previous is None:
@@ -59,16 +62,22 @@ class PatchDiff:
         return self.select(self.scores(previous, current))
 
     def scores(
-        self, previous: NDArray[np.uint8], current: NDArray[np.uint8]
+        self, previous: NDArray[np.uint8] | Tensor, current: NDArray[np.uint8] | Tensor
     ) -> NDArray[np.float32]:
         """Every cell's score, float32 ``[grid, grid]``, from RGB frames, uint8 ``[h, w, 3]``."""
         height, width, channels = current.shape
         rows, cols = _bins(height, self.grid), _bins(width, self.grid)
-        # By bands of rows, so that the differences are still in the cache when they are summed.
-        bands = np.stack(
-            [_absolute_difference(previous[a:b], current[a:b]).sum(0, np.uint32) for a, b in rows]
-        )
-        sums = _sums(bands.swapaxes(0, 1), cols).swapaxes(0, 1)  # [grid, grid, channels]
+        if isinstance(previous, np.ndarray) and isinstance(current, np.ndarray):
+            # By bands of rows, so that the differences are still in the cache when summed.
+            bands = np.stack(
+                [
+                    _absolute_difference(previous[a:b], current[a:b]).sum(0, np.uint32)
+                    for a, b in rows
+                ]
+            )
+            sums = _sums(bands.swapaxes(0, 1), cols).swapaxes(0, 1)  # [grid, grid, channels]
+        else:
+            sums = _sums_of_tensors(previous, current, rows, cols)
         weights = 1 / (127.5 * np.asarray(self.std, np.float64) * channels)
         scores: NDArray[np.float64] = sums @ weights / _areas(rows, cols)
         return scores.astype(np.float32)
@@ -154,6 +163,26 @@ def _bins(length: int, grid: int) -> list[tuple[int, int]]:
 def _sums(values: NDArray[Any], bins: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """Sums over the bins of the first axis, ``[len(bins), ...]``; exact for whole numbers."""
     return np.stack([values[a:b].sum(axis=0, dtype=np.float64) for a, b in bins])
+
+
+def _sums_of_tensors(
+    previous: Any,
+    current: Any,
+    rows: Sequence[tuple[int, int]],
+    cols: Sequence[tuple[int, int]],
+) -> NDArray[np.float64]:
+    """Absolute differences of tensors, summed on their device over each cell: ``[rows, cols, 3]``.
+
+    Whole numbers, so exact; only they are read back.
+    """
+    difference = (previous.int() - current.int()).abs_()
+    bands = difference.new_empty((len(rows), *difference.shape[1:]))
+    for i, (a, b) in enumerate(rows):
+        bands[i] = difference[a:b].sum(0)
+    sums = difference.new_empty((len(rows), len(cols), difference.shape[2]))
+    for i, (a, b) in enumerate(cols):
+        sums[:, i] = bands[:, a:b].sum(1)
+    return np.asarray(sums.cpu(), np.float64)
 
 
 def _areas(rows: Sequence[tuple[int, int]], cols: Sequence[tuple[int, int]]) -> NDArray[np.int64]:

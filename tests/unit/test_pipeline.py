@@ -43,6 +43,11 @@ def opened(model: str | None, **settings: Any) -> autogaze_cli.AutoGazePipeline:
     return autogaze_cli.AutoGazePipeline.from_hf_dir(model, **settings)
 
 
+def _once(settings: dict[str, Any]) -> dict[str, Any]:
+    """Takes from ``settings`` those that a call may not change."""
+    return {name: settings.pop(name) for name in ("mask_source",) if name in settings}
+
+
 @pytest.fixture
 def kestrel() -> autogaze_cli.AutoGazePipeline:
     return opened("kestrel")
@@ -92,8 +97,7 @@ def test_a_clip_has_the_trace_of_the_command(
     assert trace.header == expected.header
 
     # The same settings for one call, on a pipeline that was opened without them.
-    fixed = {name: given.pop(name) for name in ("mask_source",) if name in given}
-    plain = opened(model, **fixed)
+    plain = opened(model, **_once(given))
     pairs = list(plain.trace_frames(iter(clip), fps=expected.header.fps, **given))
     assert [frame is own for (frame, _), own in zip(pairs, clip, strict=True)] == [False] * 3
     assert [np.shares_memory(frame, own) for (frame, _), own in zip(pairs, clip, strict=True)] == (
@@ -127,12 +131,17 @@ def test_every_form_of_frames_gives_the_same(
 
 @pytest.mark.parametrize(
     "settings",
-    [{"clip_len": 2}, {"horizon_frames": 2}, {"mode": "tiled", "tile_size": 320}],
-    ids=["clips", "horizon", "tiled"],
+    [
+        {"clip_len": 2},
+        {"horizon_frames": 2},
+        {"mode": "tiled", "tile_size": 320},
+        {"mask_source": "patch-diff", "patch_diff_grid": 11, "patch_diff_threshold": 0.1},
+    ],
+    ids=["clips", "horizon", "tiled", "patch-diff"],
 )
-def test_tensors_are_gazed_at_as_arrays_are(
-    clip: Clip, tiny: autogaze_cli.AutoGazePipeline, settings: dict[str, Any]
-) -> None:
+def test_tensors_are_gazed_at_as_arrays_are(clip: Clip, settings: dict[str, Any]) -> None:
+    settings = dict(settings)
+    tiny = opened(None if "mask_source" in settings else str(TINY), **_once(settings))
     on_tensors = autogaze_cli.AutoGazeTensorPipeline(tiny.source)
     frames = torch.from_numpy(clip)
     assert_same_gaze(on_tensors.trace_clip(frames, **settings), tiny.trace_clip(clip, **settings))
@@ -264,8 +273,6 @@ def test_settings_that_do_not_fit_are_refused(tiny: autogaze_cli.AutoGazePipelin
             tiny.trace_clip(frames, **given)
     with pytest.raises(ConfigError, match="fps must be frames per second"):
         tiny.trace_clip(frames, fps=0)
-    with pytest.raises(ConfigError, match="need a model, not patch-diff"):
-        autogaze_cli.AutoGazeTensorPipeline.from_hf_dir(mask_source="patch-diff")
 
 
 def test_a_call_replaces_the_budget_and_shares_the_model(
@@ -372,6 +379,13 @@ def test_frames_on_a_gpu_stay_there(clip: Clip, mode: Any) -> None:
     of_arrays = pipeline.packet(clip, emit_mask=True).masks
     assert of_arrays is not None
     assert torch.equal(packet.masks.cpu(), of_arrays)
+    other = opened(None, mask_source="patch-diff")
+    changed = autogaze_cli.AutoGazeTensorPipeline(other.source).packet(frames, emit_mask=True)
+    assert changed.masks is not None
+    assert changed.masks.is_cuda
+    of_arrays = other.packet(clip, emit_mask=True).masks
+    assert of_arrays is not None
+    assert torch.equal(changed.masks.cpu(), of_arrays)
     with on_gpu.stream(emit_readout_points=True) as stream:
         stream.push(frames[0])
         found = stream.flush() if mode == "resize" else None
