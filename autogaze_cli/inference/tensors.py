@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,12 +50,8 @@ class AutoGazeTensorPipeline(AutoGazePipeline):
             clip_len = 1
         for clip in clips_of(frames, clip_len):
             rgb = self._stacked([pixels for _, _, pixels in clip])
-            yield from source.gaze_clip(
-                rgb,
-                [(index, time) for index, time, _ in clip],
-                lambda part, before=done: on_gazed(before + part),  # type: ignore[misc]
-                state,
-            )
+            stamps = [(index, time) for index, time, _ in clip]
+            yield from source.gaze_clip(rgb, stamps, partial(_tell, on_gazed, done), state)
             done += len(clip)
 
     def _pixels(self, frames: Any, dimensions: int) -> Tensor:
@@ -69,3 +66,7 @@ class AutoGazeTensorPipeline(AutoGazePipeline):
 
     def _stacked(self, frames: list[Any]) -> Tensor:
         return torch.stack(frames)
+
+
+def _tell(on_gazed: OnGazed, done: int, part: float) -> None:
+    on_gazed(done + part)
