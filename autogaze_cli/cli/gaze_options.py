@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from autogaze_cli.cli.command import Decorator, group, option, section
-from autogaze_cli.cli.types import ModelName, Real, TaskLoss, Whole
+from autogaze_cli.cli.types import ModelName, Real, SourceName, TaskLoss, Whole
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.model.catalog import is_offline
 
@@ -38,9 +38,10 @@ def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorat
             "Gaze",
             option(
                 "--mask-source",
-                type=click.Choice(["autogaze", "patch-diff"]),
-                help="Run a model (autogaze), or compare each frame with the previous one "
-                "(patch-diff).  [default: autogaze if there is a model, otherwise patch-diff]",
+                type=SourceName(),
+                metavar="NAME",
+                help="autogaze runs a model; patch-diff, rlt, evs, codec, random and uniform need "
+                "none.  [default: autogaze if there is a model, otherwise patch-diff]",
             ),
             _tile_options(mode),
             option(
@@ -58,18 +59,7 @@ def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorat
                 "(mode resize only).",
             ),
             _budget_options(top_k),
-            option(
-                "--patch-diff-grid",
-                type=Whole(),
-                default=_GAZE.patch_diff_grid,
-                help="Patch-diff grid size (N x N).",
-            ),
-            option(
-                "--patch-diff-threshold",
-                type=Real(0),
-                default=_GAZE.patch_diff_threshold,
-                help="Mean difference above which patch-diff selects a cell.",
-            ),
+            _cell_options,
         ),
     )
 
@@ -117,6 +107,11 @@ def _budget_options(top_k: int) -> Decorator:
             help="The same maximum as a fraction of a frame's tokens.",
         ),
         option(
+            "--exact",
+            is_flag=True,
+            help="Choose exactly that maximum in every frame, whatever the thresholds say.",
+        ),
+        option(
             "--task-loss-requirement",
             "--task-loss",
             "task_loss_requirement",
@@ -134,6 +129,48 @@ def _budget_options(top_k: int) -> Decorator:
             help="The same in dB, 10^(-dB/20); the later of the two options applies.",
         ),
     )
+
+
+_cell_options = group(
+    option(
+        "--pruning-rate",
+        type=Real(0, 1),
+        help="Fraction of the whole video's tokens to leave out, for any source without a model.  "
+        "[default: 0.75 for evs, otherwise choose by threshold]",
+    ),
+    option(
+        "--patch-diff-grid",
+        type=Whole(),
+        default=_GAZE.patch_diff_grid,
+        help="Grid size (N x N) of every source without a model.",
+    ),
+    option(
+        "--patch-diff-threshold",
+        type=Real(0),
+        default=_GAZE.patch_diff_threshold,
+        help="Mean difference above which patch-diff selects a cell.",
+    ),
+    option(
+        "--rlt-threshold",
+        type=Real(0),
+        default=_GAZE.rlt_threshold,
+        help="Mean difference (of pixels in -1 to 1) above which rlt keeps a patch.",
+    ),
+    option(
+        "--rlt-tubelet",
+        type=Whole(),
+        default=_GAZE.rlt_tubelet,
+        help="Frames per tubelet of rlt.",
+    ),
+    option(
+        "--codec-threshold",
+        type=Real(0),
+        default=_GAZE.codec_threshold,
+        help="Score above which codec selects a cell.",
+    ),
+    option("--seed", type=Whole(0), default=_GAZE.seed, help="Seed of random."),
+)
+"""The options of the sources without a model."""
 
 
 def _prefer_command_line(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

@@ -9,7 +9,9 @@ from typing import Literal
 
 from autogaze_cli.errors import ConfigError, DeviceError
 
-MaskSource = Literal["autogaze", "patch-diff"]
+MaskSource = str
+"""The name of a gaze source, as ``autogaze_cli.sources.registry`` knows it."""
+
 Mode = Literal["resize", "tiled", "tiled-full"]
 Attend = Literal["block-causal", "frame", "clip", "causal"]
 """Which tokens of a clip a token of a sparse encoder sees."""
@@ -28,6 +30,7 @@ _MAXIMUM = {
     "top_k": 2**31 - 1,
     "max_gaze_tokens_each_frame": 2**31 - 1,
     "patch_diff_grid": 1024,
+    "rlt_tubelet": 2**31 - 1,
     "threads": 1024,
 }
 """Maximum values of integer settings; larger ones could only exhaust the machine."""
@@ -38,8 +41,8 @@ class GazeSettings:
     """Settings of a gaze source.
 
     Attributes:
-        mask_source: ``autogaze`` runs a model; ``patch-diff`` compares each frame with the previous
-            one.
+        mask_source: ``autogaze`` runs a model; the others, such as ``patch-diff``, need none. See
+            ``autogaze_cli.sources.registry``, which knows the names.
         model: A folder, a bundled name or a Hub id; required for ``autogaze``.
         mode: ``resize`` shows the model the whole frame at 224 x 224; ``tiled`` stretches it to a
             whole number of tiles; ``tiled-full`` cuts tiles at full resolution and pads.
@@ -56,9 +59,18 @@ class GazeSettings:
             ``max_gaze_tokens_each_frame``.
         task_loss_requirement: Early stopping: end a frame once its predicted loss is this low;
             None = never, ``"model"`` = the model's own, or never if ``gazing_ratio`` is given.
-        patch_diff_grid: Patch-diff grid size, N x N.
+        exact: Choose exactly the maximum number of tokens in every frame; thresholds and early
+            stopping do not apply. Needs one of the two settings of that maximum.
+        pruning_rate: Leave out this fraction of the tokens of the whole clip, those with the
+            lowest scores, instead of those at or below a threshold; not for ``autogaze``. None =
+            not given, or 0.75 for ``evs``.
+        patch_diff_grid: Grid size, N x N, of every source without a model.
         patch_diff_threshold: Mean difference (in normalised units) above which patch-diff selects
             a cell.
+        rlt_threshold: Mean difference (of pixels in -1 to 1) above which ``rlt`` keeps a patch.
+        rlt_tubelet: Frames per tubelet of ``rlt``.
+        codec_threshold: Score above which ``codec`` selects a cell, see ``sources.codec``.
+        seed: Seed of ``random``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``cuda:all`` to spread clips over GPUs, or
             ``mps`` (an Apple GPU, untested).
         dtype: ``float32`` or ``bfloat16``.
@@ -77,15 +89,20 @@ class GazeSettings:
     max_gaze_tokens_each_frame: int | None = None
     gazing_ratio: float | None = None
     task_loss_requirement: float | Literal["model"] | None = "model"
+    exact: bool = False
+    pruning_rate: float | None = None
     patch_diff_grid: int = 14
     patch_diff_threshold: float = 0.45
+    rlt_threshold: float = 0.1
+    rlt_tubelet: int = 2
+    codec_threshold: float = 0.25
+    seed: int = 0
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse invalid settings."""
-        _one_of("mask_source", self.mask_source, ("autogaze", "patch-diff"))
         _one_of("mode", self.mode, ("resize", "tiled", "tiled-full"))
         _one_of("dtype", self.dtype, ("float32", "bfloat16"))
         check_device_name(self.device)
@@ -107,6 +124,21 @@ class GazeSettings:
                 f"horizon_frames needs mode resize, not {self.mode}",
                 hint="tiled modes process independent clips",
             )
+        loss = self.task_loss_requirement
+        if isinstance(loss, float | int) and not (math.isfinite(loss) and loss >= 0):
+            raise ConfigError(
+                f"task_loss_requirement must be a finite number of at least 0, not {loss}"
+            )
+        for name in ("patch_diff_threshold", "rlt_threshold", "codec_threshold"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name} must be a finite number of at least 0, not {value}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be within 0 to {2**63 - 1}, not {self.seed}")
+        self._check_budget()
+
+    def _check_budget(self) -> None:
+        """Refuse budgets that contradict each other."""
         if self.max_gaze_tokens_each_frame is not None and self.gazing_ratio is not None:
             raise ConfigError(
                 "max_gaze_tokens_each_frame and gazing_ratio both set the token budget",
@@ -114,15 +146,21 @@ class GazeSettings:
             )
         if self.gazing_ratio is not None and not 0 <= self.gazing_ratio <= 1:
             raise ConfigError(f"gazing_ratio must be within 0 to 1, not {self.gazing_ratio}")
-        loss = self.task_loss_requirement
-        if isinstance(loss, float | int) and not (math.isfinite(loss) and loss >= 0):
+        if self.exact and self.max_gaze_tokens_each_frame is None and self.gazing_ratio is None:
             raise ConfigError(
-                f"task_loss_requirement must be a finite number of at least 0, not {loss}"
+                "exact needs the number of tokens", hint="give max_gaze_tokens_each_frame as well"
             )
-        if not (math.isfinite(self.patch_diff_threshold) and self.patch_diff_threshold >= 0):
+        if self.pruning_rate is None:
+            return
+        if not 0 <= self.pruning_rate <= 1:
+            raise ConfigError(f"pruning_rate must be within 0 to 1, not {self.pruning_rate}")
+        if self.exact:
             raise ConfigError(
-                "patch_diff_threshold must be a finite number of at least 0, "
-                f"not {self.patch_diff_threshold}"
+                "exact and pruning_rate both say which tokens are chosen", hint="give one of them"
+            )
+        if self.mask_source == "autogaze":
+            raise ConfigError(
+                "pruning_rate cannot be used with mask_source autogaze", hint="give gazing_ratio"
             )
 
 

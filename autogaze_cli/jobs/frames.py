@@ -14,6 +14,7 @@ from autogaze_cli.errors import ConfigError, FormatError, InputError
 from autogaze_cli.jobs.pipeline import ahead
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
+from autogaze_cli.sources.cells import CellSource
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from autogaze_cli.trace.header import expect
@@ -88,7 +89,7 @@ class Job:
     @property
     def queue_size(self) -> int:
         """Maximum number of frames queued before or after the gaze source: at least one clip."""
-        if not isinstance(self.gaze, GazeSource) or self.gaze.mask_source == "patch-diff":
+        if not isinstance(self.gaze, GazeSource) or self.gaze.mask_source != "autogaze":
             return QUEUE_SIZE
         settings = self.gaze.settings
         return max(QUEUE_SIZE, 0 if settings.horizon_frames else settings.clip_len)
@@ -168,6 +169,11 @@ def gazed_frames(
     if on_frame:
         on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):
+        if isinstance(job.gaze, CellSource) and job.gaze.whole_clip:
+            # Read twice: the scores of all frames take little memory, the frames too much.
+            scores = job.gaze.clip_scores(_frames(job))
+            yield from job.gaze.gaze_again(frames, scores)
+            return
         on_gazed = (lambda done: on_frame(done, total, None)) if on_frame else None
         yield from job.gaze.trace(frames, on_gazed)
         return
@@ -182,7 +188,8 @@ def gazed_frames(
 
 
 def _frames(job: Job) -> Iterator[Frame]:
-    with Video(job.video, job.sampling) as video:
+    motion = isinstance(job.gaze, GazeSource) and job.gaze.reads_motion
+    with Video(job.video, job.sampling, motion=motion) as video:
         yield from video.frames(require=True)
         job.notes[:] = video.info.notes
 

@@ -27,6 +27,7 @@ from autogaze_cli.readout import (
     SparseReadoutOptions,
     SparseVideoReadoutOptions,
 )
+from autogaze_cli.sources.registry import check_source_name
 from autogaze_cli.visualize.settings import Visualization
 
 if TYPE_CHECKING:
@@ -268,13 +269,15 @@ def make_request(
 
 
 def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
-    """Settings of the gaze source: the given model, or the default model, or patch-diff.
+    """Settings of the gaze source: the one given, or the default model, or patch-diff.
 
     Raises:
-        ConfigError: A setting is out of range, or contradicts another.
+        ConfigError: There is no such source, or a setting is out of range or contradicts another.
     """
     source, model = values["mask_source"], values["model"]
-    if source == "patch-diff":
+    if source is not None:
+        check_source_name(source)
+    if source not in (None, "autogaze"):
         model = None
     elif model is None:
         model = default_model(models)

@@ -32,7 +32,9 @@ class Values(TypedDict, total=False):
         stream: Index of the video stream in the file; None = FFmpeg's own choice.
         tone_map: ``auto`` maps HDR to BT.709; ``none`` keeps the values.
         allow_truncated: Read a file whose end is missing as far as it goes.
-        mask_source: ``autogaze`` or ``patch-diff``; None = ``autogaze`` if there is a model.
+        mask_source: ``autogaze``, ``patch-diff``, ``rlt``, ``evs``, ``codec``, ``random``,
+            ``uniform``, or one that another package adds; None = ``autogaze`` if there is a model,
+            otherwise ``patch-diff``.
         model: Bundled name, folder or cached Hub id; None = the bundled default.
         mode: ``resize``, ``tiled`` or ``tiled-full``.
         tile_size: Tile side in pixels.
@@ -46,8 +48,15 @@ class Values(TypedDict, total=False):
         task_loss_requirement: Predicted loss at which a frame ends; None = never, ``"model"`` = the
             model's own.
         task_loss_requirement_db: The same in dB; overrides ``task_loss_requirement``.
-        patch_diff_grid: Patch-diff grid size, N x N.
-        patch_diff_threshold: Mean difference above which patch-diff selects a cell.
+        exact: Choose exactly the maximum number of tokens in every frame.
+        pruning_rate: Fraction of the tokens of the whole video to leave out; None = 0.75 for
+            ``evs``, otherwise choose by threshold.
+        patch_diff_grid: Grid size of the sources without a model, N x N.
+        patch_diff_threshold: Mean difference above which ``patch-diff`` selects a cell.
+        rlt_threshold: Mean difference above which ``rlt`` keeps a patch.
+        rlt_tubelet: Frames per tubelet of ``rlt``.
+        codec_threshold: Score above which ``codec`` selects a cell.
+        seed: Seed of ``random``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         dtype: Model precision.
         threads: CPU threads; None = PyTorch's choice. Never changes a result.
@@ -115,8 +124,14 @@ class Values(TypedDict, total=False):
     gazing_ratio: float | None
     task_loss_requirement: TaskLoss
     task_loss_requirement_db: float | None
+    exact: bool
+    pruning_rate: float | None
     patch_diff_grid: int
     patch_diff_threshold: float
+    rlt_threshold: float
+    rlt_tubelet: int
+    codec_threshold: float
+    seed: int
     device: str
     dtype: Dtype
     threads: int | None

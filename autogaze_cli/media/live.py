@@ -33,9 +33,9 @@ class _LiveSource(ContainerSource):
 
     _measured = False
 
-    def __init__(self, name: str, notes: Notes, stream: int | None) -> None:
+    def __init__(self, name: str, notes: Notes, stream: int | None, *, motion: bool) -> None:
         self._name = name
-        super().__init__(Path(name), notes, stream=stream)
+        super().__init__(Path(name), notes, stream=stream, motion=motion)
 
     def _opened(self) -> InputContainer:
         if self._name == STDIN:
@@ -66,7 +66,9 @@ def _named(name: str, path: Path) -> Iterator[None]:
         raise
 
 
-def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[VideoInfo, Frame]]:
+def read_live(
+    name: str, sampling: Sampling | None = None, *, motion: bool = False
+) -> Iterator[tuple[VideoInfo, Frame]]:
     """Decode, sample and scale a stream, one frame at a time, as ``read_frames`` does a video.
 
     The stream is opened with the first frame asked for, and closed when the iteration ends, fails
@@ -76,6 +78,7 @@ def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[Vid
         name: A file, ``-`` (standard input, not kept), a capture device such as ``/dev/video0``, or
             an address that FFmpeg opens (``rtsp://...``, ``http://...``).
         sampling: Which frames; fewer than ``sampling.frames`` are no error.
+        motion: Read the motion vectors of the stream too.
 
     Yields:
         What the stream says of itself, with the notes so far, and a frame.
@@ -88,7 +91,7 @@ def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[Vid
     with (
         _named(name, path),
         input_errors(path),
-        _LiveSource(name, notes, sampling.stream) as source,
+        _LiveSource(name, notes, sampling.stream, motion=motion) as source,
     ):
         decoded = source.decode()
         first = first_frame(decoded, path)

@@ -20,6 +20,7 @@ def open_source(
     threads: int | None = None,
     stream: int | None = None,
     allow_truncated: bool = False,
+    motion: bool = False,
 ) -> tuple[Source, int]:
     """Open a video, an image, or an image pattern such as ``frame_%04d.png``.
 
@@ -29,6 +30,7 @@ def open_source(
         threads: Decoder threads; None = FFmpeg's own choice.
         stream: Index of the stream in the file; None = FFmpeg's own choice.
         allow_truncated: Whether a file of which the end is missing is opened.
+        motion: Whether the motion vectors are wanted, where the codec gives them out.
 
     Returns:
         The source, and how many bytes are missing at the end of the file.
@@ -63,7 +65,7 @@ def open_source(
     elif cut and not indexed:
         raise _truncated(path, missing)
     else:
-        container = ContainerSource(path, notes, threads=threads, stream=stream)
+        container = ContainerSource(path, notes, threads=threads, stream=stream, motion=motion)
         if indexed and container.has_all_of_index(path.stat().st_size):
             cut = missing = 0  # only the size that it states is wrong
         if cut:

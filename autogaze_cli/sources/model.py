@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autogaze_cli.gaze.budget import Budget, BudgetRequest
 from autogaze_cli.gaze.fixations import Fixations
-from autogaze_cli.gaze.settings import ALL_GPUS, GazeSettings, MaskSource
+from autogaze_cli.gaze.settings import ALL_GPUS, GazeSettings
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.gaze.tokens import frame_tokens
 from autogaze_cli.media.video import Frame
@@ -34,11 +34,13 @@ class AutoGazeSource(GazeSource):
         replicas: Sources on the other GPUs, with ``--device cuda:all``.
     """
 
-    mask_source: MaskSource = "autogaze"
+    mask_source = "autogaze"
 
     def __init__(self, settings: GazeSettings) -> None:
         super().__init__(settings)
         assert settings.model is not None  # GazeSettings has seen to it
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
         self.autogaze = load_model(settings.model, settings.device, settings.dtype)
         config = self.autogaze.config
         self.model = settings.model
@@ -60,7 +62,8 @@ class AutoGazeSource(GazeSource):
         (self.max_gaze_tokens_each_frame,) = Budget.resolve(
             config, replace(asked, top_k=1)
         ).each_frame(1)
-        self.task_loss_requirement = self._budget.task_loss_requirement
+        # Without a threshold a frame's gaze ends at its budget, never before.
+        self.task_loss_requirement = None if settings.exact else self._budget.task_loss_requirement
         self.replicas: list[AutoGazeSource] = []
         if settings.device == ALL_GPUS:
             others = range(1, torch.cuda.device_count())
