@@ -1,4 +1,4 @@
-"""What the encoder of a video decided for each frame: its type and its motion vectors."""
+"""The motion vectors that the encoder of a video chose for each frame."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from av.video.frame import PictureType, VideoFrame
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from autogaze_cli.media.filters import Filters
@@ -33,17 +33,20 @@ class Motion:
 
     Attributes:
         vectors: In decoded pixels, before the frame is turned for display or scaled.
-        intra: Whether the whole frame is coded without a reference (a key frame).
         width: Width of the decoded frame in pixels.
         height: Height of the decoded frame in pixels.
         turns: FFmpeg's filters that turn the frame for display.
     """
 
     vectors: Vectors
-    intra: bool
     width: int
     height: int
     turns: Filters = ()
+
+    @property
+    def intra(self) -> bool:
+        """Whether no block has a reference, as in a key frame."""
+        return len(self.vectors) == 0
 
 
 def motion_of(frame: VideoFrame) -> Motion:
@@ -52,7 +55,6 @@ def motion_of(frame: VideoFrame) -> Motion:
     _, turns = orientation(frame)
     return Motion(
         vectors=_NONE if data is None else data.to_ndarray().copy(),
-        intra=frame.pict_type == PictureType.I,
         width=frame.width,
         height=frame.height,
         turns=turns,

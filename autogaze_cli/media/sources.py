@@ -116,6 +116,8 @@ class ContainerSource(Source):
             self.motion = self._wants_motion and self._stream.codec_context.name in MOTION_CODECS
             if self.motion:
                 self._stream.codec_context.flags2 |= EXPORT_MVS
+                # With a thread per frame, vectors are given out before all of them are known.
+                self._stream.thread_type = "SLICE"
         except BaseException:
             self.close()
             raise
