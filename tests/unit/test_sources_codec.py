@@ -14,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from autogaze_cli.gaze.settings import GazeSettings
@@ -34,6 +35,7 @@ def moving_square(path: Path, codec: str, options: dict[str, str], frames: int =
     square = rng.integers(0, 256, (12, 12, 3), np.uint8).repeat(4, 0).repeat(4, 1)
     with av.open(path, "w") as container:
         stream = container.add_stream(codec, rate=10, options=options)
+        assert isinstance(stream, VideoStream)
         stream.width = stream.height = 224
         stream.pix_fmt = "yuv420p"
         for n in range(frames):
@@ -112,7 +114,7 @@ ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is no
 
 def luma(path: Path, *filters: str) -> Iterator[NDArray[np.uint8]]:
     """The frames' luma, by FFmpeg's program."""
-    command = ["ffmpeg", "-v", "error", "-threads", "1", "-flags2", "+export_mvs", "-i", path]
+    command = ["ffmpeg", "-v", "error", "-threads", "1", "-flags2", "+export_mvs", "-i", str(path)]
     output = ["-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "rawvideo", "-"]
     made = subprocess.run([*command, *filters, *output], capture_output=True, check=True)
     for picture in np.frombuffer(made.stdout, np.uint8).reshape(-1, 540, 640):
