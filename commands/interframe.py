@@ -19,7 +19,7 @@ from autogaze_cli.cli import options
 @options.sampling_options()
 @options.gaze_options()
 @options.compute
-@options.drawing_options(mask_visualization="overlay")
+@options.drawing_options()
 @options.output_options("gif", "mp4", "webm", "png")
 @options.report
 @options.batch

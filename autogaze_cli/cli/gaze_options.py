@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from autogaze_cli.cli.command import Decorator, group, option, section
 from autogaze_cli.cli.types import ModelName, Real, TaskLoss, Whole
 from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.jobs.values import Values
 from autogaze_cli.model.catalog import is_offline
 
 _GAZE = GazeSettings()
@@ -25,13 +26,13 @@ model = option(
 )
 
 
-def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorator:
+def gaze_options(own: Values | None = None) -> Decorator:
     """The options of the gaze source.
 
     Args:
-        mode: Default inference mode.
-        top_k: Default minimum of the token budget.
+        own: The command's own defaults.
     """
+    own = own or {}
     return group(
         section("Model and device", model),
         section(
@@ -42,7 +43,7 @@ def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorat
                 help="Run a model (autogaze), or compare each frame with the previous one "
                 "(patch-diff).  [default: autogaze if there is a model, otherwise patch-diff]",
             ),
-            _tile_options(mode),
+            _tile_options(own.get("mode", _GAZE.mode)),
             option(
                 "--clip-len",
                 "--frames-per-clip",
@@ -57,7 +58,7 @@ def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorat
                 help="Rolling context: attend to the last N frames instead of independent clips "
                 "(mode resize only).",
             ),
-            _budget_options(top_k),
+            _budget_options(own.get("top_k", _GAZE.top_k)),
             option(
                 "--patch-diff-grid",
                 type=Whole(),

@@ -1,4 +1,8 @@
-"""The settings of the commands that process videos, by name and type, before validation."""
+"""The settings of the commands that process videos, by name and type, before validation.
+
+Names are those of the options and of the arguments of the Python calls, whose signatures in ``api``
+show which settings each command has, and their defaults.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,8 @@ Dtype = Literal["float32", "bfloat16"]
 EngineName = Literal["local", "ray"]
 
 
-class Values(TypedDict, total=False):
-    """All settings of the commands that process videos, named as the options and the Python calls.
-
-    The signatures in ``api.py`` show which settings each command has, and their defaults.
+class SamplingValues(TypedDict, total=False):
+    """Which frames are read, and how.
 
     Attributes:
         start: Start time: seconds, or a string such as ``"1:02.5"``.
@@ -32,6 +34,22 @@ class Values(TypedDict, total=False):
         stream: Index of the video stream in the file; None = FFmpeg's own choice.
         tone_map: ``auto`` maps HDR to BT.709; ``none`` keeps the values.
         allow_truncated: Read a file whose end is missing as far as it goes.
+    """
+
+    start: Rate
+    frames: int | None
+    fps: Rate | None
+    inference_width: int | None
+    inference_height: int | None
+    stream: int | None
+    tone_map: ToneMap
+    allow_truncated: bool
+
+
+class GazeValues(TypedDict, total=False):
+    """The gaze source, its budget and its device.
+
+    Attributes:
         mask_source: ``autogaze`` or ``patch-diff``; None = ``autogaze`` if there is a model.
         model: Bundled name, folder or cached Hub id; None = the bundled default.
         mode: ``resize``, ``tiled`` or ``tiled-full``.
@@ -51,57 +69,8 @@ class Values(TypedDict, total=False):
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         dtype: Model precision.
         threads: CPU threads; None = PyTorch's choice. Never changes a result.
-        mask_geometry: ``native``, ``deduplicated`` or ``effective``: which pixels cells cover.
-        mask_visualization: ``overlay``, ``scale-rows``, ``image-overlay`` or ``image-mask-only``.
-        mask_cell_scale: Scale factor for drawn cells.
-        blend_alpha: Opacity of color in the image masks and in full-blend, 0 to 1.
-        visualization_mode: ``interframe`` or ``full-blend``.
-        keyframe_duration: Frames from one keyframe to the next; 0 = only the first.
-        gif_width: Width of drawn files in pixels; None = the frames' (a GIF's at most 640).
-        gif_height: Height of drawn files in pixels; None = the frames'.
-        emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``, ``keep-indices``.
-        merge: Patches on each side of a group of ``keep-indices``.
-        patch_size: The consumer's patch size in pixels: one number, or height and width.
-        tubelet_size: Frames per temporal token of the consumer.
-        clip_height: Height of the consumer's clip in pixels; None = the frames'.
-        clip_width: Width of the consumer's clip in pixels; None = the frames'.
-        image_grid: Token grid of a frame: one number, or height and width; None = its patches.
-        min_confidence: Fixations whose confidence is not above this are dropped.
-        max_fixations_per_frame: Maximum rectangles per frame; None = all.
-        dilation: Tokens added on all four sides of a cell.
-        max_tokens_per_frame: Maximum tokens per frame; None = all.
-        min_tokens: Minimum tokens per clip; missing ones are padding.
-        max_tokens: Maximum tokens per clip; None = all.
-        encoder: Folder of a vision transformer, or cached Hub id.
-        scales: Sides of the encoder's pictures in pixels, such as ``"32+64+112+224"``; None = those
-            that suit it.
-        attend: Which tokens a token sees: ``block-causal``, ``frame``, ``clip`` or ``causal``.
-        dense: Encode every patch instead of the gazed ones.
-        compare_dense: Encode every patch too, and compare times and features.
-        trace: A saved trace that replaces the gaze source; None = run the gaze source.
-        traces: Saved traces to read out (``run_batch`` only).
-        out_dir: Output folder.
-        format: Output file format.
-        overwrite: Replace existing outputs.
-        report: Also write a page that plays the result.
-        check: Write nothing; compare with what exists.
-        dry_run: Plan only.
-        resume: Skip what an earlier run into the same folder finished.
-        fail_fast: Stop at the first input that fails.
-        workers: Worker processes; each loads its own model.
-        engine: ``local`` or ``ray``.
-        address: Address of the Ray cluster; None = the one running here, otherwise a new one.
-        gpus_per_worker: GPUs that Ray reserves per worker; None = 1 on a GPU, otherwise 0.
     """
 
-    start: Rate
-    frames: int | None
-    fps: Rate | None
-    inference_width: int | None
-    inference_height: int | None
-    stream: int | None
-    tone_map: ToneMap
-    allow_truncated: bool
     mask_source: MaskSource | None
     model: Source | None
     mode: Mode
@@ -120,6 +89,22 @@ class Values(TypedDict, total=False):
     device: str
     dtype: Dtype
     threads: int | None
+
+
+class DrawingValues(TypedDict, total=False):
+    """How masks and outputs are drawn.
+
+    Attributes:
+        mask_geometry: ``native``, ``deduplicated`` or ``effective``: which pixels cells cover.
+        mask_visualization: ``overlay``, ``scale-rows``, ``image-overlay`` or ``image-mask-only``.
+        mask_cell_scale: Scale factor for drawn cells.
+        blend_alpha: Opacity of color in the image masks and in full-blend, 0 to 1.
+        visualization_mode: ``interframe`` or ``full-blend``.
+        keyframe_duration: Frames from one keyframe to the next; 0 = only the first.
+        gif_width: Width of drawn files in pixels; None = the frames' (a GIF's at most 640).
+        gif_height: Height of drawn files in pixels; None = the frames'.
+    """
+
     mask_geometry: str
     mask_visualization: str
     mask_cell_scale: float
@@ -128,6 +113,27 @@ class Values(TypedDict, total=False):
     keyframe_duration: int
     gif_width: int | None
     gif_height: int | None
+
+
+class ReadoutValues(TypedDict, total=False):
+    """What is read out, and for which consumer.
+
+    Attributes:
+        emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``, ``keep-indices``.
+        merge: Patches on each side of a group of ``keep-indices``.
+        patch_size: The consumer's patch size in pixels: one number, or height and width.
+        tubelet_size: Frames per temporal token of the consumer.
+        clip_height: Height of the consumer's clip in pixels; None = the frames'.
+        clip_width: Width of the consumer's clip in pixels; None = the frames'.
+        image_grid: Token grid of a frame: one number, or height and width; None = its patches.
+        min_confidence: Fixations whose confidence is not above this are dropped.
+        max_fixations_per_frame: Maximum rectangles per frame; None = all.
+        dilation: Tokens added on all four sides of a cell.
+        max_tokens_per_frame: Maximum tokens per frame; None = all.
+        min_tokens: Minimum tokens per clip; missing ones are padding.
+        max_tokens: Maximum tokens per clip; None = all.
+    """
+
     emit: Sequence[str]
     merge: int
     patch_size: int | tuple[int, int]
@@ -141,18 +147,74 @@ class Values(TypedDict, total=False):
     max_tokens_per_frame: int | None
     min_tokens: int
     max_tokens: int | None
+
+
+class EncodingValues(TypedDict, total=False):
+    """Which encoder runs, and on what.
+
+    Attributes:
+        encoder: Folder of a vision transformer, or cached Hub id.
+        scales: Sides of the encoder's pictures in pixels, such as ``"32+64+112+224"``; None = those
+            that suit it.
+        attend: Which tokens a token sees: ``block-causal``, ``frame``, ``clip`` or ``causal``.
+        dense: Encode every patch instead of the gazed ones.
+        compare_dense: Encode every patch too, and compare times and features.
+    """
+
     encoder: Source | None
     scales: str | None
     attend: Attend
     dense: bool
     compare_dense: bool
+
+
+class SavedTraceValues(TypedDict, total=False):
+    """Gaze that was saved before.
+
+    Attributes:
+        trace: A saved trace that replaces the gaze source; None = run the gaze source.
+    """
+
     trace: Source | None
-    traces: Sequence[Source]
+
+
+class OutputValues(TypedDict, total=False):
+    """Where files go.
+
+    Attributes:
+        out_dir: Output folder.
+        overwrite: Replace existing outputs.
+    """
+
     out_dir: Source
-    format: str
     overwrite: bool
+
+
+class ReportValues(TypedDict, total=False):
+    """What is written beside the files.
+
+    Attributes:
+        report: Also write a page that plays the result.
+    """
+
     report: bool
-    check: bool
+
+
+class BatchValues(TypedDict, total=False):
+    """How several inputs are processed; for ``run_batch`` alone.
+
+    Attributes:
+        traces: Saved traces to read out (``run_batch`` only).
+        dry_run: Plan only.
+        resume: Skip what an earlier run into the same folder finished.
+        fail_fast: Stop at the first input that fails.
+        workers: Worker processes; each loads its own model.
+        engine: ``local`` or ``ray``.
+        address: Address of the Ray cluster; None = the one running here, otherwise a new one.
+        gpus_per_worker: GPUs that Ray reserves per worker; None = 1 on a GPU, otherwise 0.
+    """
+
+    traces: Sequence[Source]
     dry_run: bool
     resume: bool
     fail_fast: bool
@@ -160,3 +222,26 @@ class Values(TypedDict, total=False):
     engine: EngineName
     address: str | None
     gpus_per_worker: float | None
+
+
+class Values(
+    SamplingValues,
+    GazeValues,
+    DrawingValues,
+    ReadoutValues,
+    EncodingValues,
+    SavedTraceValues,
+    OutputValues,
+    ReportValues,
+    BatchValues,
+    total=False,
+):
+    """All settings of the commands that process videos.
+
+    Attributes:
+        format: Output file format.
+        check: Write nothing; compare with what exists.
+    """
+
+    format: str
+    check: bool
