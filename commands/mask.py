@@ -13,6 +13,7 @@ from autogaze_cli.cli import options
 @options.inputs
 @options.from_trace
 @options.sampling_options()
+@options.preset
 @options.gaze_options()
 @options.compute
 @options.drawing_options()

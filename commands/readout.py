@@ -90,6 +90,7 @@ _readout_options = options.section(
 )
 @_readout_options
 @options.sampling_options()
+@options.preset
 @options.gaze_options()
 @options.compute
 @options.output_options("npz", "safetensors", "json", "csv")

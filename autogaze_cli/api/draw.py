@@ -12,6 +12,7 @@ from autogaze_cli.jobs.values import (
     DrawingValues,
     GazeValues,
     OutputValues,
+    PresetValues,
     ReportValues,
     SamplingValues,
     SavedTraceValues,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 class DrawValues(
     SavedTraceValues,
     SamplingValues,
+    PresetValues,
     GazeValues,
     DrawingValues,
     OutputValues,

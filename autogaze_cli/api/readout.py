@@ -10,13 +10,16 @@ from autogaze_cli.jobs.calls import call_one
 from autogaze_cli.jobs.values import (
     GazeValues,
     OutputValues,
+    PresetValues,
     ReadoutValues,
     SamplingValues,
     Source,
 )
 
 
-class ProjectValues(ReadoutValues, SamplingValues, GazeValues, OutputValues, total=False):
+class ProjectValues(
+    ReadoutValues, SamplingValues, PresetValues, GazeValues, OutputValues, total=False
+):
     """The arguments of ``project_readout``.
 
     Attributes:

@@ -7,10 +7,19 @@ from typing import Literal, Unpack
 from autogaze_cli.api.arguments import takes
 from autogaze_cli.batch.result import Result
 from autogaze_cli.jobs.calls import call_one
-from autogaze_cli.jobs.values import GazeValues, OutputValues, ReportValues, SamplingValues, Source
+from autogaze_cli.jobs.values import (
+    GazeValues,
+    OutputValues,
+    PresetValues,
+    ReportValues,
+    SamplingValues,
+    Source,
+)
 
 
-class TraceValues(SamplingValues, GazeValues, OutputValues, ReportValues, total=False):
+class TraceValues(
+    SamplingValues, PresetValues, GazeValues, OutputValues, ReportValues, total=False
+):
     """The arguments of ``trace_video``.
 
     Attributes:

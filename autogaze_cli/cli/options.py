@@ -20,6 +20,7 @@ from autogaze_cli.cli.gaze_options import compute as compute
 from autogaze_cli.cli.gaze_options import gaze_options as gaze_options
 from autogaze_cli.cli.gaze_options import model as model
 from autogaze_cli.cli.gaze_options import offline as offline
+from autogaze_cli.cli.gaze_options import preset as preset
 from autogaze_cli.cli.types import Rate, Real, Time, Whole, Word
 from autogaze_cli.jobs.values import Values
 from autogaze_cli.visualize.settings import (

@@ -11,6 +11,7 @@ from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.result import Result
 from autogaze_cli.errors import ConfigError, InputError, did_you_mean
 from autogaze_cli.jobs.checks import check_inputs, checked
+from autogaze_cli.jobs.presets import preset_values
 from autogaze_cli.jobs.request import make_request
 from autogaze_cli.jobs.run import run
 from autogaze_cli.jobs.values import BatchValues, Source, Values
@@ -60,6 +61,7 @@ def call(
             hint = did_you_mean(name, defaults, f"they are {', '.join(sorted(defaults))}")
             raise ConfigError(f"{command} has no setting {name!r}", hint=hint)
     check_inputs(inputs)
+    defaults |= preset_values(settings.get("preset"), defaults, settings)
     values = checked(cast("Values", {**defaults, **settings}))
     given = [name for name in settings if values.get(name) != defaults.get(name)]
     return run(make_request(command, inputs, values, given))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.budget import requirement_from_db
-from autogaze_cli.gaze.settings import Attend, GazeSettings
+from autogaze_cli.gaze.settings import MODES, Attend, GazeSettings
 from autogaze_cli.jobs.values import EngineName, Source, Values
 from autogaze_cli.media.sampling import MAX_SIDE, Sampling
 from autogaze_cli.media.times import parse_rate, parse_time
@@ -27,7 +27,7 @@ from autogaze_cli.readout import (
     SparseReadoutOptions,
     SparseVideoReadoutOptions,
 )
-from autogaze_cli.visualize.settings import Visualization
+from autogaze_cli.visualize.settings import Visualization, canonical_name
 
 if TYPE_CHECKING:
     from autogaze_cli.media.writers import Format
@@ -285,11 +285,14 @@ def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
         if not db > -math.inf:  # nor NaN
             raise ConfigError(f"task_loss_requirement_db must be a number of decibels, not {db}")
         requirement = requirement_from_db(db)
+    tokens = values["max_gaze_tokens_each_frame"]
     resolved: Values = {
         **values,
         "mask_source": source or ("patch-diff" if model is None else "autogaze"),
         "model": model,
         "task_loss_requirement": requirement,
+        "mode": canonical_name("mode", values["mode"], MODES),
+        "max_gaze_tokens_each_frame": None if tokens == 0 else tokens,
     }
     return _pick(GazeSettings, resolved)
 

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal, TypedDict
 
-from autogaze_cli.gaze.settings import Attend, MaskSource, Mode
+from autogaze_cli.gaze.settings import Attend, MaskSource
 from autogaze_cli.media.sampling import ToneMap
 
 Source = str | os.PathLike[str]
 Rate = Fraction | float | str
 TaskLoss = float | Literal["model"] | None
 Dtype = Literal["float32", "bfloat16"]
+Preset = Literal["realtime", "tiled", "assets"]
 EngineName = Literal["local", "ray"]
 
 
@@ -46,21 +47,37 @@ class SamplingValues(TypedDict, total=False):
     allow_truncated: bool
 
 
+class PresetValues(TypedDict, total=False):
+    """Settings that are set together.
+
+    Attributes:
+        preset: ``realtime`` (a viewer's), ``tiled`` (tiles at full HD) or ``assets`` (those of
+            ``render-assets``): what stands in for the defaults; None = nothing.
+    """
+
+    preset: Preset | None
+
+
 class GazeValues(TypedDict, total=False):
     """The gaze source, its budget and its device.
 
     Attributes:
         mask_source: ``autogaze`` or ``patch-diff``; None = ``autogaze`` if there is a model.
         model: Bundled name, folder or cached Hub id; None = the bundled default.
-        mode: ``resize``, ``tiled`` or ``tiled-full``.
+        mode: ``resize``, ``tiled`` or ``tiled-full``, or another spelling of one.
         tile_size: Tile side in pixels.
         stride: Tile stride in pixels (``tiled-full`` only); None = the tile size.
         tile_batch_size: Tiles per batch; never changes a result.
         clip_len: Frames per model clip.
         horizon_frames: Rolling context: the last N frames attended to; None = independent clips.
         top_k: Minimum of a tile's token budget.
-        max_gaze_tokens_each_frame: Maximum tokens per tile per frame; None = the model's own.
+        target_scales: Scales in pixels, such as ``"56+112+196+392"``: ids are those of grids of
+            that size; None = the model's own.
+        target_patch_size: Patch side of the target scales in pixels; given with them.
+        max_gaze_tokens_each_frame: Maximum tokens per tile per frame; None or 0 = the model's own.
         gazing_ratio: The same maximum as a fraction of a frame's tokens; None = not given.
+        coverage_ratio: Share of a frame (in tiled modes, of a tile) at which it ends, above 0 to 1;
+            None = never.
         task_loss_requirement: Predicted loss at which a frame ends; None = never, ``"model"`` = the
             model's own.
         task_loss_requirement_db: The same in dB; overrides ``task_loss_requirement``.
@@ -73,15 +90,18 @@ class GazeValues(TypedDict, total=False):
 
     mask_source: MaskSource | None
     model: Source | None
-    mode: Mode
+    mode: str
     tile_size: int
     stride: int | None
     tile_batch_size: int
     clip_len: int
     horizon_frames: int | None
+    target_scales: str | None
+    target_patch_size: int | None
     top_k: int
     max_gaze_tokens_each_frame: int | None
     gazing_ratio: float | None
+    coverage_ratio: float | None
     task_loss_requirement: TaskLoss
     task_loss_requirement_db: float | None
     patch_diff_grid: int
@@ -226,6 +246,7 @@ class BatchValues(TypedDict, total=False):
 
 class Values(
     SamplingValues,
+    PresetValues,
     GazeValues,
     DrawingValues,
     ReadoutValues,
