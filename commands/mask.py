@@ -17,6 +17,7 @@ from autogaze_cli.cli import options
 @options.gaze_options()
 @options.compute
 @options.drawing_options()
+@options.side_by_side
 @options.output_options("gif", "mp4", "webm", "png")
 @options.report
 @options.batch

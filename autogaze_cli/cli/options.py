@@ -155,8 +155,8 @@ def drawing_options(own: Values = NONE, *, min_keyframe_duration: int = 0) -> De
             help="Frames from one keyframe to the next"
             + ("." if min_keyframe_duration else "; 0 = only the first."),
         ),
-        _side_option("gif", "width", "Width of drawn files", frames, own),
-        _side_option("gif", "height", "Height of drawn files", frames, own),
+        _side_option("gif", "width", "Width of drawn panels", frames, own),
+        _side_option("gif", "height", "Height of drawn panels", frames, own),
     )
 
 
@@ -172,6 +172,16 @@ def _side_option(of: str, side: str, what: str, without: str, own: Values) -> De
         default=default,
         help=f"{what}, in pixels." + ("" if default else without),
     )
+
+
+side_by_side = section(
+    "Drawing",
+    option(
+        "--side-by-side",
+        is_flag=True,
+        help="Draw the input to the left of the result; the file is twice as wide.",
+    ),
+)
 
 
 from_trace = section(

@@ -7,7 +7,7 @@ with; which gaze source runs is not part of a preset.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 from autogaze_cli.jobs.values import Preset, Values
 
@@ -69,7 +69,8 @@ def preset_values(name: object, known: Collection[str], given: Collection[str]) 
         known: The settings that the command has.
         given: Those that were given.
     """
-    values: Mapping[str, Any] = next((v for n, v in PRESETS.items() if n == name), {})
+    known_name = isinstance(name, str) and name in PRESETS
+    values: Mapping[str, Any] = PRESETS[cast("Preset", name)] if known_name else {}
     return {
         setting: value
         for setting, value in values.items()

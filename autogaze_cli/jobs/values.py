@@ -19,6 +19,7 @@ Rate = Fraction | float | str
 TaskLoss = float | Literal["model"] | None
 Dtype = Literal["float32", "bfloat16"]
 Preset = Literal["realtime", "tiled", "assets"]
+Route = Literal["tokens", "rects"]
 EngineName = Literal["local", "ray"]
 
 
@@ -121,8 +122,8 @@ class DrawingValues(TypedDict, total=False):
         blend_alpha: Opacity of color in the image masks and in full-blend, 0 to 1.
         visualization_mode: ``interframe`` or ``full-blend``.
         keyframe_duration: Frames from one keyframe to the next; 0 = only the first.
-        gif_width: Width of drawn files in pixels; None = the frames' (a GIF's at most 640).
-        gif_height: Height of drawn files in pixels; None = the frames'.
+        gif_width: Width of drawn panels in pixels; None = the frames' (a GIF's at most 640).
+        gif_height: Height of drawn panels in pixels; None = the frames'.
     """
 
     mask_geometry: str
@@ -133,6 +134,16 @@ class DrawingValues(TypedDict, total=False):
     keyframe_duration: int
     gif_width: int | None
     gif_height: int | None
+
+
+class PanelValues(TypedDict, total=False):
+    """Which panels a drawn file has.
+
+    Attributes:
+        side_by_side: Draw the input to the left of the mask or output.
+    """
+
+    side_by_side: bool
 
 
 class ReadoutValues(TypedDict, total=False):
@@ -148,7 +159,11 @@ class ReadoutValues(TypedDict, total=False):
         image_grid: Token grid of a frame: one number, or height and width; None = its patches.
         min_confidence: Fixations whose confidence is not above this are dropped.
         max_fixations_per_frame: Maximum rectangles per frame; None = all.
-        dilation: Tokens added on all four sides of a cell.
+        fixation_scale: Factor on the width and height of each gazed cell.
+        dilation: Tokens of a frame added on all four sides of a cell.
+        route: What is projected on the clip's grid: ``tokens`` of frames, or their ``rects``.
+        video_dilation: Tokens of the clip added on all four sides of what is projected.
+        batch_index: The first column of ``coords``.
         max_tokens_per_frame: Maximum tokens per frame; None = all.
         min_tokens: Minimum tokens per clip; missing ones are padding.
         max_tokens: Maximum tokens per clip; None = all.
@@ -163,7 +178,11 @@ class ReadoutValues(TypedDict, total=False):
     image_grid: int | tuple[int, int] | None
     min_confidence: float
     max_fixations_per_frame: int | None
+    fixation_scale: float
     dilation: int
+    route: Route
+    video_dilation: int
+    batch_index: int
     max_tokens_per_frame: int | None
     min_tokens: int
     max_tokens: int | None
@@ -249,6 +268,7 @@ class Values(
     PresetValues,
     GazeValues,
     DrawingValues,
+    PanelValues,
     ReadoutValues,
     EncodingValues,
     SavedTraceValues,
