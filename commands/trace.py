@@ -29,6 +29,7 @@ _OF_FILES = (
 )
 @options.inputs
 @options.sampling_options()
+@options.preset
 @options.gaze_options()
 @options.compute
 @options.section(

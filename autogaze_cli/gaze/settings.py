@@ -13,6 +13,20 @@ MaskSource = str
 """The name of a gaze source, as ``autogaze_cli.sources.registry`` knows it."""
 
 Mode = Literal["resize", "tiled", "tiled-full"]
+MODES: dict[str, tuple[str, ...]] = {
+    "resize": ("resize-224", "resize-to-model-input", "realtime", "fast"),
+    "tiled": (
+        "anyres",
+        "anyres-tile",
+        "anyres-tile-224",
+        "anyres-tiled",
+        "tile",
+        "tile-224",
+        "tiled-resize-to-grid",
+    ),
+    "tiled-full": ("full-res", "full-resolution", "tiled-full-resolution"),
+}
+"""Values of ``mode`` and the other spellings of each. Source: visualization spec 7."""
 Attend = Literal["block-causal", "frame", "clip", "causal"]
 """Which tokens of a clip a token of a sparse encoder sees."""
 
@@ -20,6 +34,8 @@ ALL_GPUS = "cuda:all"
 """The device that spreads clips over all CUDA GPUs."""
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:(all|\d{1,3}))?", re.ASCII)
+
+_SCALES = re.compile(r"0*[1-9]\d{0,4}(\+0*[1-9]\d{0,4})*", re.ASCII)
 
 _MAXIMUM = {
     "tile_size": 65535,
@@ -29,6 +45,7 @@ _MAXIMUM = {
     "horizon_frames": 2**31 - 1,
     "top_k": 2**31 - 1,
     "max_gaze_tokens_each_frame": 2**31 - 1,
+    "target_patch_size": 65535,
     "patch_diff_grid": 1024,
     "rlt_tubelet": 2**31 - 1,
     "threads": 1024,
@@ -53,10 +70,16 @@ class GazeSettings:
         clip_len: Frames per model clip; clips are independent.
         horizon_frames: Rolling context instead of clips: each frame is processed as it arrives and
             attends to the last N frames, including itself; mode ``resize`` only. None = clips.
+        target_scales: Scales in pixels, such as ``56+112+196+392``: the frame is stretched to a
+            square of the largest, gazed at in tiles, and its ids are those of grids of that size;
+            mode ``resize`` only. None = the model's own scales.
+        target_patch_size: Patch side in pixels of the target scales; given with them.
         top_k: Minimum of the token budget per tile per frame, unless a ratio sets the budget.
         max_gaze_tokens_each_frame: Maximum tokens per tile per frame; None = the model's own.
         gazing_ratio: The same maximum as a fraction of a frame's tokens; cannot be used with
             ``max_gaze_tokens_each_frame``.
+        coverage_ratio: Early stopping: end a frame (in tiled modes, a tile) once its cells cover
+            this share of it, above 0 and at most 1; None = never.
         task_loss_requirement: Early stopping: end a frame once its predicted loss is this low;
             None = never, ``"model"`` = the model's own, or never if ``gazing_ratio`` is given.
         exact: Choose exactly the maximum number of tokens in every frame; thresholds and early
@@ -85,9 +108,12 @@ class GazeSettings:
     tile_batch_size: int = 8
     clip_len: int = 16
     horizon_frames: int | None = None
+    target_scales: str | None = None
+    target_patch_size: int | None = None
     top_k: int = 1
     max_gaze_tokens_each_frame: int | None = None
     gazing_ratio: float | None = None
+    coverage_ratio: float | None = None
     task_loss_requirement: float | Literal["model"] | None = "model"
     exact: bool = False
     pruning_rate: float | None = None
@@ -135,6 +161,7 @@ class GazeSettings:
                 raise ConfigError(f"{name} must be a finite number of at least 0, not {value}")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must be within 0 to {2**63 - 1}, not {self.seed}")
+        self._check_target()
         self._check_budget()
 
     def _check_budget(self) -> None:
@@ -146,9 +173,18 @@ class GazeSettings:
             )
         if self.gazing_ratio is not None and not 0 <= self.gazing_ratio <= 1:
             raise ConfigError(f"gazing_ratio must be within 0 to 1, not {self.gazing_ratio}")
+        if self.coverage_ratio is not None and not 0 < self.coverage_ratio <= 1:
+            raise ConfigError(
+                f"coverage_ratio must be above 0 and at most 1, not {self.coverage_ratio}",
+                hint="leave it out to never stop by coverage",
+            )
         if self.exact and self.max_gaze_tokens_each_frame is None and self.gazing_ratio is None:
             raise ConfigError(
                 "exact needs the number of tokens", hint="give max_gaze_tokens_each_frame as well"
+            )
+        if self.exact and self.coverage_ratio is not None:
+            raise ConfigError(
+                "exact and coverage_ratio both say where a frame ends", hint="give one of them"
             )
         if self.pruning_rate is None:
             return
@@ -161,6 +197,25 @@ class GazeSettings:
         if self.mask_source == "autogaze":
             raise ConfigError(
                 "pruning_rate cannot be used with mask_source autogaze", hint="give gazing_ratio"
+            )
+
+    def _check_target(self) -> None:
+        """Refuse invalid target scales; whether they suit the model is checked with the model."""
+        scales, patch = self.target_scales, self.target_patch_size
+        if (scales is None) != (patch is None):
+            raise ConfigError(
+                "target_scales and target_patch_size belong together",
+                hint="give both: --target-scales 56+112+196+392 --target-patch-size 14",
+            )
+        if scales is not None and not _SCALES.fullmatch(scales):
+            raise ConfigError(
+                f"target_scales must be whole numbers of pixels joined by '+', not {scales!r}",
+                hint="write them as 56+112+196+392",
+            )
+        if scales is not None and self.mode != "resize":
+            raise ConfigError(
+                f"target_scales need mode resize, not {self.mode}",
+                hint="they cut tiles of their own; leave out one of both",
             )
 
 

@@ -36,6 +36,14 @@ _PIXELS: dict[str, Callable[[FrameView], NDArray[np.uint8]]] = {
 }
 
 
+def pixels_of(role: str, drawing: Drawing) -> Callable[[FrameView], NDArray[np.uint8]]:
+    """What is drawn for a role: a panel, or the input with the panel to its right."""
+    panel = _PIXELS[role]
+    if not drawing.side_by_side:
+        return panel
+    return lambda view: np.concatenate([view.frame, panel(view)[..., :3]], axis=1)
+
+
 def draw(
     command: str,
     job: Job,
@@ -65,7 +73,7 @@ def draw(
     """
     files = output_files(command, base, drawing.format, report=report)
     header = trace_header(job)
-    size = drawing.size(*job.size)
+    size = drawing.file_size(*job.size)
     metrics = RenderMetrics(header.tile_size)
     drawn = {role: path for role, path in files.items() if role not in ("metrics", "report")}
     with Outputs(overwrite=overwrite, check=check) as outputs, ExitStack() as opened:
@@ -100,12 +108,12 @@ def _draw_frames(
     on_frame: OnFrame | None,
 ) -> int:
     """Gaze, compose, draw and encode in concurrent stages; return the number of frames."""
-    size, on_frame = drawing.size(*job.size), _synchronized(on_frame)
+    size, on_frame = drawing.file_size(*job.size), _synchronized(on_frame)
     with ExitStack() as stack:
         branches = []
         for role, path in drawn.items():
             writer = _opened(outputs, role, path, drawing, job, size)
-            branch = Behind(partial(_write, writer, _PIXELS[role]), QUEUE_SIZE)
+            branch = Behind(partial(_write, writer, pixels_of(role, drawing)), QUEUE_SIZE)
             branches.append(stack.enter_context(branch))
         shown = stack.enter_context(Behind(partial(_show, page), QUEUE_SIZE)) if page else None
         compose = partial(
@@ -185,7 +193,7 @@ def _opened(
         fps=job.fps,
         width=size[0],
         height=size[1],
-        palette=_palette(role, drawing.visualization),
+        palette=_palette(role, drawing),
         colours=_colours(job),
     )
 
@@ -212,7 +220,7 @@ def _differences(outputs: Outputs, metrics: Path, document: Mapping[str, Any]) -
     return (*lines, *([f"{metrics}: keys that differ: {', '.join(keys)}"] if keys else []))
 
 
-def _palette(role: str, visualization: Visualization) -> Palette:
+def _palette(role: str, drawing: Drawing) -> Palette:
     """``mask`` for panels that use only the five mask colours."""
-    plain = visualization.mask_visualization in ("overlay", "scale-rows")
-    return "mask" if role == "mask" and plain else "video"
+    plain = drawing.visualization.mask_visualization in ("overlay", "scale-rows")
+    return "mask" if role == "mask" and plain and not drawing.side_by_side else "video"

@@ -37,6 +37,9 @@ _PLAIN = Sampling()
 _READING = ("stream", "tone_map", "allow_truncated")
 """Settings of ``Sampling`` that a trace records only where they are not at their defaults."""
 
+_OPTIONAL = ("coverage_ratio", "target_scales", "target_patch_size")
+"""Settings of the gaze source that a trace records only where they are given."""
+
 QUEUE_SIZE = 3
 """Maximum number of frames between two stages; at least a clip for a model that takes clips."""
 
@@ -254,6 +257,7 @@ def trace_header(job: Job) -> TraceHeader:
         "fps": None if sampling.fps is None else str(sampling.fps),
     }
     del settings["threads"]  # results do not depend on them
+    settings = {n: v for n, v in settings.items() if v is not None or n not in _OPTIONAL}
     settings |= {
         n: getattr(sampling, n) for n in _READING if getattr(sampling, n) != getattr(_PLAIN, n)
     }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.budget import requirement_from_db
-from autogaze_cli.gaze.settings import Attend, GazeSettings
+from autogaze_cli.gaze.settings import MODES, Attend, GazeSettings
 from autogaze_cli.jobs.values import EngineName, Source, Values
 from autogaze_cli.media.sampling import MAX_SIDE, Sampling
 from autogaze_cli.media.times import parse_rate, parse_time
@@ -27,8 +27,9 @@ from autogaze_cli.readout import (
     SparseReadoutOptions,
     SparseVideoReadoutOptions,
 )
+from autogaze_cli.readout.grids import check_whole
 from autogaze_cli.sources.registry import check_source_name
-from autogaze_cli.visualize.settings import Visualization
+from autogaze_cli.visualize.settings import Visualization, canonical_name
 
 if TYPE_CHECKING:
     from autogaze_cli.media.writers import Format
@@ -60,22 +61,29 @@ class Drawing:
     Attributes:
         visualization: How masks and outputs are composed.
         format: ``gif``, ``mp4``, ``webm`` or ``png``.
-        width: Width of the files in pixels; None = derived from the height, or that of the frames
+        width: Width of a panel in pixels; None = derived from the height, or that of the frames
             (at most ``MAX_GIF_WIDTH`` for a GIF).
-        height: Height of the files in pixels; None = derived from the width, or as for ``width``.
+        height: Height of a panel in pixels; None = derived from the width, or as for ``width``.
+        side_by_side: Whether the input is drawn to the left of the mask or output.
     """
 
     visualization: Visualization
     format: Format = "gif"
     width: int | None = None
     height: int | None = None
+    side_by_side: bool = False
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the files for frames of that size."""
+        """Width and height of a panel for frames of that size."""
         wanted = self.width
         if self.format == "gif" and wanted is None and self.height is None:
             wanted = min(width, MAX_GIF_WIDTH)
         return Sampling(width=wanted, height=self.height).size(width, height)
+
+    def file_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the files for frames of that size."""
+        width, height = self.size(width, height)
+        return width * (1 + self.side_by_side), height
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +250,7 @@ def make_request(
             format=cast("Format", format),
             width=values["gif_width"],
             height=values["gif_height"],
+            side_by_side=values.get("side_by_side", False),
         )
         if command == "render-assets" and drawing.visualization.keyframe_duration < 1:
             raise ConfigError("keyframe_duration of render-assets must be at least 1")
@@ -288,11 +297,14 @@ def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
         if not db > -math.inf:  # nor NaN
             raise ConfigError(f"task_loss_requirement_db must be a number of decibels, not {db}")
         requirement = requirement_from_db(db)
+    tokens = values["max_gaze_tokens_each_frame"]
     resolved: Values = {
         **values,
         "mask_source": source or ("patch-diff" if model is None else "autogaze"),
         "model": model,
         "task_loss_requirement": requirement,
+        "mode": canonical_name("mode", values["mode"], MODES),
+        "max_gaze_tokens_each_frame": None if tokens == 0 else tokens,
     }
     return _pick(GazeSettings, resolved)
 
@@ -313,6 +325,7 @@ def _sampling(values: Values) -> Sampling:
 
 def _readout(values: Values) -> ReadoutSettings:
     grid = values["image_grid"]
+    check_whole(video_dilation=values["video_dilation"])
     patch_h, patch_w = _sides("patch_size", values["patch_size"])
     return ReadoutSettings(
         patch_h=patch_h,
@@ -323,16 +336,20 @@ def _readout(values: Values) -> ReadoutSettings:
         readout_options=SparseReadoutOptions(
             confidence_threshold=float(values["min_confidence"]),
             max_fixations_per_frame=values["max_fixations_per_frame"],
+            fixation_scale=float(values["fixation_scale"]),
             dilation=values["dilation"],
             max_tokens_per_frame=values["max_tokens_per_frame"],
         ),
         video_options=SparseVideoReadoutOptions(
             tubelet_size=values["tubelet_size"],
+            dilation=values["video_dilation"],
             min_tokens=values["min_tokens"],
             max_tokens=values["max_tokens"],
         ),
         emit=tuple(values["emit"]),
         merge=values["merge"],
+        route=values["route"],
+        batch_index=values["batch_index"],
     )
 
 

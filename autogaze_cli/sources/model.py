@@ -11,13 +11,15 @@ from itertools import cycle, islice
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from autogaze_cli.gaze.adapt import AdaptLayout
 from autogaze_cli.gaze.budget import Budget, BudgetRequest
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.gaze.settings import ALL_GPUS, GazeSettings
 from autogaze_cli.gaze.tiles import TileLayout
-from autogaze_cli.gaze.tokens import frame_tokens
+from autogaze_cli.gaze.tokens import ScaleLayout, frame_tokens, parse_scales
 from autogaze_cli.media.video import Frame
 from autogaze_cli.model.autogaze import load_model
 from autogaze_cli.model.output import GazeOutput, GazeState
@@ -47,6 +49,11 @@ class AutoGazeSource(GazeSource):
         self.model_sha256 = self.autogaze.sha256
         self.scales = config.scales
         self.num_vision_tokens_each_frame = config.num_vision_tokens_each_frame
+        self._layout, self._target = config.layout, _target_of(settings, config.layout)
+        if self._target is not None:
+            self._layout = self._target.target
+            self.scales = "+".join(map(str, self._layout.scales))
+            self.num_vision_tokens_each_frame = self._layout.num_tokens
         self.device = str(self.autogaze.device)
         cap = settings.max_gaze_tokens_each_frame
         if cap is None and settings.gazing_ratio is None:
@@ -126,10 +133,11 @@ class AutoGazeSource(GazeSource):
 
         Source: inference spec 7.2.
         """
-        state = self.autogaze.new_state(horizon_frames=horizon_frames)
+        streams = 1 if self._target is None else self._target.tiles**2
+        state = self.autogaze.new_state(streams, horizon_frames=horizon_frames)
         for frame in frames:
             height, width = frame.rgb.shape[:2]
-            output = self.generate(self.autogaze.preprocess(frame.rgb[None]), state)
+            output = self.generate(self._whole(frame.rgb[None]), state)
             yield frame, self._frame_trace(frame, 0, [output], self.layout(width, height))
 
     def _frame_trace(
@@ -154,13 +162,18 @@ class AutoGazeSource(GazeSource):
         """Model input ``[tiles, t, 3, h, w]``, at most ``tile_batch_size`` tiles at a time."""
         rgb = np.stack([frame.rgb for frame in clip])
         if layout.mode == "resize":
-            yield self.autogaze.preprocess(rgb)
+            yield self._whole(rgb)
             return
         frames = torch.from_numpy(rgb).to(self.autogaze.device)
         p, size = self.autogaze.preprocessing, self.settings.tile_batch_size
         for start in range(0, len(layout), size):
             tiles = range(start, min(start + size, len(layout)))
             yield cut_tiles(frames, layout, tiles, mean=p.mean, std=p.std)
+
+    def _whole(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """Model input of whole frames, uint8 ``[t, h, w, 3]``."""
+        side = None if self._target is None else (self._target.size, self._target.size)
+        return self.autogaze.preprocess(rgb, size=side)
 
     def generate(self, tiles: Tensor, state: GazeState | None = None) -> GazeOutput:
         """Gaze at model input under this source's budget; ``state`` is that of a stream."""
@@ -169,12 +182,15 @@ class AutoGazeSource(GazeSource):
             tiles,
             max_gaze_tokens_each_frame=tokens,
             task_loss_requirement=self.task_loss_requirement,
+            coverage_ratio=self.settings.coverage_ratio,
+            target_scales=None if self._target is None else self._layout.scales,
+            target_patch_size=None if self._target is None else self._target.patch,
             state=state,
         )
 
     def _fixations(self, output: GazeOutput, t: int, first_tile: int) -> Fixations:
         """The fixations of all tiles of ``output`` in frame ``t``, in tile coordinates."""
-        layout = self.autogaze.config.layout
+        layout = self._layout
         counts = output.num_gazing_each_frame.tolist()
         at = frame_tokens(counts, t)
         tile, slot = np.nonzero(~output.if_padded_gazing[:, at].numpy())
@@ -184,6 +200,14 @@ class AutoGazeSource(GazeSource):
             slot=slot,
             tile=first_tile + tile,
         )
+
+
+def _target_of(settings: GazeSettings, model: ScaleLayout) -> AdaptLayout | None:
+    """The layout of the settings' target scales; None for the model's own scales."""
+    if settings.target_scales is None or settings.target_patch_size is None:
+        return None
+    scales = parse_scales(settings.target_scales)
+    return AdaptLayout.from_config(model, scales, settings.target_patch_size)
 
 
 def _clips(frames: Iterable[Frame], clip_len: int) -> Iterator[list[Frame]]:
