@@ -139,15 +139,9 @@ def trace_live(
         The result, and the interrupt that ended the stream, if any.
 
     Raises:
-        AutogazeError: The stream cannot be read, the file cannot be written, or the source chooses
-            among all frames of a video.
+        AutogazeError: The stream or the file fails, or the source needs all frames to choose.
     """
-    if isinstance(source, CellSource) and source.whole_clip:
-        raise ConfigError(
-            f"{source.mask_source} chooses among all frames by pruning_rate, and a live stream "
-            "has no last frame",
-            hint="give --exact and --max-gaze-tokens-each-frame instead",
-        )
+    _check_streams(source)
     sampling = sampling or Sampling()
     files = output_files("trace", base, format)
     run = _Run()
@@ -176,6 +170,16 @@ def trace_live(
     document = header.to_mapping() | run.summary()
     document["output_files"] = {role: str(path) for role, path in files.items()}
     return Result(files=files, document=document), run.interrupt
+
+
+def _check_streams(source: GazeSource) -> None:
+    """Refuse a source that has to see all frames before it chooses."""
+    if isinstance(source, CellSource) and source.whole_clip:
+        raise ConfigError(
+            f"{source.mask_source} chooses among all frames by pruning_rate, and a live stream "
+            "has no last frame",
+            hint="give --exact and --max-gaze-tokens-each-frame instead",
+        )
 
 
 def _first(

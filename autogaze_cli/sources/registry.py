@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from autogaze_cli.errors import ConfigError, did_you_mean
-from autogaze_cli.sources.source import GazeSource
+
+if TYPE_CHECKING:
+    from autogaze_cli.sources.source import GazeSource
 
 GROUP = "autogaze.sources"
 """The entry point group by which packages add sources."""
@@ -42,8 +45,8 @@ def check_source_name(name: str) -> None:
     if name not in BUILT_IN and name not in _added():
         names = source_names()
         raise ConfigError(
-            f"no gaze source is called {name!r}",
-            hint=did_you_mean(name, names, f"they are {', '.join(names)}"),
+            f"mask_source must be one of {', '.join(names)}, not {name!r}",
+            hint=did_you_mean(name, names, "is the package that adds it installed?"),
         )
 
 
@@ -59,6 +62,8 @@ def source_class(name: str) -> type[GazeSource]:
         return found
     check_source_name(name)
     point = _added()[name]
+    from autogaze_cli.sources.source import GazeSource  # names alone are known without it
+
     package = point.dist.name if point.dist else point.value
     try:
         added = point.load()
