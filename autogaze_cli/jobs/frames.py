@@ -174,7 +174,8 @@ def gazed_frames(
     if isinstance(job.gaze, GazeSource):
         if isinstance(job.gaze, CellSource) and job.gaze.whole_clip:
             # Read twice: the scores of all frames take little memory, the frames too much.
-            scores = job.gaze.clip_scores(_frames(job))
+            first = _frames(job)
+            scores = job.gaze.clip_scores(decoding.waits(first) if decoding else first)
             yield from job.gaze.gaze_again(frames, scores)
             return
         on_gazed = (lambda done: on_frame(done, total, None)) if on_frame else None

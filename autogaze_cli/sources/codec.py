@@ -116,8 +116,9 @@ def detail_scores(rgb: NDArray[np.uint8], grid: int) -> Scores:
 
 def _macroblocks(vectors: NDArray[Any], rows: int, cols: int) -> NDArray[np.intp]:
     """The macroblock that each vector's block is in, row-major in a map with a spare column."""
-    x = (vectors["dst_x"].astype(np.intp) - vectors["w"] // 2) // _MACROBLOCK
-    y = (vectors["dst_y"].astype(np.intp) - vectors["h"] // 2) // _MACROBLOCK
+    # The middle of a block is in its macroblock too: no block is larger.
+    x = vectors["dst_x"].astype(np.intp) // _MACROBLOCK
+    y = vectors["dst_y"].astype(np.intp) // _MACROBLOCK
     blocks: NDArray[np.intp] = y.clip(0, rows - 1) * (cols + 1) + x.clip(0, cols - 1)
     return blocks
 
@@ -134,10 +135,12 @@ def _motion(motion: Motion, grid: int) -> NDArray[np.float32]:
     """How far each block moves against the median, in cells, at most 1."""
     vectors = motion.vectors
     # Vectors into the future point the other way.
-    scale = np.float32(grid) / (-vectors["source"] * np.maximum(vectors["motion_scale"], 1))
-    x = vectors["motion_x"] * (scale / motion.width)
-    y = vectors["motion_y"] * (scale / motion.height)
-    away: NDArray[np.float32] = np.hypot(x - np.median(x), y - np.median(y), dtype=np.float32)
+    unit = -vectors["source"].astype(np.float32) * vectors["motion_scale"].astype(np.float32)
+    x = vectors["motion_x"].astype(np.float32) / (unit * (motion.width / grid))
+    y = vectors["motion_y"].astype(np.float32) / (unit * (motion.height / grid))
+    x -= np.median(x)
+    y -= np.median(y)
+    away: NDArray[np.float32] = np.sqrt(x * x + y * y)
     return away.clip(max=1)
 
 

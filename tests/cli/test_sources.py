@@ -22,7 +22,7 @@ Run = Callable[..., Result]
 ROOT = Path(__file__).parents[2]
 ENCODER = ROOT / "fixtures" / "encoders" / "siglip-tiny-p16"
 SOURCES = ("rlt", "evs", "codec", "random", "uniform")
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "rlt": {"rlt_threshold": 0.1, "rlt_tubelet": 2},
     "evs": {"pruning_rate": 0.75},
     "codec": {"codec_threshold": 0.25},
