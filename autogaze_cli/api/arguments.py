@@ -78,6 +78,7 @@ DEFAULTS: Values = {
     "trace": None,
     "out_dir": ".",
     "overwrite": False,
+    "timing": None,
     "report": False,
     "check": False,
 }

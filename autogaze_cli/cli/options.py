@@ -221,6 +221,13 @@ def output_options(*formats: str) -> Decorator:
         ),
         *([form] if formats else []),
         option("--overwrite", is_flag=True, help="Replace existing outputs."),
+        option(
+            "--timing",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Also write how long decoding, gazing, drawing and writing took for each frame, "
+            "in milliseconds, to this JSON file.",
+        ),
     )
 
 

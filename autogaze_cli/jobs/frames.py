@@ -12,6 +12,7 @@ from typing import Any
 
 from autogaze_cli.errors import ConfigError, FormatError, InputError
 from autogaze_cli.jobs.pipeline import ahead
+from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
 from autogaze_cli.sources.source import GazeSource
@@ -54,6 +55,7 @@ class Job:
         gaze: A source, or a saved trace of the same frames.
         name: The video's name in outputs and messages.
         notes: What was assumed or corrected; complete when all frames have been read.
+        timing: Where the time of each frame is noted, if it is.
     """
 
     video: Path
@@ -62,6 +64,7 @@ class Job:
     gaze: GazeSource | Trace
     name: str
     notes: list[str] = field(default_factory=list)
+    timing: Timing | None = None
 
     @property
     def total(self) -> int | None:
@@ -165,14 +168,16 @@ def gazed_frames(
             changed while it was read.
     """
     total = job.total
-    frames = ahead(_frames(job), job.queue_size)
-    if decoding is not None:
-        frames = decoding.waits(frames)
+    decoding = decoding or Stopwatch()
+    frames = decoding.waits(ahead(_frames(job), job.queue_size))
     if on_frame:
         on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):
         on_gazed = (lambda done: on_frame(done, total, None)) if on_frame else None
-        yield from job.gaze.trace(frames, on_gazed)
+        gazed = job.gaze.trace(frames, on_gazed)
+        if job.timing is not None:
+            gazed = job.timing.waits("gaze", gazed, less=lambda: decoding.seconds)
+        yield from gazed
         return
     trace, done = job.gaze, 0
     for frame in frames:
@@ -186,7 +191,8 @@ def gazed_frames(
 
 def _frames(job: Job) -> Iterator[Frame]:
     with Video(job.video, job.sampling) as video:
-        yield from video.frames(require=True)
+        frames = video.frames(require=True)
+        yield from frames if job.timing is None else job.timing.waits("decode", frames)
         job.notes[:] = video.info.notes
 
 

@@ -224,10 +224,12 @@ class OutputValues(TypedDict, total=False):
     Attributes:
         out_dir: Output folder.
         overwrite: Replace existing outputs.
+        timing: A JSON file for how long each frame took; None = none.
     """
 
     out_dir: Source
     overwrite: bool
+    timing: Source | None
 
 
 class ReportValues(TypedDict, total=False):
