@@ -84,6 +84,7 @@ DEFAULTS: Values = {
     "trace": None,
     "out_dir": ".",
     "overwrite": False,
+    "timing": None,
     "report": False,
     "check": False,
 }

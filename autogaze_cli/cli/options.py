@@ -47,8 +47,8 @@ inputs = group(
             "more_inputs",
             multiple=True,
             metavar="INPUT",
-            help="Video, folder, glob, image pattern (frame_%04d.png), @list.txt, or - for stdin; "
-            "repeatable. Same as the INPUTS arguments.",
+            help="Video, folder, glob, image pattern (frame_%04d.png), @list.txt, synthetic clip "
+            "(synthetic:pan), or - for stdin; repeatable. Same as the INPUTS arguments.",
         ),
     ),
 )
@@ -91,7 +91,7 @@ def sampling_options(own: Values = NONE) -> Decorator:
             "--frames",
             type=Whole(),
             default=frames,
-            help="Number of frames to read; fails if the video is shorter."
+            help="Number of frames to read; fails if the video is shorter. A picture is repeated."
             + ("" if frames else "  [default: all]"),
         ),
         option(
@@ -221,6 +221,13 @@ def output_options(*formats: str) -> Decorator:
         ),
         *([form] if formats else []),
         option("--overwrite", is_flag=True, help="Replace existing outputs."),
+        option(
+            "--timing",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Also write how long decoding, gazing, drawing and writing took for each frame, "
+            "in milliseconds, to this JSON file.",
+        ),
     )
 
 

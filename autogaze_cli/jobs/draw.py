@@ -17,7 +17,8 @@ from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.batch.result import Result, output_files
 from autogaze_cli.jobs.frames import QUEUE_SIZE, Job, OnFrame, gazed_frames, trace_header
 from autogaze_cli.jobs.pipeline import Behind, Feed
-from autogaze_cli.jobs.request import Drawing
+from autogaze_cli.jobs.settings import Drawing
+from autogaze_cli.jobs.timing import Timing, timed
 from autogaze_cli.media.colour import BT709_TAGS, Tags
 from autogaze_cli.media.hdr import is_hdr
 from autogaze_cli.media.video import Frame
@@ -113,12 +114,11 @@ def _draw_frames(
         branches = []
         for role, path in drawn.items():
             writer = _opened(outputs, role, path, drawing, job, size)
-            branch = Behind(partial(_write, writer, pixels_of(role, drawing)), QUEUE_SIZE)
+            write = partial(_write, writer, pixels_of(role, drawing), job.timing)
+            branch = Behind(write, QUEUE_SIZE)
             branches.append(stack.enter_context(branch))
         shown = stack.enter_context(Behind(partial(_show, page), QUEUE_SIZE)) if page else None
-        compose = partial(
-            _compose, drawing.visualization, branches, shown, metrics, job.total, on_frame
-        )
+        compose = partial(_compose, job, drawing.visualization, branches, shown, metrics, on_frame)
         composer = stack.enter_context(Behind(compose, job.queue_size))
         frames = 0
         for gazed in gazed_frames(job, on_frame):
@@ -134,18 +134,19 @@ def _show(page: PageWriter, views: Feed[tuple[FrameView, FrameTrace]]) -> None:
 
 
 def _compose(
+    job: Job,
     visualization: Visualization,
     branches: list[Behind[tuple[FrameView, Frame]]],
     shown: Behind[tuple[FrameView, FrameTrace]] | None,
     metrics: RenderMetrics,
-    total: int | None,
     on_frame: OnFrame | None,
     gazed: Feed[tuple[Frame, FrameTrace]],
 ) -> None:
     """Compose frames, compute their metrics, and pass them to the drawing stages."""
-    compositor = Compositor(visualization)
+    compositor, total = Compositor(visualization), job.total
     for done, (frame, gaze) in enumerate(gazed, 1):
-        view = compositor.step(frame.rgb, gaze.fixations)
+        with timed(job.timing, "draw", done - 1):
+            view = compositor.step(frame.rgb, gaze.fixations)
         for branch in branches:
             branch.put((view, frame))
         metrics.add(view)
@@ -160,12 +161,16 @@ def _compose(
 def _write(
     writer: FrameWriter,
     draw: Callable[[FrameView], NDArray[np.uint8]],
+    timing: Timing | None,
     views: Feed[tuple[FrameView, Frame]],
 ) -> None:
     """Draw and encode one output."""
     with writer:
-        for view, frame in views:
-            writer.write(draw(view), frame.time, frame.duration)
+        for n, (view, frame) in enumerate(views):
+            with timed(timing, "draw", n):
+                drawn = draw(view)
+            with timed(timing, "write", n):
+                writer.write(drawn, frame.time, frame.duration)
         writer.close(views.check)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from autogaze_cli.errors import ConfigError, FormatError, InputError
 from autogaze_cli.jobs.pipeline import ahead
+from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
 from autogaze_cli.sources.cells import CellSource
@@ -55,6 +56,7 @@ class Job:
         gaze: A source, or a saved trace of the same frames.
         name: The video's name in outputs and messages.
         notes: What was assumed or corrected; complete when all frames have been read.
+        timing: Where the time of each frame is noted, if it is.
     """
 
     video: Path
@@ -63,6 +65,7 @@ class Job:
     gaze: GazeSource | Trace
     name: str
     notes: list[str] = field(default_factory=list)
+    timing: Timing | None = None
 
     @property
     def total(self) -> int | None:
@@ -166,20 +169,19 @@ def gazed_frames(
             changed while it was read.
     """
     total = job.total
-    frames = ahead(_frames(job), job.queue_size)
-    if decoding is not None:
-        frames = decoding.waits(frames)
+    decoding = decoding or Stopwatch()
+    frames = decoding.waits(ahead(_frames(job), job.queue_size))
     if on_frame:
         on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):
-        if isinstance(job.gaze, CellSource) and job.gaze.whole_clip:
-            # Read twice: the scores of all frames take little memory, the frames too much.
-            first = _frames(job)
-            scores = job.gaze.clip_scores(decoding.waits(first) if decoding else first)
-            yield from job.gaze.gaze_again(frames, scores)
-            return
         on_gazed = (lambda done: on_frame(done, total, None)) if on_frame else None
-        yield from job.gaze.trace(frames, on_gazed)
+        if isinstance(job.gaze, CellSource) and job.gaze.whole_clip:
+            gazed = _read_twice(job, job.gaze, frames, decoding)
+        else:
+            gazed = job.gaze.trace(frames, on_gazed)
+        if job.timing is not None:
+            gazed = job.timing.waits("gaze", gazed, less=lambda: decoding.seconds)
+        yield from gazed
         return
     trace, done = job.gaze, 0
     for frame in frames:
@@ -191,10 +193,19 @@ def gazed_frames(
         raise _not_the_trace(job, f"it has {done} frames, the trace {len(trace)}")
 
 
+def _read_twice(
+    job: Job, source: CellSource, frames: Iterator[Frame], decoding: Stopwatch
+) -> Iterator[tuple[Frame, FrameTrace]]:
+    """The gaze of a source that sees all frames first: their scores are kept, they are not."""
+    scores = source.clip_scores(decoding.waits(_frames(job)))
+    yield from source.gaze_again(frames, scores)
+
+
 def _frames(job: Job) -> Iterator[Frame]:
     motion = isinstance(job.gaze, GazeSource) and job.gaze.reads_motion
     with Video(job.video, job.sampling, motion=motion) as video:
-        yield from video.frames(require=True)
+        frames = video.frames(require=True)
+        yield from frames if job.timing is None else job.timing.waits("decode", frames)
         job.notes[:] = video.info.notes
 
 

@@ -23,6 +23,7 @@ from autogaze_cli.jobs.frames import open_job, trace_header
 from autogaze_cli.jobs.pipeline import Behind, Feed, ahead
 from autogaze_cli.media.live import STDIN, read_live
 from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.synthetic import is_synthetic, synthetic_stem
 from autogaze_cli.media.video import Frame, VideoInfo
 from autogaze_cli.sources.cells import CellSource
 from autogaze_cli.sources.source import GazeSource
@@ -104,6 +105,8 @@ def live_stem(name: str) -> str:
     """
     if name == STDIN:
         return "stdin"
+    if is_synthetic(name):
+        return synthetic_stem(name)
     try:
         return Path(urlsplit(name).path if "://" in name else name).stem or "live"
     except ValueError:  # no address: whoever opens it will say so

@@ -28,7 +28,8 @@ class SamplingValues(TypedDict, total=False):
 
     Attributes:
         start: Start time: seconds, or a string such as ``"1:02.5"``.
-        frames: Number of frames to read; fails if the video is shorter. None = all.
+        frames: Number of frames to read; fails if the video is shorter. A picture is repeated.
+            None = all.
         fps: Sampling rate in frames per second, or a string such as ``"30000/1001"``; None = the
             video's own.
         inference_width: Width of decoded frames in pixels; None = the video's own.
@@ -238,10 +239,12 @@ class OutputValues(TypedDict, total=False):
     Attributes:
         out_dir: Output folder.
         overwrite: Replace existing outputs.
+        timing: A JSON file for how long each frame took; None = none.
     """
 
     out_dir: Source
     overwrite: bool
+    timing: Source | None
 
 
 class ReportValues(TypedDict, total=False):

@@ -23,7 +23,9 @@ from autogaze_cli.jobs.encode import encode_video
 from autogaze_cli.jobs.frames import Job, OnFrame, frame_count, open_job, sampling_of
 from autogaze_cli.jobs.plan import Plan, gpus_per_worker
 from autogaze_cli.jobs.readout import about, read_out_trace
-from autogaze_cli.jobs.request import Encoding, Request
+from autogaze_cli.jobs.request import Request
+from autogaze_cli.jobs.settings import Encoding
+from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.jobs.trace import gaze_trace, save_trace
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import VideoInfo, probe
@@ -101,8 +103,11 @@ class VideoWork:
         if isinstance(task.found, Probed) and task.found.state == file_state(item.path):
             info = task.found.info
         job = open_job(Path(item.path), gaze, self.sampling, name=item.name, info=info)
+        timing = None if self.request.timing is None else Timing()
+        job = replace(job, timing=timing)
         base = self.request.batch.out_dir / item.stem
-        return make_outputs(self.request, job, base, task.overwrite, on_frame, encoder)
+        result = make_outputs(self.request, job, base, task.overwrite, on_frame, encoder)
+        return result if timing is None else replace(result, timing=timing.document())
 
 
 def make_outputs(

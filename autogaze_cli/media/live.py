@@ -15,9 +15,11 @@ from av.video.frame import VideoFrame
 from autogaze_cli.errors import InputError
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sources import ContainerSource, open_container
+from autogaze_cli.media.synthetic import is_synthetic
 from autogaze_cli.media.video import (
     Frame,
     Sampling,
+    Video,
     VideoInfo,
     first_frame,
     input_errors,
@@ -75,8 +77,8 @@ def read_live(
     or is abandoned.
 
     Args:
-        name: A file, ``-`` (standard input, not kept), a capture device such as ``/dev/video0``, or
-            an address that FFmpeg opens (``rtsp://...``, ``http://...``).
+        name: A file, ``-`` (standard input, not kept), a capture device such as ``/dev/video0``, an
+            address that FFmpeg opens (``rtsp://...``, ``http://...``), or a synthetic clip.
         sampling: Which frames; fewer than ``sampling.frames`` are no error.
         motion: Read the motion vectors of the stream too.
 
@@ -87,6 +89,10 @@ def read_live(
         InputError: It cannot be opened or read, or holds no video.
     """
     sampling, path = sampling or Sampling(), Path(name)
+    if is_synthetic(name):
+        with Video(path, sampling) as video:
+            yield from ((video.info, frame) for frame in video.frames())
+        return
     notes = Notes(path, say=True)
     with (
         _named(name, path),

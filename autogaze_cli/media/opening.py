@@ -10,6 +10,8 @@ from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sequence import image_sequence
 from autogaze_cli.media.source import Source
 from autogaze_cli.media.sources import ContainerSource
+from autogaze_cli.media.synthetic import is_synthetic
+from autogaze_cli.media.synthetic_source import SyntheticSource
 from autogaze_cli.media.whole import ends_in_media, missing_bytes
 
 
@@ -22,10 +24,10 @@ def open_source(
     allow_truncated: bool = False,
     motion: bool = False,
 ) -> tuple[Source, int]:
-    """Open a video, an image, or an image pattern such as ``frame_%04d.png``.
+    """Open a video, an image, an image pattern such as ``frame_%04d.png``, or a synthetic clip.
 
     Args:
-        path: The file, or the pattern.
+        path: The file, the pattern, or the clip's name.
         notes: Where corrections are noted.
         threads: Decoder threads; None = FFmpeg's own choice.
         stream: Index of the stream in the file; None = FFmpeg's own choice.
@@ -38,6 +40,8 @@ def open_source(
     Raises:
         InputError: When there is nothing to read at ``path``, or not all of it.
     """
+    if is_synthetic(str(path)):
+        return SyntheticSource(str(path)), 0
     images = image_sequence(path)
     if images:
         return ContainerSource(path, notes, threads=threads, stream=stream, images=images), 0

@@ -94,7 +94,8 @@ class Video(AbstractContextManager["Video"]):
     Use it as a context manager, or close it.
 
     Args:
-        path: A video, an image, or an image pattern such as ``frame_%04d.png`` (at 25 fps).
+        path: A video, an image, an image pattern such as ``frame_%04d.png`` (at 25 fps), or a
+            synthetic clip such as ``synthetic:pan``.
         sampling: Which frames; None = all of them as they are.
         threads: Decoder and filter threads; None = FFmpeg's own choice. Never changes a result.
         quiet: Log no warnings; they are still among the notes.
@@ -288,6 +289,8 @@ def sampled(
 ) -> Iterator[Frame]:
     """Sample and scale decoded frames; ``sampling.frames`` is left to the caller.
 
+    A picture is repeated for as many frames as are asked for.
+
     Args:
         source: Where they come from.
         first: The first frame of the video.
@@ -311,6 +314,11 @@ def sampled(
         for frame in (decoded if log is None else log.reads(decoded))
         if (time := (_pts(frame) - origin) * base - start) >= 0
     )
+    if source.still and sampling.frames is not None:
+        rgb, rate = paint(first), fps or source.fps or Fraction(25)
+        for index in range(sampling.frames):
+            yield Frame(index, index / rate, rgb.copy(), 1 / rate)
+        return
     if fps is None or source.still:
         for index, (time, end, frame) in enumerate(timed):
             moved = taken(frame)  # before painting, which changes the frame's pts
