@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autogaze_cli.errors import ConfigError
+from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.media.video import Frame
 from autogaze_cli.model.output import GazeOutput, GazeState
 from autogaze_cli.readout.masks import frame_fixation_masks_tensor
@@ -24,6 +25,12 @@ from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace
 
 _LEVELS = tuple(ImagePyramidLevel(side, side) for side in (2, 4, 7, 14))
+
+
+class _Config(NamedTuple):
+    """What gives the ids of packets a meaning."""
+
+    layout: ScaleLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +119,7 @@ def make_packet(
         ]
     return AutoGazePipelinePacket(
         clip=clip,
-        config=source.autogaze.config if isinstance(source, AutoGazeSource) else None,
+        config=_Config(source.token_layout) if isinstance(source, AutoGazeSource) else None,
         traces=traces,
         readout_points=points,
         generated=generated if emit.emit_generated else None,
@@ -144,8 +151,8 @@ def _gaze(
     if not _gives_ids(source):
         return [list(source.gaze_clip(clip, stamps)) for clip in clips], None
     if state is None and (horizon := source.settings.horizon_frames):
-        state = source.autogaze.new_state(len(clips), horizon_frames=horizon)
-    output = source.generate(source.autogaze.preprocess(clips), state)
+        state = source.new_state(horizon, len(clips))
+    output = source.generate(source.preprocess(clips), state)
     layout = source.layout(clips.shape[3], clips.shape[2])
     gazes = [
         [source.frame_trace([alone], t, layout, stamp) for t, stamp in enumerate(stamps)]

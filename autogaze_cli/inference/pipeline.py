@@ -233,8 +233,9 @@ class AutoGazePipeline:
         """Open a node that is fed one frame at a time, and gazes at the newest.
 
         In mode ``resize`` a model sees each frame with the ``horizon_frames`` (or else
-        ``clip_len``) last frames that it gazed at. Patch-diff sees the last two frames, and a model
-        in a tiled mode the last ``clip_len``; there is no packet before as many were pushed.
+        ``clip_len``) last frames that it gazed at. Patch-diff sees the last two frames, and a
+        model in a tiled mode, or another source, the last ``clip_len``; there is no packet before
+        as many were pushed.
 
         Args:
             fps: Frames per second, for the times of frames.
@@ -251,13 +252,13 @@ class AutoGazePipeline:
         emit.check(source)
         own = source.settings
         rolling = isinstance(source, AutoGazeSource) and own.mode == "resize"
-        window = 1 if rolling else own.clip_len if isinstance(source, AutoGazeSource) else 2
+        window = 1 if rolling else 2 if own.mask_source == "patch-diff" else own.clip_len
 
         def start() -> Gaze:
             state = None
             if isinstance(source, AutoGazeSource) and rolling:
                 horizon = own.horizon_frames or own.clip_len
-                state = source.autogaze.new_state(horizon_frames=horizon)
+                state = source.new_state(horizon)
 
             def gaze(frames: list[Stamped]) -> AutoGazePipelinePacket:
                 clip = self._stacked([pixels for _, _, pixels in frames])

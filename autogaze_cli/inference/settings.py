@@ -12,7 +12,7 @@ import numpy as np
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.budget import requirement_from_db
-from autogaze_cli.gaze.settings import GazeSettings, MaskSource, Mode
+from autogaze_cli.gaze.settings import MODES, GazeSettings, MaskSource
 from autogaze_cli.model.catalog import default_model
 
 if TYPE_CHECKING:
@@ -26,26 +26,36 @@ class ClipSettings(TypedDict, total=False):
         task_loss_requirement_db: ``task_loss_requirement`` in dB; overrides it.
     """
 
-    mode: Mode
+    mode: str
     tile_size: int
     stride: int | None
     tile_batch_size: int
     clip_len: int
     horizon_frames: int | None
+    target_scales: str | None
+    target_patch_size: int | None
     top_k: int
     max_gaze_tokens_each_frame: int | None
     gazing_ratio: float | None
+    coverage_ratio: float | None
     task_loss_requirement: float | Literal["model"] | None
     task_loss_requirement_db: float
+    exact: bool
+    pruning_rate: float | None
     patch_diff_grid: int
     patch_diff_threshold: float
+    rlt_threshold: float
+    rlt_tubelet: int
+    codec_threshold: float
+    seed: int
 
 
 class PipelineSettings(ClipSettings, total=False):
     """Settings of a pipeline: also what is decided once.
 
     Attributes:
-        mask_source: ``autogaze`` (the default), or ``patch-diff``, which loads no model.
+        mask_source: ``autogaze`` (the default), or a source that loads no model, such as
+            ``patch-diff``.
         threads: CPU threads; None = PyTorch's own choice. Never changes a result.
     """
 
@@ -85,7 +95,7 @@ def new_settings(
         ConfigError: A setting is unknown or out of range.
     """
     model = None
-    if given.get("mask_source") != "patch-diff":
+    if given.get("mask_source", "autogaze") == "autogaze":
         model = default_model() if folder_or_name is None else os.fspath(folder_or_name)
     start = {"mask_source": "autogaze", "model": model, "device": device, "dtype": dtype}
     return _made(start, given, PipelineSettings.__annotations__)
@@ -119,4 +129,6 @@ def _made(
         if not db > -math.inf:  # nor NaN
             raise ConfigError(f"task_loss_requirement_db must be a number of decibels, not {db}")
         values["task_loss_requirement"] = requirement_from_db(db)
+    mode = str(values.get("mode", "resize")).strip().lower()
+    values["mode"] = next((name for name, others in MODES.items() if mode in others), mode)
     return GazeSettings(**values)

@@ -8,28 +8,24 @@ from fractions import Fraction
 from typing import Any
 
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.sources.patch_diff import PatchDiffSource
+from autogaze_cli.sources.registry import source_class
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import TraceHeader
 from autogaze_cli.version import __version__
+
+_OPTIONAL = ("coverage_ratio", "target_scales", "target_patch_size")
+"""Settings of the gaze source that a trace records only where they are given."""
 
 
 def open_source(settings: GazeSettings) -> GazeSource:
     """Open the gaze source of ``settings``, loading its model if it has one.
 
     Raises:
+        ConfigError: There is no such source, or the package that adds it is broken.
         ModelError: The model is missing or not a checkpoint.
         DeviceError: This machine has no such device.
     """
-    if settings.mask_source == "patch-diff":
-        return PatchDiffSource(settings)
-    import torch  # only a model needs it
-
-    from autogaze_cli.sources.model import AutoGazeSource
-
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    return AutoGazeSource(settings)
+    return source_class(settings.mask_source)(settings)
 
 
 def header_of(
@@ -57,6 +53,7 @@ def header_of(
         "device": source.device.partition(":")[0],  # the index of the GPU does not matter
     }
     del gaze["threads"]  # results do not depend on them
+    gaze = {n: v for n, v in gaze.items() if v is not None or n not in _OPTIONAL}
     (width, height), (source_width, source_height) = size, source_size or size
     return TraceHeader(
         source=name,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autogaze_cli.errors import ConfigError
 from autogaze_cli.inference.pipeline import AutoGazePipeline
 from autogaze_cli.inference.pixels import is_tensor, rgb_array, rgb_tensor
 from autogaze_cli.inference.stream import Stamped
@@ -26,7 +27,18 @@ class AutoGazeTensorPipeline(AutoGazePipeline):
     there, to the same bytes as on a CPU; patch-diff compares frames where they are. Tokens are all
     that is read back. Packets hold clips, masks and pyramids on that device, and composed frames
     are on it too.
+
+    Raises:
+        ConfigError: The source is neither a model nor patch-diff.
     """
+
+    def __init__(self, source: GazeSource) -> None:
+        super().__init__(source)
+        if source.mask_source not in ("autogaze", "patch-diff"):
+            raise ConfigError(
+                f"tensors are not for mask_source {source.mask_source}, which reads arrays",
+                hint="use AutoGazePipeline",
+            )
 
     def compose(  # type: ignore[override]  # the pictures are tensors
         self,
@@ -46,7 +58,7 @@ class AutoGazeTensorPipeline(AutoGazePipeline):
             return
         state, clip_len, done = None, source.settings.clip_len, 0
         if source.settings.horizon_frames is not None:
-            state = source.autogaze.new_state(horizon_frames=source.settings.horizon_frames)
+            state = source.new_state(source.settings.horizon_frames)
             clip_len = 1
         for clip in clips_of(frames, clip_len):
             rgb = self._stacked([pixels for _, _, pixels in clip])

@@ -13,8 +13,10 @@ from typing import Any
 from autogaze_cli.errors import ConfigError, FormatError, InputError
 from autogaze_cli.inference import header_of
 from autogaze_cli.jobs.pipeline import ahead
+from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
+from autogaze_cli.sources.cells import CellSource
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from autogaze_cli.trace.header import expect
@@ -51,6 +53,7 @@ class Job:
         gaze: A source, or a saved trace of the same frames.
         name: The video's name in outputs and messages.
         notes: What was assumed or corrected; complete when all frames have been read.
+        timing: Where the time of each frame is noted, if it is.
     """
 
     video: Path
@@ -59,6 +62,7 @@ class Job:
     gaze: GazeSource | Trace
     name: str
     notes: list[str] = field(default_factory=list)
+    timing: Timing | None = None
 
     @property
     def total(self) -> int | None:
@@ -88,7 +92,7 @@ class Job:
     @property
     def queue_size(self) -> int:
         """Maximum number of frames queued before or after the gaze source: at least one clip."""
-        if not isinstance(self.gaze, GazeSource) or self.gaze.mask_source == "patch-diff":
+        if not isinstance(self.gaze, GazeSource) or self.gaze.mask_source != "autogaze":
             return QUEUE_SIZE
         settings = self.gaze.settings
         return max(QUEUE_SIZE, 0 if settings.horizon_frames else settings.clip_len)
@@ -162,14 +166,19 @@ def gazed_frames(
             changed while it was read.
     """
     total = job.total
-    frames = ahead(_frames(job), job.queue_size)
-    if decoding is not None:
-        frames = decoding.waits(frames)
+    decoding = decoding or Stopwatch()
+    frames = decoding.waits(ahead(_frames(job), job.queue_size))
     if on_frame:
         on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):
         on_gazed = (lambda done: on_frame(done, total, None)) if on_frame else None
-        yield from job.gaze.trace(frames, on_gazed)
+        if isinstance(job.gaze, CellSource) and job.gaze.whole_clip:
+            gazed = _read_twice(job, job.gaze, frames, decoding)
+        else:
+            gazed = job.gaze.trace(frames, on_gazed)
+        if job.timing is not None:
+            gazed = job.timing.waits("gaze", gazed, less=lambda: decoding.seconds)
+        yield from gazed
         return
     trace, done = job.gaze, 0
     for frame in frames:
@@ -181,9 +190,19 @@ def gazed_frames(
         raise _not_the_trace(job, f"it has {done} frames, the trace {len(trace)}")
 
 
+def _read_twice(
+    job: Job, source: CellSource, frames: Iterator[Frame], decoding: Stopwatch
+) -> Iterator[tuple[Frame, FrameTrace]]:
+    """The gaze of a source that sees all frames first: their scores are kept, they are not."""
+    scores = source.clip_scores(decoding.waits(_frames(job)))
+    yield from source.gaze_again(frames, scores)
+
+
 def _frames(job: Job) -> Iterator[Frame]:
-    with Video(job.video, job.sampling) as video:
-        yield from video.frames(require=True)
+    motion = isinstance(job.gaze, GazeSource) and job.gaze.reads_motion
+    with Video(job.video, job.sampling, motion=motion) as video:
+        frames = video.frames(require=True)
+        yield from frames if job.timing is None else job.timing.waits("decode", frames)
         job.notes[:] = video.info.notes
 
 

@@ -17,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autogaze_cli.gaze.adapt import AdaptLayout
 from autogaze_cli.gaze.budget import Budget, BudgetRequest
 from autogaze_cli.gaze.fixations import Fixations
-from autogaze_cli.gaze.settings import ALL_GPUS, GazeSettings, MaskSource
+from autogaze_cli.gaze.settings import ALL_GPUS, GazeSettings
 from autogaze_cli.gaze.tiles import TileLayout
-from autogaze_cli.gaze.tokens import frame_tokens
+from autogaze_cli.gaze.tokens import ScaleLayout, frame_tokens, parse_scales
 from autogaze_cli.media.video import Frame
 from autogaze_cli.model.autogaze import AutoGaze, load_model
 from autogaze_cli.model.output import GazeOutput, GazeState
@@ -40,14 +41,17 @@ class AutoGazeSource(GazeSource):
 
     Attributes:
         autogaze: The model.
+        token_layout: How its ids are shared out among scales: the model's, or the target's.
         replicas: Sources on the other GPUs, with ``--device cuda:all``.
     """
 
-    mask_source: MaskSource = "autogaze"
+    mask_source = "autogaze"
 
     def __init__(self, settings: GazeSettings, autogaze: AutoGaze | None = None) -> None:
         super().__init__(settings)
         assert settings.model is not None  # GazeSettings has seen to it
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
         self.autogaze = autogaze or load_model(settings.model, settings.device, settings.dtype)
         self._in_use = Lock()  # a model decodes one batch at a time, whichever thread calls
         config = self.autogaze.config
@@ -55,6 +59,11 @@ class AutoGazeSource(GazeSource):
         self.model_sha256 = self.autogaze.sha256
         self.scales = config.scales
         self.num_vision_tokens_each_frame = config.num_vision_tokens_each_frame
+        self.token_layout, self._target = config.layout, _target_of(settings, config.layout)
+        if self._target is not None:
+            self.token_layout = self._target.target
+            self.scales = "+".join(map(str, self.token_layout.scales))
+            self.num_vision_tokens_each_frame = self.token_layout.num_tokens
         self.device = str(self.autogaze.device)
         cap = settings.max_gaze_tokens_each_frame
         if cap is None and settings.gazing_ratio is None:
@@ -70,7 +79,8 @@ class AutoGazeSource(GazeSource):
         (self.max_gaze_tokens_each_frame,) = Budget.resolve(
             config, replace(asked, top_k=1)
         ).each_frame(1)
-        self.task_loss_requirement = self._budget.task_loss_requirement
+        # Without a threshold a frame's gaze ends at its budget, never before.
+        self.task_loss_requirement = None if settings.exact else self._budget.task_loss_requirement
         self.replicas: list[AutoGazeSource] = []
         if settings.device == ALL_GPUS:
             others = range(1, torch.cuda.device_count())
@@ -134,10 +144,15 @@ class AutoGazeSource(GazeSource):
 
         Source: inference spec 7.2.
         """
-        state = self.autogaze.new_state(horizon_frames=horizon_frames)
+        state = self.new_state(horizon_frames)
         for frame in frames:
             (gaze,) = self.gaze_clip(frame.rgb[None], [(frame.index, frame.time)], state=state)
             yield frame, gaze
+
+    def new_state(self, horizon_frames: int, clips: int = 1) -> GazeState:
+        """Start streams that remember that many frames, for ``gaze_clip`` and ``generate``."""
+        tiles = 1 if self._target is None else self._target.tiles**2
+        return self.autogaze.new_state(clips * tiles, horizon_frames=horizon_frames)
 
     def gaze_clip(
         self,
@@ -187,13 +202,18 @@ class AutoGazeSource(GazeSource):
     ) -> Iterator[Tensor]:
         """Model input ``[tiles, t, 3, h, w]``, at most ``tile_batch_size`` tiles at a time."""
         if layout.mode == "resize":
-            yield self.autogaze.preprocess(rgb)
+            yield self.preprocess(rgb)
             return
         frames = torch.as_tensor(rgb).to(self.autogaze.device)
         p, size = self.autogaze.preprocessing, self.settings.tile_batch_size
         for start in range(0, len(layout), size):
             tiles = range(start, min(start + size, len(layout)))
             yield cut_tiles(frames, layout, tiles, mean=p.mean, std=p.std)
+
+    def preprocess(self, rgb: NDArray[np.uint8] | Tensor) -> Tensor:
+        """Model input of whole frames, uint8 ``[t, h, w, 3]`` or ``[b, t, h, w, 3]``."""
+        side = None if self._target is None else (self._target.size, self._target.size)
+        return self.autogaze.preprocess(rgb, size=side)
 
     def generate(self, tiles: Tensor, state: GazeState | None = None) -> GazeOutput:
         """Gaze at model input under this source's budget; ``state`` is that of a stream."""
@@ -203,12 +223,15 @@ class AutoGazeSource(GazeSource):
                 tiles,
                 max_gaze_tokens_each_frame=tokens,
                 task_loss_requirement=self.task_loss_requirement,
+                coverage_ratio=self.settings.coverage_ratio,
+                target_scales=None if self._target is None else self.token_layout.scales,
+                target_patch_size=None if self._target is None else self._target.patch,
                 state=state,
             )
 
     def _fixations(self, output: GazeOutput, t: int, first_tile: int) -> Fixations:
         """The fixations of all tiles of ``output`` in frame ``t``, in tile coordinates."""
-        layout = self.autogaze.config.layout
+        layout = self.token_layout
         counts = output.num_gazing_each_frame.tolist()
         at = frame_tokens(counts, t)
         tile, slot = np.nonzero(~output.if_padded_gazing[:, at].numpy())
@@ -218,6 +241,14 @@ class AutoGazeSource(GazeSource):
             slot=slot,
             tile=first_tile + tile,
         )
+
+
+def _target_of(settings: GazeSettings, model: ScaleLayout) -> AdaptLayout | None:
+    """The layout of the settings' target scales; None for the model's own scales."""
+    if settings.target_scales is None or settings.target_patch_size is None:
+        return None
+    scales = parse_scales(settings.target_scales)
+    return AdaptLayout.from_config(model, scales, settings.target_patch_size)
 
 
 def clips_of(frames: Iterable[T], clip_len: int) -> Iterator[list[T]]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePath
 
 import pytest
+from click.testing import Result
 from PIL import Image
 
 from autogaze_cli.batch.inputs import files_of, open_inputs
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.trace import is_trace
+
+Run = Callable[..., Result]
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -218,3 +223,34 @@ def test_a_name_that_no_file_can_have_fails_alone(tmp_path: Path) -> None:
         assert [item.problem is None for item in inputs] == [True, False, True]
         assert "File name too long" in str(inputs[1].problem)
     assert not is_trace("no\0thing.mp4")
+
+
+def test_a_synthetic_clip_is_an_input_like_any_other(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["synthetic:local-motion,size=64x48,frames=4", "synthetic:pan,size=64x48,frames=4"]
+    Path("list.txt").write_text("\n".join(names))
+    words = ("--mask-source", "patch-diff", "--frames", 3)
+    assert run("trace", "@list.txt", clip, *words).exit_code == 0
+    made = Path("synthetic-pan-size=64x48-frames=4.trace.json")
+    assert json.loads(made.read_text())["source"] == names[1]
+    again = run("trace", "@list.txt", clip, *words, "--resume", "--dry-run", "--json")
+    assert json.loads(again.stdout)["totals"]["skip"] == 3
+    drawn = run("mask", names[1], "--trace", made, "--format", "png")
+    assert drawn.exit_code == 0, drawn.stderr
+    refused = run("trace", "synthetic:pan,size=9", "--mask-source", "patch-diff")
+    assert (refused.exit_code, "'size=9' is not one of" in refused.stderr) == (2, True)
+
+
+def test_a_picture_is_a_clip_of_as_many_frames_as_are_asked_for(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (48, 32), "teal").save("still.png")
+    words = ("--mask-source", "patch-diff", "--frames", 4)
+    assert run("trace", "still.png", *words).exit_code == 0
+    drawn = run("mask", "still.png", "--trace", "still.trace.json", "--json")
+    assert json.loads(drawn.stdout)["frames"] == 4
+    alone = run("mask", "still.png", "--mask-source", "patch-diff", "--json", "--overwrite")
+    assert json.loads(alone.stdout)["frames"] == 1

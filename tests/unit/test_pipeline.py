@@ -75,11 +75,26 @@ COMMANDS: list[dict[str, Any]] = [
     {"model": "kestrel", "horizon_frames": 2, "max_gaze_tokens_each_frame": 30},
     {"model": str(TINY), "mode": "tiled", "tile_batch_size": 4, "gazing_ratio": 0.1},
     {"model": str(TINY), "mode": "tiled-full", "stride": 200, "task_loss_requirement_db": 6.0},
+    {"model": str(TINY), "mode": "anyres", "coverage_ratio": 0.3},
+    {
+        "model": str(TINY),
+        "target_scales": "56+112+196+392",
+        "target_patch_size": 14,
+        "horizon_frames": 2,
+        "gazing_ratio": 0.03,
+    },
+    {"mask_source": "evs", "max_gaze_tokens_each_frame": 60},
+    {"mask_source": "patch-diff", "pruning_rate": 0.8},
 ]
 
 
 @pytest.mark.parametrize(
-    "settings", COMMANDS, ids=["patch-diff", "clips", "horizon", "tiled", "tiled-full"]
+    "settings",
+    COMMANDS,
+    ids=[
+        *("patch-diff", "clips", "horizon", "tiled", "tiled-full", "coverage", "target", "evs"),
+        "pruning",
+    ],
 )
 def test_a_clip_has_the_trace_of_the_command(
     clip: Clip, tmp_path: Path, settings: dict[str, Any]
@@ -256,6 +271,8 @@ def test_settings_are_those_of_gaze_sources() -> None:
     once = {"mask_source", "threads"}
     own = {"task_loss_requirement_db"}
     assert PipelineSettings.__annotations__.keys() == fields - {"model", "device", "dtype"} | own
+    with pytest.raises(ConfigError, match="tensors are not for mask_source evs"):
+        autogaze_cli.AutoGazeTensorPipeline.from_hf_dir(mask_source="evs")
     assert PipelineSettings.__annotations__.keys() - ClipSettings.__annotations__.keys() == once
 
 
@@ -264,7 +281,7 @@ def test_settings_that_do_not_fit_are_refused(tiny: autogaze_cli.AutoGazePipelin
     for settings, message in (
         ({"tok_k": 3}, "no setting 'tok_k'"),
         ({"mask_source": "patch-diff"}, "no setting 'mask_source' here"),
-        ({"mode": "tile"}, "mode must be one of"),
+        ({"mode": "tilde"}, "mode must be one of"),
         ({"task_loss_requirement_db": float("nan")}, "number of decibels"),
         ({"gazing_ratio": 0.5, "max_gaze_tokens_each_frame": 3}, "both set the token budget"),
     ):
