@@ -11,8 +11,8 @@ from typing import Any
 MOST_BYTES = 1 << 20
 """Of a settings file, a manifest of a package, or a list of patterns."""
 
-_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
-_LONG_KEY = re.compile(rf"{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{100}}+")
+_STRING = re.compile(r"""\"(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?""")
+_LONG_KEY = re.compile(r"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){100}+")
 
 
 class TooLargeError(OSError):
@@ -51,7 +51,7 @@ def parse_toml(text: str) -> Any:
     Raises:
         ValueError: It is not TOML, or nests tables so deeply that reading them is not worth it.
     """
-    if _LONG_KEY.search(text):
+    if _LONG_KEY.search(_STRING.sub("_", text)):
         raise ValueError("a key has over 100 dots")  # the parser needs their square in memory
     import tomllib  # only needed if there is a file
 

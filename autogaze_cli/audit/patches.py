@@ -186,7 +186,10 @@ def _is_inside(name: str, root: Path) -> bool:
     if path.is_absolute() or ".." in path.parts or not path.parts or ".git" in path.parts:
         return False
     inside = [root.joinpath(*path.parts[: n + 1]) for n in range(len(path.parts))]
-    return not any(place.is_symlink() for place in inside)
+    try:
+        return not any(place.is_symlink() for place in inside)
+    except (OSError, ValueError):  # no file can have such a name
+        return False
 
 
 def _text(name: str, root: Path, texts: dict[str, list[bytes] | None]) -> list[bytes] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch.nn import functional as F
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.adapt import AdaptLayout
 from autogaze_cli.gaze.tiles import TileLayout
+
+Frames = TypeVar("Frames", NDArray[np.uint8], Tensor)
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -52,7 +55,7 @@ def resize_shortest(
 def target_size(
     height: int, width: int, size: Mapping[str, int] | tuple[int, int]
 ) -> tuple[int, int]:
-    """Height and width of frames of that height and width, resized; see ``resize_shortest``."""
+    """Height and width of frames after ``resize_shortest``. Source: inference spec 2.1 step 1."""
     if isinstance(size, tuple):
         return size
     if "shortest_edge" not in size:
@@ -60,6 +63,29 @@ def target_size(
     short = size["shortest_edge"]
     long = int(short * max(height, width) / min(height, width))
     return (short, long) if height <= width else (long, short)
+
+
+def center_crop(frames: Frames, size: tuple[int, int]) -> Frames:
+    """The middle of frames; of an odd remainder the right and bottom lose one pixel more.
+
+    Args:
+        frames: ``[..., h, w, 3]``, an array or a tensor.
+        size: Height and width in pixels.
+
+    Returns:
+        A view, ``[..., height, width, 3]``.
+
+    Raises:
+        ConfigError: The frames are smaller than that.
+    """
+    height, width = frames.shape[-3:-1]
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    if min(top, left) < 0:
+        raise ConfigError(
+            f"crop_size {size[1]} x {size[0]} is larger than the frames, {width} x {height}",
+            hint="resize them to a larger size first",
+        )
+    return frames[..., top : top + size[0], left : left + size[1], :]
 
 
 def normalise(

@@ -23,6 +23,7 @@ from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import Mode
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.checkpoint import Preprocessing
 from autogaze_cli.model.preprocess import cut_tiles, normalise, resize_shortest, square
 from autogaze_cli.model.resize import resize_bilinear
 
@@ -231,3 +232,12 @@ def test_any_length_is_resized_as_by_pillow(source: int, target: int, seed: int)
     frames = noise(1, 2, source, 3, seed=seed)
     found = resize_bilinear(torch.from_numpy(frames), 2, target).numpy()
     np.testing.assert_array_equal(found, resize_shortest(frames, (2, target)))
+
+
+@pytest.mark.parametrize("size", [None, {"shortest_edge": 40}, {"height": 50, "width": 60}])
+def test_tensors_are_cropped_as_arrays_are(size: dict[str, int] | None) -> None:
+    frames = noise(2, 3, 45, 71, 3)
+    processor = Preprocessing(size=size, crop=(33, 38))
+    expected = processor.pixels(frames)
+    assert expected.shape == (2, 3, 33, 38, 3)
+    np.testing.assert_array_equal(processor.pixels(torch.from_numpy(frames)).numpy(), expected)
