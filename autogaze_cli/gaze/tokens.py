@@ -79,7 +79,7 @@ class ScaleLayout:
         >>> ScaleLayout.count_ids("32+64+112+224", 16)
         265
         """
-        return sum(max(1, side // patch) ** 2 for side in _parse_scales(scales))
+        return sum(max(1, side // patch) ** 2 for side in parse_scales(scales))
 
     @classmethod
     def in_order(cls, sides: Sequence[int], num_tokens: int, patch: int) -> ScaleLayout:

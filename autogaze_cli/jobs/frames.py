@@ -17,7 +17,7 @@ from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
 from autogaze_cli.sources.cells import CellSource
-from autogaze_cli.sources.source import GazeSource
+from autogaze_cli.sources.source import GazeSource, OnGazed
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from autogaze_cli.trace.header import expect
 
@@ -173,7 +173,7 @@ def gazed_frames(
     if isinstance(job.gaze, GazeSource):
         on_gazed = (lambda done: on_frame(done, total, None)) if on_frame else None
         if isinstance(job.gaze, CellSource) and job.gaze.whole_clip:
-            gazed = _read_twice(job, job.gaze, frames, decoding)
+            gazed = _read_twice(job, job.gaze, frames, decoding, on_gazed)
         else:
             gazed = job.gaze.trace(frames, on_gazed)
         if job.timing is not None:
@@ -191,10 +191,21 @@ def gazed_frames(
 
 
 def _read_twice(
-    job: Job, source: CellSource, frames: Iterator[Frame], decoding: Stopwatch
+    job: Job,
+    source: CellSource,
+    frames: Iterator[Frame],
+    decoding: Stopwatch,
+    on_gazed: OnGazed | None,
 ) -> Iterator[tuple[Frame, FrameTrace]]:
     """The gaze of a source that sees all frames first: their scores are kept, they are not."""
-    scores = source.clip_scores(decoding.waits(_frames(job)))
+
+    def first_reading() -> Iterator[Frame]:
+        for n, frame in enumerate(decoding.waits(_frames(job)), 1):
+            if on_gazed:
+                on_gazed(n / 2)
+            yield frame
+
+    scores = source.clip_scores(first_reading())
     yield from source.gaze_again(frames, scores)
 
 

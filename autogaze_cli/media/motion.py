@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,9 @@ EXPORT_MVS = 1 << 28
 
 MOTION_CODECS = frozenset(["h264", "mpeg4", "mpeg2video", "mpeg1video"])
 """Codecs whose decoders do; those of HEVC, VP8, VP9 and AV1 do not."""
+
+MAX_MOTIONS = 64
+"""Frames whose vectors are kept at most: each takes up to a megabyte."""
 
 Vectors = NDArray[Any]
 """FFmpeg's ``AVMotionVector``, a structured array ``[n]``: the centre of a block (``dst_x``,
@@ -64,18 +66,17 @@ def motion_of(frame: VideoFrame) -> Motion:
 class MotionLog:
     """Keeps motion vectors until a frame is taken that they lead to.
 
-    Frames that sampling leaves out have moved too: the frame taken next gets their vectors as well.
+    Frames that sampling leaves out have moved too: the frame taken next gets their vectors as well,
+    those of ``MAX_MOTIONS`` frames in all.
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[int, Motion]] = deque()
+        self._waiting: deque[tuple[int, Motion]] = deque(maxlen=MAX_MOTIONS)
 
-    def reads(self, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
-        """The same frames, their vectors being kept; every one has a ``pts``, and these rise."""
-        for frame in frames:
-            assert frame.pts is not None
-            self._waiting.append((frame.pts, motion_of(frame)))
-            yield frame
+    def add(self, frame: VideoFrame) -> None:
+        """Keep the vectors of the next frame; every one has a ``pts``, and these rise."""
+        assert frame.pts is not None
+        self._waiting.append((frame.pts, motion_of(frame)))
 
     def take(self, pts: int) -> tuple[Motion, ...]:
         """What has been read up to the frame at ``pts`` and not been taken; none if repeated."""

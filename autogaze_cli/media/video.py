@@ -39,9 +39,9 @@ class Frame:
         rgb: uint8 ``[h, w, 3]``, RGB, C order.
         duration: Seconds that it is shown for, by itself: the next frame may come earlier or
             later. None = unknown.
-        motion: The motion vectors of each decoded frame since the sampled frame before, this one's
-            last; none if it repeats that frame. None = the video gives out none, or they were not
-            asked for.
+        motion: The motion vectors of each decoded frame since the sampled frame before (at most
+            the last 64), this one's last; none if it repeats that frame. None = the video gives
+            out none, or they were not asked for.
     """
 
     index: int
@@ -303,6 +303,11 @@ def sampled(
     start = Fraction(0) if source.still else sampling.start
     log = MotionLog() if source.motion else None
 
+    def logged(frame: VideoFrame) -> VideoFrame:
+        if log is not None:
+            log.add(frame)
+        return frame
+
     def taken(frame: VideoFrame) -> tuple[Motion, ...] | None:
         return None if log is None else log.take(_pts(frame))
 
@@ -310,8 +315,8 @@ def sampled(
         sampling.size(*displayed_size(first, source.aspect)), sampling.tone_map, notes, threads
     )
     timed = (
-        (time, time + frame.duration * base, frame)
-        for frame in (decoded if log is None else log.reads(decoded))
+        (time, time + frame.duration * base, logged(frame))
+        for frame in decoded
         if (time := (_pts(frame) - origin) * base - start) >= 0
     )
     if source.still and sampling.frames is not None:

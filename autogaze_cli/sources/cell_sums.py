@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def difference_sums(a: Image | Tensor, b: Image | Tensor, grid: int) -> NDArray[
     if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
         return _sums_of_tensors(a, b, grid)
     if library() is None:
-        return _cell_sums(np.maximum(a, b) - np.minimum(a, b), grid)
+        return _plain(lambda a, b: np.maximum(a, b) - np.minimum(a, b), a, b, grid)
     (sums,) = _call("cell_differences", a, b, grid, planes=1)
     return sums
 
@@ -54,8 +55,8 @@ def product_sums(a: Image, b: Image, grid: int) -> tuple[NDArray[np.uint64], NDA
         Two arrays, uint64 ``[grid, grid, c]``.
     """
     if library() is None:
-        products, squares = (np.multiply(one, b, dtype=np.uint16) for one in (a, b))
-        return _cell_sums(products, grid), _cell_sums(squares, grid)
+        multiply = partial(np.multiply, dtype=np.uint16)
+        return _plain(multiply, a, b, grid), _plain(multiply, b, b, grid)
     products, squares = _call("cell_products", a, b, grid, planes=2)
     return products, squares
 
@@ -88,11 +89,15 @@ def _sums_of_tensors(a: Any, b: Any, grid: int) -> NDArray[np.integer]:
     return np.asarray(sums.cpu())
 
 
-def _cell_sums(values: NDArray[np.integer], grid: int) -> NDArray[np.uint64]:
-    """The sums of an image ``[h, w, c]`` over each cell: the plain version."""
-    height, width, _ = values.shape
-    bands = [values[top:end].sum(0, np.uint64) for top, end in bins(height, grid)]
-    columns = [np.stack(bands)[:, a:b].sum(1) for a, b in bins(width, grid)]
+def _plain(
+    combine: Callable[[Image, Image], NDArray[Any]], a: Image, b: Image, grid: int
+) -> NDArray[np.uint64]:
+    """The sums of what ``combine`` makes of two images over each cell: the plain version."""
+    height, width, _ = a.shape
+    # By bands of rows, which are still in the cache when they are summed.
+    bands = [combine(a[top:end], b[top:end]).sum(0, np.uint32) for top, end in bins(height, grid)]
+    rows = np.stack(bands)
+    columns = [rows[:, left:right].sum(1, np.uint64) for left, right in bins(width, grid)]
     return np.stack(columns, axis=1)
 
 
