@@ -17,9 +17,11 @@ from autogaze_cli.cli import options
 @options.inputs
 @options.from_trace
 @options.sampling_options()
+@options.preset
 @options.gaze_options()
 @options.compute
-@options.drawing_options(mask_visualization="overlay")
+@options.drawing_options()
+@options.side_by_side
 @options.output_options("gif", "mp4", "webm", "png", "apng", "webp")
 @options.report
 @options.batch

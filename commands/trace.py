@@ -16,7 +16,7 @@ _HORIZON_FRAMES = 16
 """Default for a live stream: the number of frames that the model was trained on."""
 
 _OF_FILES = (
-    *("report", "dry_run", "resume", "fail_fast", "workers", "engine", "address"),
+    *("report", "timing", "dry_run", "resume", "fail_fast", "workers", "engine", "address"),
     "gpus_per_worker",
 )
 """Options that cannot be used with a live stream."""
@@ -29,6 +29,7 @@ _OF_FILES = (
 )
 @options.inputs
 @options.sampling_options()
+@options.preset
 @options.gaze_options()
 @options.compute
 @options.section(

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.batch.result import Result, output_files
-from autogaze_cli.errors import InputError
+from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.jobs.frames import open_job, trace_header
 from autogaze_cli.jobs.pipeline import Behind, Feed, ahead
 from autogaze_cli.media.live import STDIN, read_live
 from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.synthetic import is_synthetic, synthetic_stem
 from autogaze_cli.media.video import Frame, VideoInfo
+from autogaze_cli.sources.cells import CellSource
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, TraceWriter, open_trace_writer
 
@@ -103,6 +105,8 @@ def live_stem(name: str) -> str:
     """
     if name == STDIN:
         return "stdin"
+    if is_synthetic(name):
+        return synthetic_stem(name)
     try:
         return Path(urlsplit(name).path if "://" in name else name).stem or "live"
     except ValueError:  # no address: whoever opens it will say so
@@ -138,14 +142,16 @@ def trace_live(
         The result, and the interrupt that ended the stream, if any.
 
     Raises:
-        AutogazeError: The stream cannot be read, or the file cannot be written.
+        AutogazeError: The stream or the file fails, or the source needs all frames to choose.
     """
+    _check_streams(source)
     sampling = sampling or Sampling()
     files = output_files("trace", base, format)
     run = _Run()
     arrived: deque[float] = deque()
     # Its thread may block on a frame that never arrives, and must not be joined then.
-    stream = ahead(read_live(name, sampling), _WAITING, patience_s=_PATIENCE_S)
+    live = read_live(name, sampling, motion=source.reads_motion)
+    stream = ahead(live, _WAITING, patience_s=_PATIENCE_S)
     info, first = _first(stream, name, sampling)
 
     def frames() -> Iterator[Frame]:
@@ -167,6 +173,16 @@ def trace_live(
     document = header.to_mapping() | run.summary()
     document["output_files"] = {role: str(path) for role, path in files.items()}
     return Result(files=files, document=document), run.interrupt
+
+
+def _check_streams(source: GazeSource) -> None:
+    """Refuse a source that has to see all frames before it chooses."""
+    if isinstance(source, CellSource) and source.whole_clip:
+        raise ConfigError(
+            f"{source.mask_source} chooses among all frames by pruning_rate, and a live stream "
+            "has no last frame",
+            hint="give --exact and --max-gaze-tokens-each-frame instead",
+        )
 
 
 def _first(

@@ -15,9 +15,11 @@ from av.video.frame import VideoFrame
 from autogaze_cli.errors import InputError
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sources import ContainerSource, open_container
+from autogaze_cli.media.synthetic import is_synthetic
 from autogaze_cli.media.video import (
     Frame,
     Sampling,
+    Video,
     VideoInfo,
     first_frame,
     input_errors,
@@ -33,9 +35,9 @@ class _LiveSource(ContainerSource):
 
     _measured = False
 
-    def __init__(self, name: str, notes: Notes, stream: int | None) -> None:
+    def __init__(self, name: str, notes: Notes, stream: int | None, *, motion: bool) -> None:
         self._name = name
-        super().__init__(Path(name), notes, stream=stream)
+        super().__init__(Path(name), notes, stream=stream, motion=motion)
 
     def _opened(self) -> InputContainer:
         if self._name == STDIN:
@@ -66,16 +68,19 @@ def _named(name: str, path: Path) -> Iterator[None]:
         raise
 
 
-def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[VideoInfo, Frame]]:
+def read_live(
+    name: str, sampling: Sampling | None = None, *, motion: bool = False
+) -> Iterator[tuple[VideoInfo, Frame]]:
     """Decode, sample and scale a stream, one frame at a time, as ``read_frames`` does a video.
 
     The stream is opened with the first frame asked for, and closed when the iteration ends, fails
     or is abandoned.
 
     Args:
-        name: A file, ``-`` (standard input, not kept), a capture device such as ``/dev/video0``, or
-            an address that FFmpeg opens (``rtsp://...``, ``http://...``).
+        name: A file, ``-`` (standard input, not kept), a capture device such as ``/dev/video0``, an
+            address that FFmpeg opens (``rtsp://...``, ``http://...``), or a synthetic clip.
         sampling: Which frames; fewer than ``sampling.frames`` are no error.
+        motion: Read the motion vectors of the stream too.
 
     Yields:
         What the stream says of itself, with the notes so far, and a frame.
@@ -84,11 +89,15 @@ def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[Vid
         InputError: It cannot be opened or read, or holds no video.
     """
     sampling, path = sampling or Sampling(), Path(name)
+    if is_synthetic(name):
+        with Video(path, sampling) as video:
+            yield from ((video.info, frame) for frame in video.frames())
+        return
     notes = Notes(path, say=True)
     with (
         _named(name, path),
         input_errors(path),
-        _LiveSource(name, notes, sampling.stream) as source,
+        _LiveSource(name, notes, sampling.stream, motion=motion) as source,
     ):
         decoded = source.decode()
         first = first_frame(decoded, path)

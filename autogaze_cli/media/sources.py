@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from autogaze_cli.media.clock import Clock
 from autogaze_cli.media.filters import NO_THREADS
+from autogaze_cli.media.motion import EXPORT_MVS, MOTION_CODECS
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sequence import ImageSequence
 from autogaze_cli.media.source import Source, no_threads, unreadable
@@ -71,6 +72,7 @@ class ContainerSource(Source):
         threads: Decoder threads; None = FFmpeg's own choice.
         stream: Index of the stream in the file; None = FFmpeg's own choice.
         images: The images, if ``path`` is a pattern.
+        motion: Whether the motion vectors are wanted, where the codec gives them out.
     """
 
     _measured = True
@@ -84,9 +86,10 @@ class ContainerSource(Source):
         threads: int | None = None,
         stream: int | None = None,
         images: ImageSequence | None = None,
+        motion: bool = False,
     ) -> None:
         self._path, self._notes, self._images, self._index = path, notes, images, stream
-        self._threads = threads or 0
+        self._threads, self._wants_motion = threads or 0, motion
         self._sought: int | None = None
         self._file: WatchedFile | None = None
         self._unchanged = Unchanged(path, images.files if images else [path])
@@ -110,6 +113,11 @@ class ContainerSource(Source):
             self._stream = choose_stream(self._input, self._path, self._index)
             self._stream.thread_type = thread_type
             self._stream.codec_context.thread_count = threads
+            self.motion = self._wants_motion and self._stream.codec_context.name in MOTION_CODECS
+            if self.motion:
+                self._stream.codec_context.flags2 |= EXPORT_MVS
+                # With a thread per frame, vectors are given out before all of them are known.
+                self._stream.thread_type = "SLICE"
         except BaseException:
             self.close()
             raise
