@@ -16,6 +16,7 @@ from autogaze_cli.cli import options
 )
 @options.inputs
 @options.from_trace
+@options.store
 @options.sampling_options()
 @options.preset
 @options.gaze_options()

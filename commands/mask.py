@@ -12,6 +12,7 @@ from autogaze_cli.cli import options
 @click.command("mask", cls=options.Command, short_help="Draw the gazed cells of a video as a mask.")
 @options.inputs
 @options.from_trace
+@options.store
 @options.sampling_options()
 @options.preset
 @options.gaze_options()
