@@ -178,6 +178,13 @@ def open_encoder(encoding: Encoding, gaze: GazeSettings) -> Encoder:
     )
 
 
+def open_announced(request: Request) -> GazeSource:
+    """Open a request's gaze source, and log which it is."""
+    source = open_source(request.gaze)
+    announce(source, request)
+    return source
+
+
 def announce(gaze: GazeSource | Trace, request: Request) -> None:
     """Log the gaze source and the device."""
     if isinstance(gaze, Trace):

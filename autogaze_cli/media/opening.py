@@ -43,13 +43,7 @@ def open_source(
     images = image_sequence(path)
     if images:
         return ContainerSource(path, notes, threads=threads, stream=stream, images=images), 0
-    if not path.exists():
-        raise InputError(f"{path}: no such file", hint="check the spelling")
-    if path.is_dir():
-        raise InputError(
-            f"{path}: is a folder, not a video",
-            hint=f"for numbered images give a pattern: {path / 'frame_%04d.png'}",
-        )
+    _expect_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -77,6 +71,16 @@ def open_source(
     if missing:
         notes.add("truncated", f"truncated: {_bytes(missing)} missing; read as far as it goes")
     return source, missing
+
+
+def _expect_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: no such file", hint="check the spelling")
+    if path.is_dir():
+        raise InputError(
+            f"{path}: is a folder, not a video",
+            hint=f"for numbered images give a pattern: {path / 'frame_%04d.png'}",
+        )
 
 
 def _truncated(path: Path, missing: int) -> InputError:

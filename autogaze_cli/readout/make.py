@@ -129,14 +129,8 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         ConfigError: The trace has no frames, the clip cannot be cut into patches, the image grid is
             empty, or ``gazing-info`` is requested for a trace without ids.
     """
-    if len(trace) == 0:
-        raise ConfigError("the trace has no frames", hint="trace the video again")
-    geometry = settings.geometry(len(trace), trace.header.height, trace.header.width)
+    geometry, image_grid = _grids(trace, settings)
     video_grid = geometry.readout_grid()
-    image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
-    image_grid.require_tokens("image readout grid")
-    _check_size(image_grid.height, image_grid.width)
-    _check_size(video_grid.height, video_grid.width)
     emit = tuple(name for name in EMITS if name in settings.emit)
     options, video_options = settings.readout_options, settings.video_options
     arrays: dict[str, NDArray[Any]] = {
@@ -188,6 +182,21 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         route=settings.route,
     )
     return Readout(header=header, arrays=arrays)
+
+
+def _grids(
+    trace: Trace, settings: ReadoutSettings
+) -> tuple[SparseVideoPatchGeometry, SparseReadoutGrid]:
+    """How the clip is cut into patches, and the grid of its frames."""
+    if len(trace) == 0:
+        raise ConfigError("the trace has no frames", hint="trace the video again")
+    geometry = settings.geometry(len(trace), trace.header.height, trace.header.width)
+    video_grid = geometry.readout_grid()
+    image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
+    image_grid.require_tokens("image readout grid")
+    _check_size(image_grid.height, image_grid.width)
+    _check_size(video_grid.height, video_grid.width)
+    return geometry, image_grid
 
 
 def _check_size(height: int, width: int) -> None:
