@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -18,6 +19,7 @@ from autogaze_cli.readout.grids import (
     SparseVideoReadoutGrid,
 )
 from autogaze_cli.readout.keep import keep_of_groups, merged_grid
+from autogaze_cli.readout.ragged import Ragged
 from autogaze_cli.readout.rects import trace_to_frame_readout_rects
 from autogaze_cli.readout.settings import (
     READOUT_DEFAULTS,
@@ -142,14 +144,7 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         arrays |= {"rects": rects.values, "rect_offsets": rects.offsets}
     projected = None
     tokens = frame_rects_to_tokens(rects, image_grid, options)
-
-    def project(
-        grid: SparseVideoReadoutGrid, options: SparseVideoReadoutOptions
-    ) -> NDArray[np.int64]:
-        if settings.route == "rects":
-            return frame_readout_rects_to_video_tokens(rects, grid, options)
-        return frame_readout_tokens_to_video_tokens(tokens, image_grid, grid, options)
-
+    project = partial(_project, settings, image_grid, rects, tokens)
     if "tokens" in emit or "coords" in emit:
         video_tokens = project(video_grid, video_options.with_min_tokens(0))
         projected = len(video_tokens)
@@ -182,6 +177,20 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         route=settings.route,
     )
     return Readout(header=header, arrays=arrays)
+
+
+def _project(
+    settings: ReadoutSettings,
+    image_grid: SparseReadoutGrid,
+    rects: Ragged,
+    tokens: Ragged,
+    grid: SparseVideoReadoutGrid,
+    options: SparseVideoReadoutOptions,
+) -> NDArray[np.int64]:
+    """The tokens of a clip's grid, by the route of the settings."""
+    if settings.route == "rects":
+        return frame_readout_rects_to_video_tokens(rects, grid, options)
+    return frame_readout_tokens_to_video_tokens(tokens, image_grid, grid, options)
 
 
 def _grids(
