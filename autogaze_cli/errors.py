@@ -5,6 +5,7 @@ Every message is one line that names the input and the problem; ``hint`` tells w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 
@@ -74,6 +75,19 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
     return AutogazeError(
         f"{about}unexpected {type(error).__name__}: {error}", hint="-vv shows the traceback"
     )
+
+
+def refuse_address(name: str) -> None:
+    """Refuse the address of a file elsewhere where a path is expected.
+
+    Raises:
+        InputError: ``name`` is one, such as ``https://host/clip.mp4``, and no file is called so.
+    """
+    if "://" in name and not os.path.lexists(name):
+        raise InputError(
+            f"{name}: is an address, not a file",
+            hint="give a path: only --live opens addresses",
+        )
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:

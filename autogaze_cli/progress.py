@@ -21,6 +21,9 @@ LINE_EVERY_S = 5.0
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
+_CI_COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#(?:\[|vso\[))")
+"""Where a line would be a command to the CI server that shows it, as ``::error::`` is."""
+
 _BAR_WIDTH = 64
 """Terminal columns taken by the bar and its figures."""
 
@@ -32,12 +35,17 @@ Open = Callable[[str], AbstractContextManager[Advance]]
 
 
 def printable(text: str) -> str:
-    r"""A message as one line without control characters, whatever names it contains.
+    r"""A message as one line of text alone, whatever names it contains.
+
+    Control characters are escaped, and what a CI server would take for a command.
 
     >>> print(printable("two\nlines.mp4"))
     two\nlines.mp4
+    >>> print(printable("::error::x.py"))
+    \x3a:error::x.py
     """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    text = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CI_COMMAND.sub(lambda found: f"{found[1] or ''}\\x{ord(found[0][-1]):02x}", text)
 
 
 class StderrHandler(logging.Handler):

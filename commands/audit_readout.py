@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autogaze_cli.cli import options
+from autogaze_cli.cli.streams import print_line
 from autogaze_cli.progress import printable
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ def _explain(ctx: click.Context, parameter: click.Parameter, value: str | None) 
     if value not in BY_ID:
         raise click.BadParameter(f"no rule is called {value!r}; see --list-rules", ctx, parameter)
     click.echo(BY_ID[value].text())
+    ctx.exit()
+
+
+def _show_patch(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is None:
+        return
+    from autogaze_cli.audit.patches import MIGRATIONS
+
+    if value not in MIGRATIONS:
+        known = ", ".join(MIGRATIONS)
+        raise click.BadParameter(f"no patch for {value!r}, only for {known}", ctx, parameter)
+    click.echo(MIGRATIONS[value].read_text(encoding="utf-8"), nl=False)
     ctx.exit()
 
 
@@ -135,7 +148,7 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
     "--file-time-limit",
     "file_time_limit_s",
     type=click.FloatRange(min=0.1),
-    default=10.0,
+    default=5.0,
     metavar="SECONDS",
     help="Files that take longer are not analysed.",
 )
@@ -148,9 +161,13 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
 @click.option(
     "--check-patch",
     type=click.Path(),
-    metavar="FILE",
+    metavar="FILE|NAME",
     help="Check whether this patch still applies to PATH; changes nothing.",
 )
+@click.option(
+    "--show-patch", is_eager=True, expose_value=False, callback=_show_patch, metavar="NAME",
+    help="Print the migration patch for a known repository: burn_jepa.",
+)  # fmt: skip
 @click.option(
     "--list-rules", is_flag=True, is_eager=True, expose_value=False, callback=_print_rules,
     help="List the rules.",
@@ -315,12 +332,14 @@ def _write(values: dict[str, Any], text: str) -> None:
 def _check_patch(patch: Path, paths: list[Path]) -> None:
     if len(paths) != 1:
         raise click.UsageError("--check-patch takes one PATH, the folder the patch is for")
-    from autogaze_cli.audit.patches import patch_problems
+    from autogaze_cli.audit.patches import MIGRATIONS, patch_problems
 
+    if not patch.exists():
+        patch = MIGRATIONS.get(str(patch), patch)
     problems = patch_problems(patch, paths[0])
     for problem in problems:
-        click.echo(problem)
-    click.echo(f"{patch} {'does not apply' if problems else 'applies'} to {paths[0]}")
+        print_line(problem)
+    print_line(f"{patch} {'does not apply' if problems else 'applies'} to {paths[0]}")
     click.get_current_context().exit(int(bool(problems)))
 
 
@@ -331,8 +350,8 @@ def _check_reference(paths: list[Path]) -> None:
 
     verdict = check(paths[0])
     for line in verdict.lines:
-        click.echo(line, err=True)
+        print_line(line, err=True)
     if verdict.error is not None:
-        click.echo(f"Error: {verdict.error}", err=True)
+        print_line(f"Error: {verdict.error}", err=True)
         click.get_current_context().exit(1)
-    click.echo(f"AutoGaze sparse readout integration looks migrated: {paths[0]}")
+    print_line(f"AutoGaze sparse readout integration looks migrated: {paths[0]}")

@@ -17,13 +17,14 @@ _options = options.group(
         option(
             "-i", "--input", "clip", type=click.Path(), help="A video.  [default: a synthetic clip]"
         ),
-        option("--frames", type=Whole(), default=16, help="Frames per clip."),
+        option(
+            "--frames", type=Whole(), help="Frames per clip.  [default: 16, and 4 with --quick]"
+        ),
         option(
             "--batch",
             type=Whole(),
             multiple=True,
-            default=(1, 8),
-            help="Clips per batch; repeatable.",
+            help="Clips per batch; repeatable.  [default: 1 and 8, and 1 with --quick]",
         ),
     ),
     options.section(
@@ -73,9 +74,23 @@ _options = options.group(
         option(
             "--quick",
             is_flag=True,
-            help="Smaller images and fewer runs: about half a minute instead of several minutes.",
+            help="Smaller images, fewer frames and fewer runs: some ten seconds on two cores "
+            "instead of several minutes.",
         ),
         option("--growth", is_flag=True, help="Also measure twice the frames and twice the batch."),
+        option(
+            "--matrix",
+            is_flag=True,
+            help="Measure whole cases instead: the gaze of each source in each mode, and the "
+            "drawing of it in each style.",
+        ),
+        option(
+            "--case",
+            metavar="PATTERN",
+            multiple=True,
+            help="With --matrix: only cases whose SOURCE/MODE/STYLE matches, such as "
+            "'autogaze/tiled/*'; repeatable.",
+        ),
         option(
             "--compare",
             type=click.Path(dir_okay=False),
@@ -116,7 +131,8 @@ def bench(**values: Any) -> None:
 
     earlier = None if values["compare"] is None else read_document(values["compare"])
     fields = BenchSettings.__dataclass_fields__
-    found = run_bench(BenchSettings(**{k: v for k, v in values.items() if k in fields}))
+    given = {k: v for k, v in values.items() if k in fields and v not in (None, ())}
+    found = run_bench(BenchSettings(**BenchSettings.defaults(values["quick"]) | given))
     if values["json"]:
         from autogaze_cli.visualize.document import dump_document
 

@@ -25,15 +25,15 @@ from autogaze_cli.cli.live import draw_live, drawn_live
 @drawn_live
 @options.drawing_options()
 @options.side_by_side
-@options.output_options("gif", "mp4", "webm", "png")
+@options.output_options("gif", "mp4", "webm", "png", "apng", "webp")
 @options.report
 @options.batch
 @options.always
 def interframe(**values: Any) -> None:
     """Rebuild a video from its gazed cells and a few keyframes.
 
-    Writes STEM.interframe.gif (or .mp4, .webm, or PNG images in the folder STEM.interframe) and
-    the metrics, STEM.interframe.json, for each input.
+    Writes STEM.interframe.gif (or .mp4, .webm, .apng, .webp, or PNG images in the folder
+    STEM.interframe) and the metrics, STEM.interframe.json, for each input.
     """
     if values["live"]:
         draw_live("interframe", values)

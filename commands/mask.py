@@ -21,15 +21,15 @@ from autogaze_cli.cli.live import draw_live, drawn_live
 @drawn_live
 @options.drawing_options()
 @options.side_by_side
-@options.output_options("gif", "mp4", "webm", "png")
+@options.output_options("gif", "mp4", "webm", "png", "apng", "webp")
 @options.report
 @options.batch
 @options.always
 def mask(**values: Any) -> None:
     """Draw the gazed cells of a video as a mask.
 
-    Writes STEM.mask.gif (or .mp4, .webm, or PNG images in the folder STEM.mask) and the metrics,
-    STEM.mask.json, for each input.
+    Writes STEM.mask.gif (or .mp4, .webm, .apng, .webp, or PNG images in the folder
+    STEM.mask) and the metrics, STEM.mask.json, for each input.
     """
     if values["live"]:
         draw_live("mask", values)

@@ -32,7 +32,8 @@ logger = logging.getLogger("autogaze_cli.jobs.pages")
     options.option(
         "--videos",
         type=click.Path(exists=True, file_okay=False),
-        help="Where the videos of saved traces are.  [default: their paths when they were traced]",
+        help="Where the videos of saved traces are.  [default: their paths, if below the current "
+        "folder or FOLDER]",
     ),
 )
 @options.section(

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @options.gaze_options()
 @options.compute
 @live_option(
-    "Gaze at", "The latency per frame is reported. With --jsonl, print each frame's gaze at once."
+    "Gaze at",
+    "The latency per frame is reported. With --jsonl, print each frame's gaze at once.",
 )
 @options.output_options("json", "npz", "safetensors", "csv")
 @options.report

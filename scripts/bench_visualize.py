@@ -1,6 +1,9 @@
 """Time the drawing of one 1080p frame on one core: interframe with metrics, and each panel.
 
-Usage: python -m scripts.bench_visualize [--rounds N]
+With ``--device``, each is also timed on torch tensors: "on cuda" has its frames there and leaves
+the result there; "by way of cuda" uploads the frame and downloads the result, as a command must.
+
+Usage: python -m scripts.bench_visualize [--rounds N] [--device cpu|cuda|cuda:1]
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -58,7 +61,8 @@ def free_cells(rng: np.random.Generator, n: int) -> Fixations:
 
 
 def milliseconds(call: Callable[[], object], rounds: int) -> str:
-    """The median and the minimum time of a call."""
+    """The median and the minimum time of a call, after one that does not count."""
+    call()
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -67,26 +71,80 @@ def milliseconds(call: Callable[[], object], rounds: int) -> str:
     return f"{statistics.median(times):7.2f} ms, least {min(times):7.2f} ms"
 
 
-def interframe(frames: list[Image], fixations: Fixations, geometry: str) -> Callable[[], object]:
-    """A call that composes the next frame and computes its ratios and PSNR."""
-    compositor = Compositor(
-        Visualization(visualization_mode="interframe", keyframe_duration=0, mask_geometry=geometry)
-    )
+def numpy_calls(
+    frames: list[Image], fixations: Fixations, geometry: str
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """What is timed and its name: the composition of the next frame, then each panel."""
+    compositor = Compositor(interframe(geometry))
     compositor.step(frames[0], fixations)
 
-    def call() -> float:
+    def compose() -> float:
         frames.reverse()
         view = compositor.step(frames[0], fixations)
         return view.mask_ratio + view.update_ratio + view.psnr_db
 
-    return call
+    yield "interframe", compose
+    for style in MASK_VISUALIZATIONS:
+        settings = Visualization(mask_geometry=geometry, mask_visualization=style)
+        yield style, partial(mask_panel, frames[0], fixations, settings)
+
+
+def tensor_calls(
+    frames: list[Image], fixations: Fixations, geometry: str, device: str, *, by_way: bool
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """As ``numpy_calls``; each call ends when the device has done its work.
+
+    Args:
+        frames: Two frames.
+        fixations: Their cells.
+        geometry: The mask geometry.
+        device: A torch device.
+        by_way: Whether frames come from the host and results go there.
+    """
+    import torch
+
+    from autogaze_cli.visualize.tensor import TensorCompositor
+    from autogaze_cli.visualize.tensor import mask_panel as tensor_panel
+
+    sources = [torch.from_numpy(frame) for frame in frames]
+    sources = sources if by_way else [source.to(device) for source in sources]
+    end = torch.cuda.synchronize if device.startswith("cuda") else lambda _device: None
+    compositor = TensorCompositor(interframe(geometry))
+    compositor.step(sources[0].to(device), fixations)
+
+    def compose() -> None:
+        sources.reverse()
+        view = compositor.step(sources[0].to(device), fixations)
+        results = view.psnr_db, view.output
+        if by_way:
+            [result.cpu() for result in results]
+        end(device)
+
+    def panel(settings: Visualization) -> None:
+        drawn = tensor_panel(sources[0].to(device), fixations, settings)
+        if by_way:
+            drawn.cpu()
+        end(device)
+
+    yield "interframe", compose
+    for style in MASK_VISUALIZATIONS:
+        settings = Visualization(mask_geometry=geometry, mask_visualization=style)
+        yield style, partial(panel, settings)
+
+
+def interframe(geometry: str) -> Visualization:
+    """Settings whose first frame alone is a keyframe."""
+    return Visualization(
+        visualization_mode="interframe", keyframe_duration=0, mask_geometry=geometry
+    )
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--device", help="also time torch tensors on this device")
+    options = parser.parse_args()
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(2)]
     for name, fixations in {
@@ -96,12 +154,16 @@ def main() -> None:
         "4000 free cells": free_cells(rng, 4000),
     }.items():
         for geometry in GEOMETRIES:
-            call: Callable[[], object] = interframe(frames, fixations, geometry)
-            print(f"{name:17} {geometry:13} interframe      {milliseconds(call, rounds)}")
-            for style in MASK_VISUALIZATIONS:
-                settings = Visualization(mask_geometry=geometry, mask_visualization=style)
-                call = partial(mask_panel, frames[0], fixations, settings)
-                print(f"{name:17} {geometry:13} {style:15} {milliseconds(call, rounds)}")
+            ways = {"numpy": numpy_calls(frames, fixations, geometry)}
+            if options.device:
+                for way, by_way in (("on", False), ("by way of", True)):
+                    ways[f"{way} {options.device}"] = tensor_calls(
+                        frames, fixations, geometry, options.device, by_way=by_way
+                    )
+            for way, calls in ways.items():
+                for what, call in calls:
+                    times = milliseconds(call, options.rounds)
+                    print(f"{name:17} {geometry:13} {what:15} {way:17} {times}")
 
 
 if __name__ == "__main__":

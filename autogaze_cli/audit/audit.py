@@ -16,13 +16,14 @@ from autogaze_cli.audit.findings import Finding, add_fingerprints
 from autogaze_cli.audit.languages import require_grammars
 from autogaze_cli.audit.linking import Seeds, link
 from autogaze_cli.audit.providers import provider_folders
-from autogaze_cli.audit.reading import TooLargeError, decoded, read_regular
+from autogaze_cli.audit.reading import decoded
 from autogaze_cli.audit.rules import BY_ID
 from autogaze_cli.audit.rules.boundary import MISSING_DEPENDENCY, MISSING_HELPERS
 from autogaze_cli.audit.rules.rule import LEVELS
 from autogaze_cli.audit.settings import AuditSettings
 from autogaze_cli.audit.suppressions import suppress
 from autogaze_cli.audit.workers import analyse_all
+from autogaze_cli.reading import TooLargeError, read_regular
 
 _NAMED_BYTES = 1 << 26
 """Of a file that the user named."""

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from autogaze_cli.audit.findings import Finding
-from autogaze_cli.audit.reading import decoded, read_regular, shown, write_whole
+from autogaze_cli.audit.reading import decoded, shown, write_whole
 from autogaze_cli.errors import FormatError
+from autogaze_cli.reading import read_regular
 
 TOOL = "autogaze-audit"
 VERSION = 1

@@ -29,7 +29,7 @@ def audit_readout(
     require_helpers: bool = False,
     baseline: Source | None = None,
     max_file_size_bytes: int = 2097152,
-    file_time_limit_s: float = 10.0,
+    file_time_limit_s: float = 5.0,
 ) -> Audit:
     """Find local arithmetic on AutoGaze ids in source trees: ``autogaze audit-readout``.
 

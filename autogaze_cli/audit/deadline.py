@@ -1,10 +1,15 @@
-"""How long one file may take."""
+"""How long one file may take: its parser, and what reads the tree."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser
 
 _EVERY = 256
+_CHUNK_BYTES = 1 << 16
 
 
 class TimeLimitError(Exception):
@@ -35,3 +40,29 @@ class Deadline:
     def is_over(self) -> bool:
         """Whether the moment has passed."""
         return time.monotonic() > self._end
+
+
+def parse_within(source: bytes, parser: Parser, deadline: Deadline) -> Node:
+    """The root of what a grammar makes of a text.
+
+    Raises:
+        TimeLimitError: Its parser took too long.
+    """
+    over = False
+
+    def stop(_offset: int, _has_error: bool) -> bool:
+        nonlocal over
+        over = deadline.is_over()
+        return over
+
+    try:
+        # Only a text that comes in pieces is parsed with questions whether to go on.
+        tree = parser.parse(
+            lambda offset, _: source[offset : offset + _CHUNK_BYTES], progress_callback=stop
+        )
+    except ValueError:
+        if not over:
+            raise
+        parser.reset()  # it would go on with this text at the next one
+        raise TimeLimitError from None
+    return tree.root_node

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from autogaze_cli.audit.deadline import parse_within
 from autogaze_cli.audit.expressions import EXPRESSIONS, ExpressionReader
 from autogaze_cli.audit.nodes import Node, Parameter, words
 from autogaze_cli.audit.reader import NAMES, TYPE_FIELDS, Handler, leaves, named
@@ -255,7 +256,7 @@ class SourceReader(ExpressionReader):
             if (before.endswith(b"[")) != (text == "vec") and not before.endswith(b"{"):
                 continue
             code = before + content + after
-            root = self.parser.parse(code).root_node
+            root = parse_within(code, self.parser, self.deadline)
             if not root.has_error:
                 shift = tokens.start_byte + 1 - len(before)
                 return self._macro_call(raw, text, root, code, shift)

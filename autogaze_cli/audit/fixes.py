@@ -21,7 +21,7 @@ from autogaze_cli.audit.evaluate import Evaluator, UnknownError
 from autogaze_cli.audit.files import common_base
 from autogaze_cli.audit.findings import Finding
 from autogaze_cli.audit.names import Names, is_frame, normalise
-from autogaze_cli.audit.reading import MOST_BYTES, read_regular
+from autogaze_cli.reading import MOST_BYTES, read_regular
 
 SCALES = "32+64+112+224"
 _SIDES = (2, 4, 7, 14)

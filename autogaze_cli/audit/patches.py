@@ -14,8 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from autogaze_cli.audit.reading import read_regular, shown
+from autogaze_cli.audit.reading import shown
 from autogaze_cli.errors import InputError
+from autogaze_cli.reading import read_regular
+
+MIGRATIONS = {
+    path.stem: path for path in sorted((Path(__file__).parent / "migrations").glob("*.patch"))
+}
+"""Patches that come with the program, by the name of the repository they are for."""
 
 _MOST_BYTES = 1 << 26
 _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
@@ -185,7 +191,10 @@ def _is_inside(name: str, root: Path) -> bool:
     if path.is_absolute() or ".." in path.parts or not path.parts or ".git" in path.parts:
         return False
     inside = [root.joinpath(*path.parts[: n + 1]) for n in range(len(path.parts))]
-    return not any(place.is_symlink() for place in inside)
+    try:
+        return not any(place.is_symlink() for place in inside)
+    except (OSError, ValueError):  # no file can have such a name
+        return False
 
 
 def _text(name: str, root: Path, texts: dict[str, list[bytes] | None]) -> list[bytes] | None:

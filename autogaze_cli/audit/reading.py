@@ -1,4 +1,4 @@
-"""Reading files that somebody else wrote, and writing a file whole or not at all."""
+"""Texts that somebody else wrote, and writing a file whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import codecs
 import os
 import secrets
 import shutil
-import stat
-import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from autogaze_cli.errors import OutputError
+from autogaze_cli.reading import MOST_BYTES, read_regular
 
-MOST_BYTES = 1 << 20
-"""Of a settings file, a manifest, or a list of patterns; a baseline may have thirty times this."""
-
-_MOST_DOTS = 100
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -25,36 +19,6 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (codecs.BOM_UTF8, "utf-8"),
 )
-
-
-class TooLargeError(OSError):
-    """A file has more bytes than were asked for."""
-
-    def __init__(self, size: int, most: int) -> None:
-        super().__init__(None, f"{size} bytes, more than {most}")
-        self.size = size
-
-
-def read_regular(path: str | Path, most: int) -> bytes:
-    """The bytes of a regular file; never waits for a device or a pipe.
-
-    Args:
-        path: The file; a link to one will do.
-        most: How many bytes it may have.
-
-    Raises:
-        TooLargeError: It has more.
-        OSError: It cannot be read, or is not a regular file.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(None, "not a regular file")
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise TooLargeError(max(status.st_size, len(data)), most)
-    return data
 
 
 def read_lines(path: Path) -> list[str]:
@@ -80,20 +44,6 @@ def decoded(data: bytes) -> bytes:
     except UnicodeDecodeError:
         return data.decode("utf-8", "replace").encode()
     return data
-
-
-def parse_toml(text: str) -> Any:
-    """The table that a TOML text holds.
-
-    Raises:
-        ValueError: It is not TOML, or nests tables so deeply that reading them is not worth it.
-    """
-    if max(line.count(".") for line in text.split("\n")) > _MOST_DOTS:
-        raise ValueError("a key has too many dots")  # the parser needs their square in memory
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
 
 
 def shown(name: str) -> str:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from autogaze_cli.audit.names import Names
-from autogaze_cli.audit.reading import MOST_BYTES, decoded, parse_toml, read_regular, shown
+from autogaze_cli.audit.reading import decoded, shown
 from autogaze_cli.audit.rules import BY_ID
 from autogaze_cli.audit.rules.rule import LEVELS
 from autogaze_cli.errors import ConfigError
+from autogaze_cli.reading import MOST_BYTES, parse_toml, read_regular
 
 CONFIG_FILE = ".autogaze-audit.toml"
 _OWN_TABLE = re.compile(r"\btool\W{1,9}autogaze\b")
@@ -59,7 +60,7 @@ class AuditSettings:
     gitignore: bool = True
     require_helpers: bool = False
     max_file_size_bytes: int = 2097152
-    file_time_limit_s: float = 10.0
+    file_time_limit_s: float = 5.0
     baseline: Path | None = None
     extra_vocab_names: tuple[str, ...] = ()
     extra_id_names: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from autogaze_cli.audit.deadline import Deadline
+from autogaze_cli.audit.deadline import Deadline, parse_within
 from autogaze_cli.audit.definitions import SourceReader
 from autogaze_cli.audit.nodes import Node, Tree
 from autogaze_cli.audit.units import unread
@@ -34,10 +34,10 @@ def parse(
     Raises:
         TimeLimitError: It took too long.
     """
-    root = parser.parse(source).root_node
+    root = parse_within(source, parser, deadline)
     cut = _open_edge(root, source) if root.has_error else None
     if cut is not None:
-        root = parser.parse(source[:cut]).root_node
+        root = parse_within(source[:cut], parser, deadline)
     reader = SourceReader(source, parser, deadline)
     if needed is not None:
         reader.unread = unread(root, source, needed)

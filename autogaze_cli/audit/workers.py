@@ -31,13 +31,17 @@ from autogaze_cli.cpus import available_cpus
 _LARGE_BYTES = 64_000
 """Of a file that no parser is trusted with in this process; small ones end within seconds."""
 
+_SOON_S = 0.5
+"""How long a small file may take in this process; then a worker, whose memory is bounded, tries."""
+
 _WORTHWHILE_BYTES = 400_000
 """Of source from which on processes are faster; starting one takes about 0.15 s."""
 
 _START_S = 20.0
 """How long a worker may take to start, on a busy machine, besides what a file may take."""
 
-_MOST_MEMORY = 4 << 30
+_MOST_MEMORY = 1 << 30
+"""Of a worker, in bytes; a file of 2 MB takes a fifth of it."""
 
 _MAIN = "import sys; sys.path[:] = {!r}; from autogaze_cli.audit.workers import work; work()"
 """Run in isolation: the folder that is audited, which may be the current one, holds no modules."""
@@ -61,7 +65,8 @@ def analyse_all(tasks: list[Task], settings: AuditSettings) -> list[FileResult]:
     sizes = [len(text) for _, text, _ in tasks]
     small = max(sizes, default=0) <= _LARGE_BYTES and sum(sizes) <= _WORTHWHILE_BYTES
     if small or not sys.executable:
-        return [analyse(name, text, names, limit_s, seeds) for name, text, seeds in tasks]
+        soon_s = min(limit_s, _SOON_S) if sys.executable else limit_s
+        return [_analyse_soon(task, _Job([task], names, limit_s), soon_s) for task in tasks]
     count = min(available_cpus(), len(tasks))
     order = sorted(range(len(tasks)), key=lambda index: -sizes[index])
     shares = [order[k::count] for k in range(count)]  # the large ones first, dealt in turn
@@ -72,6 +77,14 @@ def analyse_all(tasks: list[Task], settings: AuditSettings) -> list[FileResult]:
             for index, result in zip(share, found, strict=True):
                 results[index] = result
     return [result for result in results if result is not None]
+
+
+def _analyse_soon(task: Task, job: _Job, soon_s: float) -> FileResult:
+    name, text, seeds = task
+    result = analyse(name, text, job.names, soon_s, seeds)
+    if result.failure == timed_out(soon_s) and soon_s < job.limit_s:
+        (result,) = _run(job)
+    return result
 
 
 def _run(job: _Job) -> list[FileResult]:

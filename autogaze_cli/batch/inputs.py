@@ -16,7 +16,13 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from autogaze_cli.batch.lists import read_list
-from autogaze_cli.errors import AutogazeError, ConfigError, InputError, as_autogaze_error
+from autogaze_cli.errors import (
+    AutogazeError,
+    ConfigError,
+    InputError,
+    as_autogaze_error,
+    refuse_address,
+)
 from autogaze_cli.media.looks import LOOK_BYTES, is_text
 from autogaze_cli.media.sequence import PATTERN, images_of, is_pattern
 from autogaze_cli.media.synthetic import is_synthetic, synthetic_stem
@@ -131,10 +137,11 @@ def named_paths(names: Sequence[str]) -> list[Path]:
     """Files and folders unchanged, with globs and ``@list.txt`` expanded.
 
     Raises:
-        InputError: A list cannot be read, or a glob matches nothing.
+        InputError: A list cannot be read, a glob matches nothing, or a name is an address.
     """
     paths: list[Path] = []
     for name, literal in (pair for given in names for pair in _listed(given)):
+        refuse_address(name)
         pattern = _glob(name)
         if literal or pattern is None:
             paths.append(Path(name))
@@ -195,6 +202,7 @@ def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input
         return [_stdin(spool)]
     if is_synthetic(name):
         return [Input(name=name, path=name, stem=PurePath(synthetic_stem(name)))]
+    refuse_address(name)
     path = Path(name)
     if path.is_dir():
         return _expand_folder(name, path, traces)
@@ -350,6 +358,7 @@ def _listed(name: str) -> list[tuple[str, bool]]:
     """The names in ``@list.txt``, with True as they are literal; any other name unchanged."""
     if not name.startswith("@") or Path(name).exists():
         return [(name, False)]
+    refuse_address(name[1:])
     return [(line, True) for line in read_list(Path(name[1:]))]
 
 

@@ -30,6 +30,9 @@ class Figure:
         task_loss_requirement: Where frames stopped early; None = nowhere, or not applicable.
         operations: Additions and multiplications; None = not counted.
         ceiling_gflops: Peak rate of the device at that precision; None if it does not apply.
+        mask_source: The gaze source of a case of the matrix; None elsewhere.
+        mode: Its mode.
+        style: What is drawn of it; None of the gaze itself.
     """
 
     stage: str
@@ -41,6 +44,9 @@ class Figure:
     task_loss_requirement: float | None = None
     operations: int | None = None
     ceiling_gflops: float | None = None
+    mask_source: str | None = None
+    mode: str | None = None
+    style: str | None = None
 
     @property
     def name(self) -> str:
@@ -48,8 +54,10 @@ class Figure:
 
         >>> Figure("vision", 0.5, "cpu", 16, dtype="float32", batch=8).name
         'cpu/float32/vision/batch-8'
+        >>> Figure("draw", 0.5, "cpu", 16, mask_source="patch-diff", mode="tiled").name
+        'cpu/draw/patch-diff/tiled'
         """
-        parts = [self.device, self.dtype, self.stage]
+        parts = [self.device, self.dtype, self.stage, self.mask_source, self.mode, self.style]
         if self.batch is not None:
             parts.append(f"batch-{self.batch}")
         if self.task_loss_requirement is not None:
@@ -69,6 +77,9 @@ class Figure:
             "stage": self.stage,
             "batch": self.batch,
             "task_loss_requirement": self.task_loss_requirement,
+            "mask_source": self.mask_source,
+            "mode": self.mode,
+            "style": self.style,
             "frames": self.frames,
             "seconds": round(self.seconds, 6),
             "frames_per_second": round(self.frames / self.seconds, 3),

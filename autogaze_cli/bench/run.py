@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from autogaze_cli.bench.matrix import matrix_figures
 from autogaze_cli.bench.model import growth_of, model_figures, tiled_figures
 from autogaze_cli.bench.peaks import peak_rates
 from autogaze_cli.bench.report import document
@@ -27,6 +28,8 @@ def run_bench(settings: BenchSettings) -> dict[str, Any]:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     devices = settings.devices()
+    if settings.matrix:
+        return document(asdict(settings), {}, list(matrix_figures(settings)))
     with tempfile.TemporaryDirectory(prefix="autogaze-") as folder:
         figures = list(video_figures(settings, Path(folder)))
     ceilings: dict[str, dict[str, float]] = {}

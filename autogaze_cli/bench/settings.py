@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -15,7 +16,8 @@ class BenchSettings:
     """What is measured.
 
     Attributes:
-        model: A model's name or folder; None = the published sizes with seeded weights.
+        model: A model's name or folder; None = the published sizes with seeded weights, and for
+            the matrix the default model.
         clip: A video; None = a synthetic one.
         frames: Frames per clip.
         batch: Clips per batch, each number in its turn.
@@ -25,8 +27,11 @@ class BenchSettings:
         dtype: Precisions of the model, each in its turn.
         repeats: Timed runs after a warm-up run; the best counts.
         threads: CPU threads; None = PyTorch's choice.
-        quick: Small pictures and fewer timed runs: a rough measurement.
+        quick: Small pictures and fewer timed runs: a rough measurement of some ten seconds.
         growth: Also measure twice the frames and twice the batch.
+        matrix: Measure whole cases instead: sources, modes and styles.
+        case: Patterns of ``source/mode/style``, such as ``autogaze/tiled/*``: the cases of the
+            matrix that match one of them; empty = all.
     """
 
     model: str | None = None
@@ -41,6 +46,8 @@ class BenchSettings:
     threads: int | None = None
     quick: bool = False
     growth: bool = False
+    matrix: bool = False
+    case: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -52,9 +59,18 @@ class BenchSettings:
                 raise ConfigError(f"{name} must be given at least once")
         if min(self.batch) < 1:
             raise ConfigError(f"batch must be at least 1, not {min(self.batch)}")
+        if self.case and not self.matrix:
+            raise ConfigError("case selects cases of the matrix", hint="give --matrix")
+        if self.matrix and self.growth:
+            raise ConfigError("growth is not of the matrix", hint="give one of them")
         for dtype in self.dtype:
             if dtype not in ("float32", "bfloat16"):
                 raise ConfigError(f"dtype must be float32 or bfloat16, not {dtype!r}")
+
+    @staticmethod
+    def defaults(quick: bool) -> dict[str, Any]:
+        """Values of what is not given: fewer frames and one batch in a quick run."""
+        return {"frames": 4, "batch": (1,)} if quick else {"frames": 16, "batch": (1, 8)}
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -64,7 +80,7 @@ class BenchSettings:
     @property
     def enough_s(self) -> float:
         """Seconds after which a measurement is not repeated again."""
-        return 1.0 if self.quick else 4.0
+        return 0.5 if self.quick else 4.0
 
     def devices(self) -> list[torch.device]:
         """The devices to measure."""

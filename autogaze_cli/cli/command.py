@@ -9,6 +9,7 @@ import click
 
 from autogaze_cli.cli.config import CONFIG, long_name, read_config
 from autogaze_cli.cli.presets import apply_preset
+from autogaze_cli.errors import refuse_address
 from autogaze_cli.progress import configure_logging
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -90,6 +91,13 @@ class Command(click.Command):
         parser.parse_args = parse_args  # type: ignore[method-assign]  # avoids parsing twice
         return parser
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As ``click.Command``, unless an option that names a file has an address."""
+        for name, value in ctx.params.items():
+            if isinstance(value, str) and name != "address":  # that of a Ray cluster
+                refuse_address(value)
+        return super().invoke(ctx)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in sections."""
         rows: dict[str, list[tuple[str, str]]] = {name: [] for name in SECTIONS}
@@ -142,6 +150,7 @@ def _verbosity(ctx: click.Context, param: click.Parameter, value: int) -> None:
 
 def _log_file(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if value is not None:
+        refuse_address(value)
         ctx.meta[_LOG_FILE] = value
         configure_logging(ctx.meta.get(_VERBOSITY, 0), value)
 

@@ -2,7 +2,8 @@
 
 The file is the one given by ``--config``, otherwise the nearest of ``autogaze.toml`` and
 ``pyproject.toml`` with a table ``[tool.autogaze]``, in the current folder or above, but not above
-the root of a repository.
+the root of a repository. A file that was only found may be somebody else's: it cannot set what
+replaces files, writes outside of its folder or reaches other machines.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import click
 from click.core import ParameterSource
 
 from autogaze_cli.cli.presets import apply_preset, preset_of
-from autogaze_cli.errors import ConfigError, did_you_mean
+from autogaze_cli.errors import ConfigError, did_you_mean, refuse_address
+from autogaze_cli.reading import MOST_BYTES, parse_toml, read_regular
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,14 @@ PYPROJECT = "pyproject.toml"
 
 _NEVER = frozenset({"config", "help", "version"})
 """Options that cannot be set in a file."""
+
+_WRITING = frozenset({"fix", "log-file", "output", "overwrite", "timing", "write-baseline"})
+_REACHING = frozenset({"address", "engine", "revision", "sha256"})
+_NAMED_ONLY = _WRITING | _REACHING
+"""Options that only a file named by ``--config`` can set."""
+
+_FOLDERS = frozenset({"out-dir"})
+"""Options that only such a file can set to a folder outside of its own."""
 
 _AUDIT_TABLE = "audit"
 """The table in ``pyproject.toml`` that ``audit-readout`` itself reads."""
@@ -46,10 +56,36 @@ def read_config(ctx: click.Context) -> None:
     path = find_config() if named is None else Path(named)
     if path is None:
         return
+    refuse_address(str(named or path))
     ctx.meta[CONFIG] = str(path)
     root = ctx.find_root().command
-    maps = default_maps(path, dict(commands(root)))
+    known = dict(commands(root))
+    maps = default_maps(path, known)
+    if named is None:
+        for names, values in maps.items():
+            _require_harmless(path, known[names], values)
     ctx.default_map = maps[() if ctx.command is root else command_path(ctx)]
+
+
+def _require_harmless(path: Path, command: click.Command, values: Mapping[str, Any]) -> None:
+    """Refuse what a file that nobody named must not set.
+
+    Raises:
+        ConfigError: It sets such an option.
+    """
+    for name, option in _options(command).items():
+        value = values.get(str(option.name))
+        outside = name in _FOLDERS and value is not None and not _is_inside(value, path.parent)
+        if (name in _NAMED_ONLY and value is not None) or outside:
+            raise ConfigError(
+                f"{path}: {name} = {value!r} is not taken from a file that was only found",
+                hint=f"if you trust the file, name it: --config {path}",
+            )
+
+
+def _is_inside(value: Any, folder: Path) -> bool:
+    """Whether a path, relative to the current folder, is in ``folder``, links followed."""
+    return Path(os.path.realpath(str(value))).is_relative_to(os.path.realpath(folder))
 
 
 def settled(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -258,7 +294,7 @@ def _has_our_table(path: Path) -> bool:
         _read(path)
     except ConfigError as error:  # a template, for example, may not be valid TOML
         with suppress(OSError):
-            if b"tool.autogaze" in path.read_bytes():
+            if b"tool.autogaze" in read_regular(path, MOST_BYTES):
                 raise
         logger.warning("%s; the file is ignored", error)
         return False
@@ -281,11 +317,10 @@ def _pyproject_table(path: Path) -> dict[str, Any] | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import tomllib  # only needed if there is a file
-
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        tables: dict[str, Any] = parse_toml(read_regular(path, MOST_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except ValueError as error:  # from the bytes, or from the TOML
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    return tables

@@ -44,8 +44,9 @@ def live_option(what: str, then: str) -> Decorator:
         option(
             "--live",
             is_flag=True,
-            help=f"{what} one stream as it arrives (file, -, device or URL); in mode resize, "
-            f"--horizon-frames defaults to {HORIZON_FRAMES}. {then} Ctrl-C ends it.",
+            help=f"{what} one stream (file, -, device or URL) as it arrives. In mode resize, "
+            f"{HORIZON_FRAMES} is the default of --horizon-frames; in the others frames wait until "
+            f"their clip is complete. {then} Ctrl-C ends it.",
         ),
     )
 
@@ -100,10 +101,9 @@ def stream_of(
                 f"--{name.replace('_', '-')} cannot be used with --live", hint="leave it out"
             )
     if "://" in inputs[0] and values["offline"]:
-        raise InputError(
-            f"{inputs[0]}: not opened while offline",
-            hint="leave out --offline, and unset AUTOGAZE_OFFLINE",
-        )
+        from autogaze_cli.model.catalog import offline_hint
+
+        raise InputError(f"{inputs[0]}: not opened while offline", hint=offline_hint())
     return request, inputs[0]
 
 

@@ -262,7 +262,7 @@ class Encoder:
         tokens = patches.tokens
         table = self._position_table(tokens.frames // self.network.sizes.tubelet)
         time = tokens.time if len(table) > 1 else np.zeros_like(tokens.time)
-        at = torch.from_numpy(time * self.layout.num_tokens + tokens.id).to(self.device)
+        at = torch.from_numpy(self.layout.global_ids(tokens.id, time)).to(self.device)
         return self.network.patchify(patches.pixels.to(self.dtype)) + table.flatten(0, 1)[at]
 
     def _position_table(self, bins: int) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.tiles import TileLayout
-from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.gaze.tokens import ScaleLayout, grid_cells
 from autogaze_cli.trace import FrameTrace, TraceHeader
 
 Ints = NDArray[np.int64]
@@ -118,7 +118,9 @@ def encoder_layout(scales: str | int | Sequence[int] | None, image: int, patch: 
 
 def all_tokens(layout: ScaleLayout, clips: int, frames: int) -> GazeTokens:
     """Every patch of the finest scale, of every frame: what a dense encoder takes."""
-    ids = layout.offsets[-1] + np.arange(layout.counts[-1])
+    finest = len(layout.grids) - 1
+    side = np.arange(layout.grids[finest])
+    ids = layout.ids(finest, side[:, None], side).ravel()
     each = clips * frames
     return GazeTokens(
         clips=clips,
@@ -164,13 +166,11 @@ def tokens_of_output(gaze: Any, layout: ScaleLayout, clips: int, frames: int) ->
     own = layout
     if not isinstance(gaze, Mapping) and gaze.num_vision_tokens_each_frame != layout.num_tokens:
         own = ScaleLayout.from_config(gaze.scales, gaze.num_vision_tokens_each_frame, 16)
-    ids = pos[clip, slot].astype(np.int64) - own.num_tokens * time
+    ids = own.clip_ids(pos, counts.tolist())[clip, slot]
     _check_ids(ids, own)
     if own is layout:
         return GazeTokens(clips, frames, clip, time, ids)
-    scale = own.scale_of(ids)
-    cells = ids - np.asarray(own.offsets)[scale]
-    ids, times = _patches(cells, np.asarray(own.grids)[scale], scale, own, layout)
+    ids, times = _patches(own.cells(ids), own.scale_of(ids), own, layout)
     return GazeTokens(clips, frames, np.repeat(clip, times), np.repeat(time, times), ids)
 
 
@@ -199,16 +199,15 @@ def tokens_of_frames(
             hint="trace the video again with this program",
         )
     own = _layout_of(header)
-    scale = np.full(len(token), -1)
-    if own is not None:
+    if own is None:
+        ids, counts = _patches((grid, *grid_cells(token, grid)), None, None, layout)
+    else:
         if (token >= own.num_tokens).any():
             raise ConfigError(
                 f"the trace has id {int(token.max())}, and its scales {header.scales} have "
                 f"{own.num_tokens}"
             )
-        scale = own.scale_of(token)
-        token = token - np.asarray(own.offsets)[scale]
-    ids, counts = _patches(token, grid, scale, own, layout)
+        ids, counts = _patches(own.cells(token), own.scale_of(token), own, layout)
     return GazeTokens(
         clips=header.tile_count,
         frames=len(parts),
@@ -228,11 +227,18 @@ def _layout_of(header: TraceHeader) -> ScaleLayout | None:
 
 
 def _patches(
-    cell: Ints, grid: Ints, scale: Ints, own: ScaleLayout | None, layout: ScaleLayout
+    cells: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    scale: Ints | None,
+    own: ScaleLayout | None,
+    layout: ScaleLayout,
 ) -> tuple[Ints, Ints]:
-    """The ids of the patches of each cell, one cell after the other, and how many each has."""
-    target = np.full(len(cell), len(layout.grids) - 1)  # without scales of its own: the finest
-    if own is not None:
+    """The ids of the patches of each cell, one cell after the other, and how many each has.
+
+    ``cells`` are grid, row and column; ``scale`` is their index in ``own``, None without scales.
+    """
+    grid, row, col = (part.astype(np.int64) for part in cells)
+    target = np.full(len(grid), len(layout.grids) - 1)  # without scales of its own: the finest
+    if own is not None and scale is not None:
         if len(own.grids) != len(layout.grids):
             raise _misfit(own.grids, layout)
         target = scale
@@ -241,8 +247,7 @@ def _patches(
         raise _misfit(own.grids if own else sorted(set(grid.tolist())), layout)
     times = sides // grid
     counts = times**2
-    row, col = np.divmod(cell, grid)
-    which = np.repeat(np.arange(len(cell)), counts)
+    which = np.repeat(np.arange(len(grid)), counts)
     nth = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
     down, right = np.divmod(nth, times[which])
     return (
@@ -269,7 +274,7 @@ def _check_ids(ids: Ints, layout: ScaleLayout) -> None:
     if outside.any():
         raise ConfigError(
             f"the gaze has id {int(ids[outside.argmax()])} within a frame, and the encoder's "
-            f"scales {'+'.join(map(str, layout.scales))} have ids 0 to {layout.num_tokens - 1}",
+            f"scales {'+'.join(map(str, layout.scales))} have {layout.num_tokens} ids, from 0 on",
             hint="load the encoder with the scales of the gaze",
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,26 @@ class Fixations:
     def active(self) -> Fixations:
         """Only the fixations whose confidence is above 0 (a NaN confidence is not)."""
         return self.select(self.confidence > 0)
+
+    def of_whole(self, left: float, top: float, width: float, height: float) -> Fixations:
+        """These cells of a part of the frame, placed in the whole frame.
+
+        Args:
+            left: Where the part begins, as a fraction of the frame's width.
+            top: The same of its height.
+            width: Extent of the part, as a fraction of the frame's width.
+            height: The same of its height.
+        """
+        if (left, top, width, height) == (0, 0, 1, 1):
+            return self
+        across, down = np.float32(width), np.float32(height)
+        return replace(
+            self,
+            x=np.float32(left) + self.x * across,
+            y=np.float32(top) + self.y * down,
+            width=self.width * across,
+            height=self.height * down,
+        )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Fixations]) -> Fixations:

@@ -65,6 +65,22 @@ class ScaleLayout:
         """
         return cls.in_order(parse_scales(scales), num_tokens, patch)
 
+    @staticmethod
+    def count_ids(scales: str | int | Sequence[int], patch: int) -> int:
+        """Ids per frame if every scale is a whole square grid of patches.
+
+        Args:
+            scales: As for ``from_config``.
+            patch: Side of a patch in pixels.
+
+        Raises:
+            ConfigError: A scale is not a whole number above 0.
+
+        >>> ScaleLayout.count_ids("32+64+112+224", 16)
+        265
+        """
+        return sum(max(1, side // patch) ** 2 for side in parse_scales(scales))
+
     @classmethod
     def in_order(cls, sides: Sequence[int], num_tokens: int, patch: int) -> ScaleLayout:
         """The layout of scales in the order given; without scales, one square grid of all ids.
@@ -181,6 +197,27 @@ class ScaleLayout:
         """Ids as numbered in a clip: ``num_tokens * t`` is added to those of frame ``t``."""
         return np.asarray(ids, np.int64) + self.num_tokens * np.asarray(frame, np.int64)
 
+    def clip_ids(
+        self, gazing_pos: ArrayLike, num_gazing_each_frame: Sequence[int]
+    ) -> NDArray[np.int64]:
+        """All ids of a clip, as ids within their frames, including padding.
+
+        Args:
+            gazing_pos: Ids as numbered in the clip ``[..., n]``.
+            num_gazing_each_frame: Tokens per frame ``[t]``; their sum is ``n``.
+
+        Returns:
+            ``[..., n]``.
+
+        Source: inference spec 4.1.
+
+        >>> layout = ScaleLayout.from_config("32+64+112+224", 265, 16)
+        >>> layout.clip_ids([7, 264, 265, 530], [2, 2])
+        array([  7, 264,   0, 265])
+        """
+        frame = np.repeat(np.arange(len(num_gazing_each_frame)), num_gazing_each_frame)
+        return np.asarray(gazing_pos, np.int64) - self.num_tokens * frame
+
     def frame_ids(
         self, gazing_pos: ArrayLike, num_gazing_each_frame: Sequence[int], frame: int
     ) -> NDArray[np.int64]:
@@ -250,6 +287,17 @@ class ScaleLayout:
         np.put_along_axis(mask, ids, 1, axis=1)
         by_frame = mask[:, :end].reshape(len(ids), frames, self.num_tokens)
         return np.split(by_frame, self.offsets[1:], axis=2)
+
+
+def grid_cells(ids: ArrayLike, grid: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of ids that count through a single grid, as those of the patch difference.
+
+    Args:
+        ids: Row-major indices of cells, any shape.
+        grid: Cells per side, one number or of the shape of ``ids``.
+    """
+    row, col = np.divmod(np.asarray(ids, np.int64), np.asarray(grid, np.int64))
+    return row, col
 
 
 def frame_tokens(num_gazing_each_frame: Sequence[int], frame: int) -> slice:

@@ -23,7 +23,7 @@ INDEX = "index.html"
 # The file names of each command, see autogaze_cli/batch/result.py.
 _PLAIN = re.compile(
     r"(?P<stem>.+)\.(?:trace\.(?:json|npz|safetensors|csv)|report\.html"
-    r"|(?:mask|interframe)\.(?:json|gif|mp4|webm))",
+    r"|(?:mask|interframe)\.(?:json|gif|mp4|webm|apng|webp))",
     re.DOTALL,
 )
 _ASSETS = re.compile(
@@ -79,6 +79,8 @@ def find(folder: Path) -> list[Found]:
     """The results below a folder, by path; hidden files and folders are skipped."""
     found: dict[Path, Found] = {}
     for path in sorted(_files(folder)):
+        if path.is_symlink() and not _is_below(path, folder):
+            continue
         if match := _ASSETS.fullmatch(path.name):
             page = path.with_name(f"autogaze_{match['stem']}_report.html")
         elif match := (_IMAGES if path.is_dir() else _PLAIN).fullmatch(path.name):
@@ -121,12 +123,16 @@ def _note(found: Found, path: Path) -> None:
         found.drawn[{"interframe": "output"}.get(kind, kind)] = path
 
 
-def find_video(source: str, videos: Path | None) -> Path | None:
+def find_video(source: str, videos: Path | None, results: Path) -> Path | None:
     """The video file of a trace: below ``videos``, by any trailing part of its path, or as is.
+
+    A trace may be somebody else's and name any file, so its path is followed only below the current
+    folder and that of the results.
 
     Args:
         source: The video's path as recorded in the trace.
         videos: A folder to search first.
+        results: The folder of the results.
     """
     path = PurePath(source)
     parts = [part for part in path.parts if part != path.anchor]
@@ -135,7 +141,13 @@ def find_video(source: str, videos: Path | None) -> Path | None:
             if (there := videos.joinpath(*parts[start:])).is_file():
                 return there
     here = Path(source)
-    return here if here.is_file() or _is_pattern(here) else None
+    allowed = _is_below(here, Path()) or _is_below(here, results)
+    return here if allowed and (here.is_file() or _is_pattern(here)) else None
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """Whether a path is in a folder, links followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _is_pattern(path: Path) -> bool:

@@ -125,7 +125,7 @@ def write_pages(
     pages = Pages(index=index)
     for found in results:
         try:
-            done = _write(found, on_page, videos, overwrite)
+            done = _write(found, folder, on_page, videos, overwrite)
             (pages.written if done else pages.kept).append(found.page)
         except AutogazeError as error:
             pages.failed[found.page] = error.line()
@@ -140,7 +140,9 @@ def write_pages(
     return pages
 
 
-def _write(found: Found, on_page: OnPage, videos: Path | None, overwrite: bool) -> bool:
+def _write(
+    found: Found, folder: Path, on_page: OnPage, videos: Path | None, overwrite: bool
+) -> bool:
     """Write the page of one result; return False if an existing page is kept.
 
     Raises:
@@ -150,7 +152,7 @@ def _write(found: Found, on_page: OnPage, videos: Path | None, overwrite: bool) 
     if there and not overwrite:
         return False
     trace = read_trace(found.trace) if found.trace else None
-    video = find_video(trace.header.source, videos) if trace is not None else None
+    video = find_video(trace.header.source, videos, folder) if trace is not None else None
     if trace is not None and video:
         job = open_job(video, trace, name=trace.header.source)
         view = found.visualization() or PAGE_VIEW

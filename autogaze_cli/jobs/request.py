@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from autogaze_cli.errors import ConfigError
+from autogaze_cli.errors import ConfigError, refuse_address
 from autogaze_cli.gaze.budget import requirement_from_db
 from autogaze_cli.gaze.settings import MODES, GazeSettings
 from autogaze_cli.jobs.settings import BatchSettings, Drawing, Encoding
@@ -44,7 +44,7 @@ _SIDES = (
     *("inference_width", "inference_height", "gif_width", "gif_height"),
     *("clip_width", "clip_height"),
 )
-_DRAWN = ("gif", "mp4", "webm", "png")
+_DRAWN = ("gif", "mp4", "webm", "png", "apng", "webp")
 _FORMATS = {
     "trace": ("json", "npz", "safetensors", "csv"),
     "readout": ("npz", "safetensors", "json", "csv"),
@@ -197,6 +197,9 @@ def _check(values: Values) -> None:
         if side is not None and not 1 <= cast("int", side) <= MAX_SIDE:
             raise ConfigError(f"{name} must be within 1 to {MAX_SIDE}, not {side}")
     timing = values.get("timing")
+    for place in (values.get("trace"), values["out_dir"], timing):
+        if place is not None:
+            refuse_address(os.fspath(place))
     if timing is not None and not os.fspath(timing):
         raise ConfigError("timing must be the name of a file, not empty")
     if values.get("trace_clip", 0) < 0:

@@ -25,7 +25,7 @@ class Drawing:
 
     Attributes:
         visualization: How masks and outputs are composed.
-        format: ``gif``, ``mp4``, ``webm`` or ``png``.
+        format: ``gif``, ``mp4``, ``webm``, ``png``, ``apng`` or ``webp``.
         width: Width of a panel in pixels; None = derived from the height, or that of the frames
             (at most ``MAX_GIF_WIDTH`` for a GIF).
         height: Height of a panel in pixels; None = derived from the width, or as for ``width``.

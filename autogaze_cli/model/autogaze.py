@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Lock
 from types import EllipsisType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -17,16 +17,22 @@ from torch import Tensor
 from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.gaze.adapt import AdaptLayout
 from autogaze_cli.gaze.budget import Budget, BudgetRequest, coverage_budget
-from autogaze_cli.model.catalog import WEIGHTS, default_model, sha256_of
-from autogaze_cli.model.checkpoint import Preprocessing, find_checkpoint, read_network
+from autogaze_cli.model.catalog import default_model
+from autogaze_cli.model.checkpoint import (
+    Preprocessing,
+    find_checkpoint,
+    read_checkpoint,
+    read_config,
+)
 from autogaze_cli.model.choose import FrameGaze
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.decode import Decoder
 from autogaze_cli.model.devices import choose_device
 from autogaze_cli.model.network import AutoGazeNetwork
 from autogaze_cli.model.output import GazeOutput, GazeState
-from autogaze_cli.model.preprocess import cut_square_tiles, normalise, resize_shortest, square
+from autogaze_cli.model.preprocess import cut_square_tiles, normalise, square
 from autogaze_cli.model.score import GazeScores, score_gaze
+from autogaze_cli.model.weights import build_network, read_weights
 
 if TYPE_CHECKING:
     from autogaze_cli.model.cuda import CudaDecoder
@@ -77,14 +83,18 @@ class AutoGaze:
         *,
         size: dict[str, int] | tuple[int, int] | None = None,
     ) -> Tensor:
-        """Resize and normalise RGB frames as the published processor does.
+        """Resize, crop and normalise RGB frames as the published processor does.
 
         Args:
             frames: ``uint8 [t, h, w, 3]`` or ``[b, t, h, w, 3]``, RGB.
-            size: ``{"shortest_edge": n}`` or ``(height, width)``; None = the checkpoint's.
+            size: ``{"shortest_edge": n}`` or ``(height, width)``; None = the checkpoint's, which
+                may leave frames as large as they are.
 
         Returns:
             ``float32 [b, t, 3, h', w']`` on the model's device.
+
+        Raises:
+            ConfigError: They are not such frames, or smaller than the checkpoint's crop.
 
         Source: inference spec 2.1.
         """
@@ -97,8 +107,8 @@ class AutoGaze:
         if array.ndim == 4:
             array = array[None]
         p = self.preprocessing
-        resized = np.stack([resize_shortest(clip, size or p.size) for clip in array])
-        return normalise(torch.from_numpy(resized).to(self.device), p.mean, p.std)
+        pixels = np.stack([p.pixels(clip, size) for clip in array])
+        return normalise(torch.from_numpy(pixels).to(self.device), p.mean, p.std)
 
     def new_state(self, batch: int = 1, *, horizon_frames: int | None = None) -> GazeState:
         """Start ``batch`` streams to be gazed at frame by frame.
@@ -258,39 +268,60 @@ def _current(device: torch.device) -> AbstractContextManager[object]:
 
 
 def load_model(
-    name_or_folder: str | Path | None = None,
+    name_or_folder: str | Path | Mapping[str, Any] | None = None,
     device: str | torch.device = "cpu",
     dtype: Literal["float32", "bfloat16"] = "float32",
+    *,
+    weights: str | Path | bytes | Mapping[str, Tensor] | None = None,
+    preprocessor: str | Path | Mapping[str, Any] | None = None,
+    strict: bool = True,
 ) -> AutoGaze:
-    """Load a checkpoint.
+    """Load a checkpoint, or a configuration and weights that are kept apart.
 
     Args:
         name_or_folder: A bundled model's name, a folder with ``config.json``,
             ``model.safetensors`` and ``preprocessor_config.json``, or a Hub id (``owner/name``,
             ``owner/name@revision``) that is in the local cache. A ``Path`` is always a folder.
-            None = the default among the bundled models.
+            None = the default among the bundled models. With ``weights``: the path of a
+            ``config.json``, its folder, or its parsed content.
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps`` (untested) or ``auto``.
         dtype: Precision of weights and arithmetic; tokens are exact in ``float32``.
+        weights: The path of a safetensors file, its content as ``bytes``, or tensors by their
+            published names.
+        preprocessor: With ``weights``: the path of a ``preprocessor_config.json``, or its parsed
+            content. None = the file beside the configuration, and without one the published
+            checkpoint's settings.
+        strict: Refuse weights in which a tensor is missing, and ignore tensors of other names.
+            Otherwise both are reported as a warning, and a missing tensor becomes that of a layer
+            which adds nothing (1 for the weight of a normalisation, 0 for all else); nothing is
+            random. A tensor of another shape is refused in any case.
 
     Raises:
         ModelError: It is missing, incomplete, not an AutoGaze checkpoint, a bundled one that was
             changed, or none was named and none is bundled.
+        ConfigError: The content of a configuration contradicts itself, or there are no weights for
+            it.
         DeviceError: This machine has no such device.
     """
     place = choose_device(device)
     if dtype not in ("float32", "bfloat16"):
         raise ConfigError(f"dtype must be float32 or bfloat16, not {dtype!r}")
+    if weights is None and (preprocessor is not None or isinstance(name_or_folder, Mapping)):
+        raise ConfigError("a configuration needs weights", hint="give weights=")
     if name_or_folder is None:
+        if weights is not None:
+            raise ConfigError("weights need a configuration", hint="name a config.json")
         name_or_folder = default_model()
         if name_or_folder is None:
             raise ModelError("no model was named, and none is bundled", hint="name a folder")
-    folder = find_checkpoint(name_or_folder)
-    network, config, preprocessing = read_network(folder)
+    if weights is not None:
+        config, preprocessing = read_config(name_or_folder, preprocessor)
+        tensors = read_weights(weights)
+        name = tensors.source
+    else:
+        assert not isinstance(name_or_folder, Mapping)  # such a one has weights
+        config, preprocessing, tensors = read_checkpoint(find_checkpoint(name_or_folder))
+        name = str(name_or_folder)
+    network = build_network(config, tensors, strict=strict)
     network.to(place, getattr(torch, dtype))
-    return AutoGaze(
-        network,
-        config,
-        preprocessing,
-        name=str(name_or_folder),
-        sha256=sha256_of(folder / WEIGHTS),
-    )
+    return AutoGaze(network, config, preprocessing, name=name, sha256=tensors.sha256)

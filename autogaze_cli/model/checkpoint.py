@@ -1,4 +1,4 @@
-"""Reading checkpoints: configuration, weights and preprocessor settings.
+"""Reading checkpoints: finding the folder, its configuration and its preprocessor settings.
 
 Source: inference spec 1.3 to 1.5. Nothing that is read here can run code.
 """
@@ -7,22 +7,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
+import numpy as np
+from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError, ModelError
-from autogaze_cli.model.catalog import CONFIG, FILES, MODELS, PREPROCESSOR, WEIGHTS, find
+from autogaze_cli.model.catalog import (
+    CONFIG,
+    FILES,
+    MODELS,
+    PREPROCESSOR,
+    WEIGHTS,
+    find,
+)
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.network import AutoGazeNetwork
+from autogaze_cli.model.preprocess import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    center_crop,
+    resize_shortest,
+    target_size,
+)
 from autogaze_cli.model.section import Section, read_json
+from autogaze_cli.model.weights import Weights, build_network, read_weights
 
 MAX_EDGE = 1 << 14
 """Pixels; no frame is resized to more."""
-
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +44,19 @@ class Preprocessing:
     """How frames become model input; the defaults are the published checkpoint's.
 
     Attributes:
-        size: ``{"shortest_edge": n}`` keeps the aspect ratio; ``(height, width)`` stretches.
+        size: ``{"shortest_edge": n}`` keeps the aspect ratio; ``(height, width)`` stretches; None =
+            frames keep their size (``do_resize`` is false).
+        crop: Height and width of the middle that is kept after that; None = the whole frame.
         mean: Subtracted from values in -1..1, per channel.
         std: Divides the result, per channel.
     """
 
-    size: dict[str, int] | tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    size: dict[str, int] | tuple[int, int] | None = field(
+        default_factory=lambda: {"shortest_edge": 224}
+    )
+    crop: tuple[int, int] | None = None
+    mean: tuple[float, float, float] = IMAGE_MEAN
+    std: tuple[float, float, float] = IMAGE_STD
 
     @classmethod
     def from_file(cls, path: Path) -> Preprocessing:
@@ -47,39 +66,86 @@ class Preprocessing:
             ModelError: The file cannot be read, or asks for what the published processor never
                 does.
         """
+        raw = read_json(path)
         try:
-            raw = Section("", read_json(path))
-            for key, value in (
-                ("do_resize", True),
-                ("do_center_crop", False),
-                ("do_rescale", True),
-                ("offset", True),
-                ("do_normalize", True),
-                ("resample", 2),
-            ):
-                raw.must_equal(key, value)
-            factor = raw.number("rescale_factor", 1 / 127.5)
-            if abs(factor - 1 / 127.5) > 1e-9:
-                raise ConfigError(f"rescale_factor is {factor}, not 1/127.5")
-            return cls(
-                size=_size(raw),
-                mean=_three(raw, "image_mean"),
-                std=_three(raw, "image_std", minimum=1e-6),
-            )
+            return cls.from_mapping(raw)
         except ConfigError as error:
             raise ModelError(f"{path}: is not a preprocessor configuration: {error}") from error
 
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """Build from the parsed file.
 
-def _size(raw: Section) -> dict[str, int] | tuple[int, int]:
-    """The size of a processor; ``224`` is its shortest edge, ``[224, 224]`` height and width."""
-    value = raw.get("size", None)
-    if isinstance(value, list):
+        Raises:
+            ConfigError: A value is missing, of the wrong type, or not what the published processor
+                does.
+        """
+        raw = Section("", values)
+        for key, value in (
+            ("do_rescale", True),
+            ("offset", True),
+            ("do_normalize", True),
+            ("resample", 2),
+        ):
+            raw.must_equal(key, value)
+        factor = raw.number("rescale_factor", 1 / 127.5)
+        if abs(factor - 1 / 127.5) > 1e-9:
+            raise ConfigError(f"rescale_factor is {factor}, not 1/127.5")
+        crop = _size(raw, "crop_size", [224, 224]) if raw.flag("do_center_crop", False) else None
+        if isinstance(crop, dict):  # one number is a square here
+            crop = (crop["shortest_edge"], crop["shortest_edge"])
+        return cls(
+            size=_size(raw, "size") if raw.flag("do_resize", True) else None,
+            crop=crop,
+            mean=_three(raw, "image_mean"),
+            std=_three(raw, "image_std", minimum=1e-6),
+        )
+
+    def pixels(
+        self,
+        frames: NDArray[np.uint8],
+        size: Mapping[str, int] | tuple[int, int] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Resize and crop frames.
+
+        Args:
+            frames: RGB, ``[..., h, w, 3]``.
+            size: In place of this one's.
+
+        Raises:
+            ConfigError: The frames are smaller than the crop.
+
+        Source: inference spec 1.3, 2.1.
+        """
+        size = size or self.size
+        resized = frames if size is None else resize_shortest(frames, size)
+        return resized if self.crop is None else center_crop(resized, self.crop)
+
+    def seen(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """The part of a frame that the model sees: left, top, width and height as fractions."""
+        if self.crop is None:
+            return 0.0, 0.0, 1.0, 1.0
+        if self.size is not None:
+            height, width = target_size(height, width, self.size)
+        down, across = self.crop
+        return (
+            (width - across) // 2 / width,
+            (height - down) // 2 / height,
+            across / width,
+            down / height,
+        )
+
+
+def _size(raw: Section, key: str, default: Any = None) -> dict[str, int] | tuple[int, int]:
+    """A size of a processor; ``224`` is its shortest edge, ``[224, 224]`` height and width."""
+    value = raw.get(key, default)
+    if isinstance(value, list | tuple):
         if len(value) != 2:
-            raise ConfigError(f"size must be two numbers, height and width, not {value}")
+            raise ConfigError(f"{key} must be two numbers, height and width, not {value}")
         value = dict(zip(("height", "width"), value, strict=True))
     elif not isinstance(value, Mapping):
-        return {"shortest_edge": raw.size("size", maximum=MAX_EDGE)}
-    size = Section("size", value)
+        return {"shortest_edge": raw.size(key, maximum=MAX_EDGE)}
+    size = Section(key, value)
     if "shortest_edge" in size.values:
         return {"shortest_edge": size.size("shortest_edge", maximum=MAX_EDGE)}
     return size.size("height", maximum=MAX_EDGE), size.size("width", maximum=MAX_EDGE)
@@ -88,7 +154,7 @@ def _size(raw: Section) -> dict[str, int] | tuple[int, int]:
 def _three(raw: Section, key: str, *, minimum: float = -math.inf) -> tuple[float, float, float]:
     """A number for each of red, green and blue."""
     values = raw.get(key, None)
-    if not isinstance(values, list) or len(values) != 3:
+    if not isinstance(values, list | tuple) or len(values) != 3:
         raise ConfigError(f"{key} must be three numbers")
     red, green, blue = (
         Section(key, {"value": value}).number("value", minimum=minimum) for value in values
@@ -116,9 +182,17 @@ def find_checkpoint(name: str | Path, models: Path = MODELS) -> Path:
 def read_network(folder: Path) -> tuple[AutoGazeNetwork, GazeConfig, Preprocessing]:
     """Build the network of a checkpoint folder, float32, on the CPU, in evaluation mode.
 
+    Raises: as ``read_checkpoint`` and ``build_network`` do.
+    """
+    config, preprocessing, weights = read_checkpoint(folder)
+    return build_network(config, weights), config, preprocessing
+
+
+def read_checkpoint(folder: Path) -> tuple[GazeConfig, Preprocessing, Weights]:
+    """Read the three files of a checkpoint folder.
+
     Raises:
-        ModelError: A file is missing or unreadable, or a tensor is missing, mis-shaped or of
-            another type than F32, F16 or BF16; the message names it.
+        ModelError: A file is missing or unreadable; the message names it.
     """
     for name in FILES:
         if not (folder / name).is_file():
@@ -128,37 +202,37 @@ def read_network(folder: Path) -> tuple[AutoGazeNetwork, GazeConfig, Preprocessi
             )
     config = GazeConfig.from_file(folder / CONFIG)
     preprocessing = Preprocessing.from_file(folder / PREPROCESSOR)
-    with torch.device("meta"):
-        network = AutoGazeNetwork(config)
-    weights = _read_weights(folder / WEIGHTS, network.state_dict())
-    network.load_state_dict(weights, strict=True, assign=True)
-    return network.eval().requires_grad_(False), config, preprocessing
+    return config, preprocessing, read_weights(folder / WEIGHTS)
 
 
-def _read_weights(path: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The wanted tensors as float32; others in the file are left alone."""
-    weights, wrong = {}, []
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            present = set(file.keys())
-            missing = [name for name in wanted if name not in present]
-            if missing:
-                raise ModelError(f"{path}: {len(missing)} tensors are missing: {_some(missing)}")
-            for name, like in wanted.items():
-                tensor = file.get_tensor(name)
-                if tensor.shape != like.shape or tensor.dtype not in _DTYPES:
-                    wrong.append(
-                        f"{name} is {tensor.dtype} {list(tensor.shape)}, "
-                        f"not float {list(like.shape)}"
-                    )
-                weights[name] = tensor.float()
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: is not a readable safetensors file ({error})") from error
-    if wrong:
-        raise ModelError(f"{path}: {len(wrong)} tensors do not fit config.json: {_some(wrong)}")
-    return weights
+def read_config(
+    config: str | Path | Mapping[str, Any],
+    preprocessor: str | Path | Mapping[str, Any] | None = None,
+) -> tuple[GazeConfig, Preprocessing]:
+    """Read a configuration whose weights are elsewhere.
 
+    Args:
+        config: The path of a ``config.json``, its folder, or its content.
+        preprocessor: The path of a ``preprocessor_config.json``, or its content; None = the file
+            beside ``config``, and without one the published checkpoint's settings.
 
-def _some(names: list[str]) -> str:
-    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + rest
+    Raises:
+        ModelError: A file is missing, unreadable or contradicts itself.
+        ConfigError: A content does.
+    """
+    if not isinstance(config, Mapping):
+        path = Path(config).expanduser()
+        path = path / CONFIG if path.is_dir() else path
+        beside = path.parent / PREPROCESSOR
+        if preprocessor is None and beside.is_file():
+            preprocessor = beside
+    sizes = (
+        GazeConfig.from_mapping(config)
+        if isinstance(config, Mapping)
+        else GazeConfig.from_file(path)
+    )
+    if preprocessor is None:
+        return sizes, Preprocessing()
+    if isinstance(preprocessor, Mapping):
+        return sizes, Preprocessing.from_mapping(preprocessor)
+    return sizes, Preprocessing.from_file(Path(preprocessor).expanduser())

@@ -2,6 +2,13 @@
 
 Source: inference spec 1.1. Generic Hugging Face fields are ignored; values that upstream derives
 are derived here too, and a file that states another value is refused.
+
+A value that the file leaves out is the published configuration class's default, because that is
+what its own files leave out; only ``gaze_model_config`` itself, which marks the file as one of this
+model, must be there. Two kinds of size are taken from elsewhere: the class's decoder sizes are
+those of a language model, which fit no gaze model, so the published checkpoint's stand in for them;
+and the number of ids follows from the scales. The shape of every tensor is compared with what these
+sizes give, so that a wrong one is noticed; the number of heads alone shows in no shape.
 """
 
 from __future__ import annotations
@@ -122,17 +129,21 @@ class GazeConfig:
         """Build from the parsed file.
 
         Raises:
-            ConfigError: A value is missing, of the wrong type, out of range, or contradicts
-                another.
+            ConfigError: ``gaze_model_config`` is missing, or a value is of the wrong type, out of
+                range, or contradicts another.
         """
         root = Section("", raw)
         gaze = root.section("gaze_model_config")
-        vision, decoder = gaze.section("vision_model_config"), gaze.section("gaze_decoder_config")
-        num_tokens = root.size("num_vision_tokens_each_frame")
+        vision = gaze.section("vision_model_config", optional=True)
+        decoder = gaze.section("gaze_decoder_config", optional=True)
         kernel, side = vision.size("kernel_size", 16), gaze.size("input_img_size", 224)
-        heads, hidden = decoder.size("num_attention_heads"), decoder.size("hidden_size")
+        scales = root.get("scales", "224")
+        num_tokens = root.size(
+            "num_vision_tokens_each_frame", ScaleLayout.count_ids(scales, kernel)
+        )
+        heads, hidden = decoder.size("num_attention_heads", 6), decoder.size("hidden_size", 192)
         config = cls(
-            layout=ScaleLayout.from_config(root.get("scales", "224"), num_tokens, kernel),
+            layout=ScaleLayout.from_config(scales, num_tokens, kernel),
             max_num_frames=root.size("max_num_frames", 16),
             gazing_ratio=_fixed(root, "gazing_ratio", 0.5),
             task_loss_requirement=(
@@ -149,11 +160,11 @@ class GazeConfig:
             trunk_temporal_kernel_size=vision.size("trunk_temporal_kernel_size", 3),
             trunk_spatial_kernel_size=vision.size("trunk_spatial_kernel_size", 3),
             hidden_size=hidden,
-            intermediate_size=decoder.size("intermediate_size"),
-            num_hidden_layers=decoder.size("num_hidden_layers"),
+            intermediate_size=decoder.size("intermediate_size", 384),
+            num_hidden_layers=decoder.size("num_hidden_layers", 4),
             num_attention_heads=heads,
             num_key_value_heads=decoder.size("num_key_value_heads", heads),
-            head_dim=decoder.size("head_dim", hidden // heads),
+            head_dim=decoder.size("head_dim", max(1, hidden // heads)),
             rms_norm_eps=decoder.number("rms_norm_eps", 1e-6),
             attention_bias=bool(decoder.get("attention_bias", False)),
             mlp_bias=bool(decoder.get("mlp_bias", False)),
@@ -165,7 +176,7 @@ class GazeConfig:
         decoder.must_equal("vocab_size", config.vocab_size)
         decoder.must_equal("eos_token_id", config.eos_token_id)
         decoder.must_equal("hidden_act", "silu")
-        gaze.section("connector_config").must_equal("num_tokens", config.num_tokens)
+        gaze.section("connector_config", optional=True).must_equal("num_tokens", config.num_tokens)
         return config
 
 

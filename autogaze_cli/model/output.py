@@ -16,7 +16,11 @@ from autogaze_cli.model.choose import FrameGaze
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GazeOutput:
-    """The gaze of ``b`` clips of ``t`` frames, in upstream's names and shapes.
+    """The gaze of ``b`` clips of ``t`` frames.
+
+    The first three attributes, ``scales`` and ``num_vision_tokens_each_frame`` have upstream's
+    names, types and shapes. ``gazing_masks`` are upstream's ``gazing_mask`` as uint8 instead of
+    float; the others are not upstream's. ``autogaze_cli.upstream`` gives results as published.
 
     Clips are decoded independently; where they gaze unequally often, the shorter are padded.
 

@@ -39,7 +39,7 @@ def resize_shortest(
     Source: inference spec 2.1 steps 1 and 2.
     """
     *leading, source_height, source_width, _ = frames.shape
-    height, width = _target_size(source_height, source_width, size)
+    height, width = target_size(source_height, source_width, size)
     if (height, width) == (source_height, source_width):
         return frames
     resized = np.empty((*leading, height, width, 3), np.uint8)
@@ -49,9 +49,10 @@ def resize_shortest(
     return resized
 
 
-def _target_size(
+def target_size(
     height: int, width: int, size: Mapping[str, int] | tuple[int, int]
 ) -> tuple[int, int]:
+    """Height and width of frames after ``resize_shortest``. Source: inference spec 2.1 step 1."""
     if isinstance(size, tuple):
         return size
     if "shortest_edge" not in size:
@@ -59,6 +60,29 @@ def _target_size(
     short = size["shortest_edge"]
     long = int(short * max(height, width) / min(height, width))
     return (short, long) if height <= width else (long, short)
+
+
+def center_crop(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The middle of frames; of an odd remainder the right and bottom lose one pixel more.
+
+    Args:
+        frames: ``[..., h, w, 3]``.
+        size: Height and width in pixels.
+
+    Returns:
+        A view, ``[..., height, width, 3]``.
+
+    Raises:
+        ConfigError: The frames are smaller than that.
+    """
+    height, width = frames.shape[-3:-1]
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    if min(top, left) < 0:
+        raise ConfigError(
+            f"crop_size {size[1]} x {size[0]} is larger than the frames, {width} x {height}",
+            hint="resize them to a larger size first",
+        )
+    return frames[..., top : top + size[0], left : left + size[1], :]
 
 
 def normalise(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from autogaze_cli.model.network import GazeModel
 
 
 class Gaze(Protocol):
-    """What is scored: upstream's names and shapes."""
+    """What is scored, by upstream's names; either package's output will do."""
 
     @property
     def gazing_pos(self) -> Tensor:
@@ -55,9 +54,7 @@ def score_gaze(model: GazeModel, config: GazeConfig, video: Tensor, gaze: Gaze) 
     device, k = vision.device, config.num_multi_token_pred
     counts = [int(n) for n in gaze.num_gazing_each_frame]
     padded = gaze.if_padded_gazing.to(device, torch.bool)  # [b, n]
-    gazing_pos = gaze.gazing_pos.cpu().numpy()
-    local = [config.layout.frame_ids(gazing_pos, counts, t) for t in range(len(counts))]
-    ids = torch.from_numpy(np.concatenate(local, axis=-1)).to(device)
+    ids = torch.from_numpy(config.layout.clip_ids(gaze.gazing_pos.cpu(), counts)).to(device)
     ids = ids.masked_fill(padded, config.eos_token_id)  # [b, n]
     embedded = decoder.model.embed_tokens(ids)  # [b, n, c]
 

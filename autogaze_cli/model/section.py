@@ -46,6 +46,13 @@ class Section:
         """A value as it is."""
         return self.values.get(key, default)
 
+    def flag(self, key: str, default: bool) -> bool:
+        """A value that is true or false."""
+        value = self._value(key, default)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{self._path(key)} must be true or false, not {_shown(value)}")
+        return value
+
     def section(self, key: str, *, optional: bool = False) -> Section:
         """An object within this one; empty when it is optional and absent."""
         return Section(self._path(key), self._value(key, {} if optional else None))

@@ -147,6 +147,9 @@ class AutoGazeSource(GazeSource):
             first += len(output.gazing_pos)
         counts = np.concatenate([output.num_gazing_each_row[:, t] for output in outputs])
         fixations = Fixations.concatenate(parts)
+        if layout.mode == "resize":  # tiles are cut from whole frames, which nothing crops
+            seen = self.autogaze.preprocessing.seen(*frame.rgb.shape[:2])
+            fixations = fixations.of_whole(*seen)
         return FrameTrace(
             index=frame.index,
             time=frame.time,

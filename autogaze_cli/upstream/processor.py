@@ -14,7 +14,7 @@ from PIL import Image
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.model.catalog import PREPROCESSOR
 from autogaze_cli.model.checkpoint import find_checkpoint
-from autogaze_cli.model.preprocess import resize_shortest
+from autogaze_cli.model.preprocess import center_crop, resize_shortest
 from autogaze_cli.model.section import read_json
 from autogaze_cli.upstream.records import BatchFeature
 
@@ -122,7 +122,7 @@ class AutoGazeImageProcessor:
         if self.do_resize:
             pixels = resize_shortest(pixels, self.size, Image.Resampling(self.resample))
         if self.do_center_crop:
-            pixels = _cropped(pixels, self.crop_size)
+            pixels = center_crop(pixels, (self.crop_size["height"], self.crop_size["width"]))
         if self.offset and not self.do_rescale:
             raise ConfigError("offset cannot be used without do_rescale")
         # A channel has 256 values: work them out once, and look them up.
@@ -174,14 +174,6 @@ def _pixels(frame: Any) -> NDArray[np.uint8]:
             hint="give the pixels as they were decoded, uint8",
         )
     return whole
-
-
-def _cropped(pixels: NDArray[np.uint8], size: Mapping[str, int]) -> NDArray[np.uint8]:
-    """The middle of a frame."""
-    top, left = ((pixels.shape[i] - size[key]) // 2 for i, key in enumerate(("height", "width")))
-    if min(top, left) < 0:
-        raise ConfigError(f"crop_size {dict(size)} is larger than the frame {pixels.shape[:2]}")
-    return pixels[top : top + size["height"], left : left + size["width"]]
 
 
 def _stacked(clips: list[list[NDArray[np.float32]]], kind: Any) -> Any:

@@ -251,8 +251,7 @@ class SiglipVisionModel(nn.Module):
                 f"{b} clips of {t} frames"
             )
         clip, slot = np.nonzero(~padded.astype(bool))
-        local = [layout.frame_ids(ids, counts, frame) for frame in range(len(counts))]
-        token = np.concatenate(local, axis=1)[clip, slot]
+        token = layout.clip_ids(ids, counts)[clip, slot]
         grid, row, col = layout.cells(token)
         if not grid.all():
             raise ConfigError(

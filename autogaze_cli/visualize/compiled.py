@@ -40,15 +40,7 @@ def draw_cells(
     borders: Pixels,
     fills: Pixels,
 ) -> None:
-    """Draw each cell in turn, with a border of one pixel inside it.
-
-    Args:
-        canvas: ``[height, width]``, rows of contiguous pixels.
-        rects: ``[n, 4]``, columns ``(x0, x1, y0, y1)``, within the canvas and not empty.
-        colours: Index into ``borders`` and ``fills`` of each cell, ``[n]``.
-        borders: Colours of borders.
-        fills: Colours inside.
-    """
+    """The fast version of :func:`autogaze_cli.visualize.rects.draw_cells`."""
     corners, which = np.ascontiguousarray(rects, np.int64), np.ascontiguousarray(colours, np.int64)
     _call(
         "draw_cells", canvas, ctypes.c_int64(canvas.strides[0] // 4), corners, which,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,10 +17,29 @@ from autogaze_cli.visualize.psnr import psnr
 from autogaze_cli.visualize.rects import Image, Union, union
 from autogaze_cli.visualize.settings import Visualization
 
+WHITE = 255
+"""What ``full-blend`` blends towards."""
+
+
+class Picture(Protocol):
+    """A numpy array or a torch tensor."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of its elements."""
+
+
+P = TypeVar("P", bound=Picture)
+V = TypeVar("V", bound="View[Any]")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FrameView:
-    """One composed frame. The panel and the PSNR are computed on first access.
+class View(Generic[P]):
+    """One composed frame.
 
     Attributes:
         frame: The source, uint8 ``[height, width, 3 or 4]``; not to be overwritten while the view
@@ -26,15 +47,15 @@ class FrameView:
         fixations: The active fixations of the frame.
         settings: The settings it was composed with.
         union: The pixels that the fixations cover, in the geometry of the settings.
-        output: The composed frame, of the shape of ``frame``; read-only.
+        output: The composed frame, of the shape of ``frame``; not to be overwritten.
         keyframe: Whether it is an interframe keyframe.
     """
 
-    frame: Image
+    frame: P
     fixations: Fixations
     settings: Visualization
     union: Union
-    output: Image
+    output: P
     keyframe: bool
 
     @property
@@ -44,7 +65,10 @@ class FrameView:
 
     @property
     def updated_pixel_count(self) -> int:
-        """Number of updated pixels: all of a keyframe, the mask of any other frame."""
+        """Number of updated pixels: all of a keyframe, the mask of any other frame.
+
+        In mode full-blend there are no keyframes, so this is the mask.
+        """
         return self._pixels if self.keyframe else self.mask_pixel_count
 
     @property
@@ -57,6 +81,15 @@ class FrameView:
         """``updated_pixel_count`` as a fraction of the frame."""
         return self.updated_pixel_count / self._pixels
 
+    @property
+    def _pixels(self) -> int:
+        height, width = self.frame.shape[:2]
+        return int(height * width)
+
+
+class FrameView(View[Image]):
+    """One composed frame. The panel and the PSNR are computed on first access."""
+
     @cached_property
     def mask_panel(self) -> Image:
         """The mask panel, RGBA uint8 ``[height, width, 4]``."""
@@ -67,14 +100,9 @@ class FrameView:
         """PSNR of the output against the source, in dB; infinite when they are equal."""
         return psnr(self.frame, self.output)
 
-    @property
-    def _pixels(self) -> int:
-        height, width = self.frame.shape[:2]
-        return int(height * width)
 
-
-class Compositor:
-    """Composes the frames of one video in order, starting with a keyframe in ``interframe``.
+class Composition(ABC, Generic[P, V]):
+    """The rules of composition, without the pixels.
 
     Another mode or another video needs another compositor; ``settings`` of the same mode may be
     replaced between frames.
@@ -82,12 +110,15 @@ class Compositor:
     Source: visualization spec 4.
     """
 
+    _byte: Any
+    _view: type[V]
+
     def __init__(self, settings: Visualization) -> None:
         self.settings = settings
         self._index = 0
-        self._previous: Image | None = None
+        self._previous: P | None = None
 
-    def step(self, frame: Image, fixations: Fixations) -> FrameView:
+    def step(self, frame: P, fixations: Fixations) -> V:
         """Compose the next frame.
 
         Args:
@@ -97,28 +128,27 @@ class Compositor:
         Raises:
             ConfigError: The frame is empty or not of that form; the state is unchanged then.
         """
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4):
+        shape = tuple(frame.shape)
+        if frame.dtype != self._byte or len(shape) != 3 or shape[2] not in (3, 4):
             raise ConfigError(
-                f"a frame must be uint8 [height, width, 3 or 4], not {frame.dtype} {frame.shape}"
+                f"a frame must be uint8 [height, width, 3 or 4], not {frame.dtype} {shape}"
             )
-        if not frame.size:
-            raise ConfigError(f"a frame must have pixels, not the shape {frame.shape}")
+        if 0 in shape:
+            raise ConfigError(f"a frame must have pixels, not the shape {shape}")
         settings = self.settings
         active = fixations.active()
-        covered = _union(active, frame, settings)
-        keyframe = settings.visualization_mode == "interframe" and self._is_keyframe(frame)
+        covered = _union(active, shape[1], shape[0], settings)
+        keyframe = settings.visualization_mode == "interframe" and self._is_keyframe(shape)
         if settings.visualization_mode == "full-blend":
-            output = _full_blend(frame, covered, settings.blend_alpha)
+            output = self._full_blend(frame, covered)
         elif keyframe or self._previous is None:
-            output = frame.copy()
+            output = self._copy(frame)
         else:
-            output = covered.select(frame, self._previous)
-        # The caller gets it, and the next frame is composed from it.
-        output.setflags(write=False)
+            output = self._select(covered, frame, self._previous)
         if settings.visualization_mode == "interframe":
             self._previous = output
         self._index += 1
-        return FrameView(
+        return self._view(
             frame=frame,
             fixations=active,
             settings=settings,
@@ -127,27 +157,56 @@ class Compositor:
             keyframe=keyframe,
         )
 
-    def _is_keyframe(self, frame: Image) -> bool:
+    def _is_keyframe(self, shape: tuple[int, ...]) -> bool:
         """Source: visualization spec 4.3."""
-        if self._previous is None or self._previous.shape != frame.shape:
+        if self._previous is None or tuple(self._previous.shape) != shape:
             return True
         duration = self.settings.keyframe_duration
         return duration > 0 and self._index % duration == 0
 
+    @abstractmethod
+    def _copy(self, frame: P) -> P: ...
 
-def _union(fixations: Fixations, frame: Image, settings: Visualization) -> Union:
-    height, width = frame.shape[:2]
+    @abstractmethod
+    def _select(self, covered: Union, inside: P, outside: P) -> P: ...
+
+    @abstractmethod
+    def _full_blend(self, frame: P, covered: Union) -> P:
+        """The frame with its covered pixels blended towards white: visualization spec 4.2."""
+
+
+class Compositor(Composition[Image, FrameView]):
+    """Composes the frames of one video in order, starting with a keyframe in ``interframe``.
+
+    Outputs are read-only: the caller gets them, and the next frame is composed from them.
+    """
+
+    _byte = np.uint8
+    _view = FrameView
+
+    def step(self, frame: Image, fixations: Fixations) -> FrameView:
+        """Compose the next frame; see :meth:`Composition.step`."""
+        view = super().step(frame, fixations)
+        view.output.setflags(write=False)
+        return view
+
+    def _copy(self, frame: Image) -> Image:
+        return frame.copy()
+
+    def _select(self, covered: Union, inside: Image, outside: Image) -> Image:
+        return covered.select(inside, outside)
+
+    def _full_blend(self, frame: Image, covered: Union) -> Image:
+        blended = mix(frame, WHITE, self.settings.blend_alpha)
+        if frame.shape[2] == 4:
+            blended[..., 3] = frame[..., 3]
+        return covered.select(blended, frame)
+
+
+def _union(fixations: Fixations, width: int, height: int, settings: Visualization) -> Union:
     geometry = settings.mask_geometry
     if geometry == "deduplicated":
         # Its union always equals that of the native cells, which is cheaper.
         geometry = "native"
     rects = mask_rects(fixations, width, height, geometry, settings.mask_cell_scale)
     return union(rects, width, height)
-
-
-def _full_blend(frame: Image, covered: Union, alpha: float) -> Image:
-    """The frame with its covered pixels blended towards white. Source: visualization spec 4.2."""
-    blended = mix(frame, 255, alpha)
-    if frame.shape[2] == 4:
-        blended[..., 3] = frame[..., 3]
-    return covered.select(blended, frame)

@@ -6,8 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.gaze.fixations import Fixations, Ints
-from autogaze_cli.visualize import compiled
-from autogaze_cli.visualize.rects import cell_extents, fixation_rects, pixel_span
+from autogaze_cli.visualize.rects import (
+    cell_extents,
+    draw_cells,
+    fixation_rects,
+    pixel_span,
+    runs,
+)
 
 NATIVE_GRIDS = (2, 4, 7, 14)
 """Grids of the published model's scales, and of the four mask colours."""
@@ -66,28 +71,15 @@ def deduplicate(
     cell_w, cell_h = cell_extents(active)
     ordered = active.select(np.lexsort((display_grid(active), -cell_h, -cell_w)))
     rects = fixation_rects(ordered, width, height, cell_scale)
-    x0, x1, n_columns = _compress(rects[:, 0], rects[:, 1], width)
-    y0, y1, n_rows = _compress(rects[:, 2], rects[:, 3], height)
+    column_of, row_of = runs(rects[:, :2], width), runs(rects[:, 2:], height)
     # Painted from the last to the first, a cell shows exactly where no earlier one covers it.
-    first = np.full((n_rows, n_columns), len(ordered), np.uint32)
-    spans = np.stack([x0, x1, y0, y1], axis=1)[::-1]
+    first = np.full((row_of[-1] + 1, column_of[-1] + 1), len(ordered), np.uint32)
+    spans = np.concatenate([column_of[rects[:, :2]], row_of[rects[:, 2:]]], axis=1)
     numbers = np.arange(len(ordered), dtype=np.uint32)
-    if compiled.library():
-        compiled.draw_cells(first, spans, numbers[::-1], numbers, numbers)
-    else:
-        for index, (left, right, top, bottom) in zip(numbers[::-1], spans.tolist(), strict=True):
-            first[top:bottom, left:right] = index
+    draw_cells(first, spans[::-1], numbers[::-1], numbers, numbers)
     shows = np.zeros(len(ordered) + 1, bool)
     shows[first] = True
     return ordered.select(shows[:-1])
-
-
-def _compress(start: Ints, end: Ints, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    """Spans on an axis that holds only the pixels where some span starts or ends."""
-    edges = np.zeros(size + 1, bool)
-    edges[start] = edges[end] = True
-    rank = np.cumsum(edges) - 1
-    return rank[start], rank[end], int(rank[-1]) + 1
 
 
 def effective_grid(fixations: Fixations) -> tuple[int, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,10 +14,8 @@ from autogaze_cli.visualize.geometry import (
     display_grid,
     effective_rects,
 )
-from autogaze_cli.visualize.rects import Image, fixation_rects
+from autogaze_cli.visualize.rects import Image, Pixels, draw_cells, fixation_rects
 from autogaze_cli.visualize.settings import Visualization
-
-Pixels = NDArray[np.uint32]
 
 COLOURS: dict[int, tuple[int, int, int]] = {
     2: (255, 180, 0),
@@ -28,6 +24,9 @@ COLOURS: dict[int, tuple[int, int, int]] = {
     14: (230, 110, 255),
 }
 """Native grid to the RGB of its cells' borders. Source: visualization spec 3.1."""
+
+ON_IMAGE = ("image-overlay", "image-mask-only")
+"""The styles that show the frame."""
 
 # The largest float32 below a half: adding it and cutting off rounds halves away from zero, where
 # adding 0.5 itself would round the number just below 0.5 up to 1.
@@ -49,9 +48,11 @@ def _pixel(colour: tuple[int, ...]) -> Pixels:
     return np.array(colour, np.uint8).view(np.uint32).reshape(())
 
 
-_BORDERS = np.array([_pixel((*colour, 255)) for colour in COLOURS.values()])
-_FILLS = np.array([_pixel((*fill_colour(colour), 255)) for colour in COLOURS.values()])
 _BLACK = _pixel((0, 0, 0, 255))
+BORDERS = np.array([_BLACK, *(_pixel((*colour, 255)) for colour in COLOURS.values())])
+"""The colours of borders: black for the ground, then those of ``COLOURS``; opaque RGBA pixels."""
+FILLS = np.array([_BLACK, *(_pixel((*fill_colour(colour), 255)) for colour in COLOURS.values())])
+"""The colours inside cells, in the same order."""
 _CLEAR = _pixel((0, 0, 0, 0))
 
 
@@ -69,22 +70,42 @@ def mask_panel(frame: Image, fixations: Fixations, settings: Visualization) -> I
     Source: visualization spec 3.
     """
     height, width = frame.shape[:2]
-    style, geometry = settings.mask_visualization, settings.mask_geometry
-    cells, cell_scale = fixations.active(), settings.mask_cell_scale
-    if geometry == "deduplicated":
-        cells = deduplicate(cells, width, height, cell_scale)
-    on_image = style in ("image-overlay", "image-mask-only")
+    style = settings.mask_visualization
+    on_image = style in ON_IMAGE
     canvas = np.full((height, width), _CLEAR if on_image else _BLACK, np.uint32)
-    if style == "scale-rows" and geometry != "effective":
-        _draw_bands(canvas, cells, cell_scale)
-    else:
-        place = _effective_cells if geometry == "effective" else _native_cells
-        _draw_cells(canvas, *place(cells, width, height, cell_scale))
+    draw_cells(canvas, *panel_cells(fixations, width, height, settings), BORDERS, FILLS)
     drawn = canvas.view(np.uint8).reshape(height, width, 4)
     if not on_image:
         return drawn
     blend = compiled.blend_cells if compiled.library() else blend_cells
     return blend(frame, drawn, settings.blend_alpha, keep_image=style == "image-overlay")
+
+
+def panel_cells(
+    fixations: Fixations, width: int, height: int, settings: Visualization
+) -> tuple[Ints, NDArray[np.intp]]:
+    """What a panel shows: rectangles in the order in which they are drawn, and their colours.
+
+    Args:
+        fixations: The gazed cells of the frame.
+        width: Frame width in pixels.
+        height: Frame height in pixels.
+        settings: Style, geometry and cell scale.
+
+    Returns:
+        int32 ``[n, 4]``, columns ``(x0, x1, y0, y1)``, and the index of each one's colour in
+        ``BORDERS`` and ``FILLS``, int ``[n]``.
+
+    Source: visualization spec 3.
+    """
+    cells, cell_scale = fixations.active(), settings.mask_cell_scale
+    if settings.mask_geometry == "effective":
+        return _effective_cells(cells, width, height, cell_scale)
+    if settings.mask_geometry == "deduplicated":
+        cells = deduplicate(cells, width, height, cell_scale)
+    if settings.mask_visualization == "scale-rows":
+        return _band_cells(cells, width, height, cell_scale)
+    return _native_cells(cells, width, height, cell_scale)
 
 
 def blend_cells(frame: Image, cells: Image, alpha: float, *, keep_image: bool) -> Image:
@@ -113,16 +134,16 @@ def blend_cells(frame: Image, cells: Image, alpha: float, *, keep_image: bool) -
 
 def _native_cells(
     cells: Fixations, width: int, height: int, cell_scale: float
-) -> tuple[Ints, Ints]:
-    """Rectangles and grids of all cells, coarse ones first. Source: visualization spec 3.4."""
+) -> tuple[Ints, NDArray[np.intp]]:
+    """All cells, coarse ones first. Source: visualization spec 3.4."""
     cells = cells.select(coarse_first(cells))
-    return fixation_rects(cells, width, height, cell_scale), display_grid(cells)
+    return fixation_rects(cells, width, height, cell_scale), _colours(display_grid(cells))
 
 
 def _effective_cells(
     cells: Fixations, width: int, height: int, cell_scale: float
-) -> tuple[Ints, Ints]:
-    """Those of the distinct cells of the effective grid. Source: visualization spec 3.4."""
+) -> tuple[Ints, NDArray[np.intp]]:
+    """The distinct cells of the effective grid. Source: visualization spec 3.4."""
     cells = cells.select(coarse_first(cells))
     rects, grids = effective_rects(cells, width, height, cell_scale), display_grid(cells)
     # A stable sort by (x0, x1, y0, y1): of equal rectangles the finest, the last, is drawn.
@@ -130,37 +151,32 @@ def _effective_cells(
     rects, grids = rects[order], grids[order]
     last = np.ones(len(rects), bool)
     last[:-1] = (rects[1:] != rects[:-1]).any(axis=1)
-    return rects[last], grids[last]
+    return rects[last], _colours(grids[last])
 
 
-def _draw_bands(canvas: Pixels, cells: Fixations, cell_scale: float) -> None:
+def _band_cells(
+    cells: Fixations, width: int, height: int, cell_scale: float
+) -> tuple[Ints, NDArray[np.intp]]:
     """One band per grid, with the whole frame reduced to fit. Source: visualization spec 3.5."""
-    height, width = canvas.shape
     grids = display_grid(cells)
     present = np.unique(grids)
+    rects, colours = [np.empty((0, 4), np.int32)], [np.empty(0, np.intp)]
     for band, grid in enumerate(present):
         top = band * height // len(present)
         rows = -(-(band + 1) * height // len(present)) - top
         columns = min(max(int(np.floor(rows * width / height + 0.5)), 1), width)
         left = (width - columns) // 2
+        drawn, colour = _native_cells(cells.select(grids == grid), columns, rows, cell_scale)
         # Bands overlap by one row where they do not divide the height: the later band wins.
-        canvas[top : top + rows] = _BLACK
-        view = canvas[top : top + rows, left : left + columns]
-        _draw_cells(view, *_native_cells(cells.select(grids == grid), columns, rows, cell_scale))
+        ground = np.array([[0, width, top, top + rows]], np.int32)
+        rects += [ground, drawn + np.array([left, left, top, top], np.int32)]
+        colours += [np.zeros(1, np.intp), colour]
+    return np.concatenate(rects), np.concatenate(colours)
 
 
-def _draw_cells(canvas: Pixels, rects: NDArray[np.integer[Any]], grids: Ints) -> None:
-    """Draw each cell in turn, with a border of one pixel inside it. Source: visualization spec 3.3.
-
-    The loop is the reference, the compiled code the fast version of it.
-    """
-    colours = np.searchsorted(NATIVE_GRIDS[:-1], grids)
-    if compiled.library():
-        compiled.draw_cells(canvas, rects, colours, _BORDERS, _FILLS)
-        return
-    for (x0, x1, y0, y1), colour in zip(rects.tolist(), colours.tolist(), strict=True):
-        canvas[y0:y1, x0:x1] = _BORDERS[colour]
-        canvas[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1] = _FILLS[colour]
+def _colours(grids: Ints) -> NDArray[np.intp]:
+    """The index of each grid's colour in ``BORDERS``. Source: visualization spec 3.1."""
+    return np.searchsorted(NATIVE_GRIDS[:-1], grids) + 1
 
 
 def mix(base: Image, over: Image | int, alpha: float) -> Image:

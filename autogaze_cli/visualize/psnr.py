@@ -9,6 +9,9 @@ import numpy as np
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.visualize.rects import Image
 
+PEAK = 255
+"""The largest value of a pixel."""
+
 # The squares of this many bytes sum to less than 2**32; a multiple of the four bytes of RGBA.
 _CHUNK = 1 << 16
 
@@ -55,8 +58,9 @@ def psnr(reference: Image, candidate: Image) -> float:
 
     Source: visualization spec 5.1.
     """
-    error = squared_error(reference, candidate)
-    if error == 0:
-        return math.inf
-    samples = 3 * reference.shape[0] * reference.shape[1]
-    return 10 * math.log10(255**2 / (error / samples))
+    return psnr_of(squared_error(reference, candidate), reference.shape[0] * reference.shape[1])
+
+
+def psnr_of(error: int, pixels: int) -> float:
+    """The PSNR in dB of images of so many pixels with this ``squared_error``."""
+    return 10 * math.log10(PEAK**2 / (error / (3 * pixels))) if error else math.inf

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +105,62 @@ def test_a_file_that_cannot_be_meant(run: Run, clip: Path, text: str, says: str)
     assert result.exit_code == 2
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "overwrite = true",
+        'log-file = "x.log"',
+        'address = "ray://head:10001"',
+        'engine = "ray"',
+        'out-dir = "/somewhere"',
+        'out-dir = "../.."',
+        'out-dir = "link"',
+    ],
+)
+def test_a_file_that_was_only_found_reaches_nothing_else(
+    run: Run, clip: Path, tmp_path: Path, line: str
+) -> None:
+    Path("link").symlink_to(tmp_path)
+    Path("autogaze.toml").write_text(f"frames = 1\n{line}\n")
+    result = run("mask", clip, "--mask-source", "patch-diff")
+    assert result.exit_code == 2
+    assert "is not taken from a file that was only found" in result.stderr
+    assert "name it: --config" in result.stderr
+    named = run(
+        "mask", clip, "--mask-source", "patch-diff", "--dry-run", "--config", "autogaze.toml"
+    )
+    assert "is not taken" not in named.stderr
+
+
+def test_a_found_file_may_name_a_folder_below_its_own(run: Run, clip: Path) -> None:
+    Path("autogaze.toml").write_text('frames = 1\nmask-source = "patch-diff"\nout-dir = "made"\n')
+    assert run("mask", clip).exit_code == 0
+    assert len(list(Path("made").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.write_text("[tool]\n" + ".".join("a" * 50_000) + " = 1\n"),
+        lambda path: path.write_text("#" * (2 << 20)),
+        lambda path: path.symlink_to("/dev/zero"),
+        os.mkfifo,
+    ],
+)
+def test_no_pyproject_takes_memory_or_waits(make: Callable[[Path], object], tmp_path: Path) -> None:
+    make(tmp_path / "work" / "pyproject.toml")
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
+        "from autogaze_cli.cli.main import cli; cli()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "config", "show"],
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n") <= 1
 
 
 @pytest.mark.parametrize("text", ["tool = 3", "[tool]\nautogaze = 3"])

@@ -62,7 +62,7 @@ def test_a_json_trace_is_valid(run: Run, clip: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["mask", "interframe"])
-@pytest.mark.parametrize("form", ["gif", "mp4", "webm", "png"])
+@pytest.mark.parametrize("form", ["gif", "mp4", "webm", "png", "apng", "webp"])
 def test_every_format(run: Run, clip: Path, tmp_path: Path, command: str, form: str) -> None:
     result = run(command, clip, "--format", form, "--frames", 3, "-o", tmp_path)
     assert result.exit_code == 0, result.output

@@ -5,18 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path, PurePath
 
 import pytest
-from click.testing import Result
 from PIL import Image
 
 from autogaze_cli.batch.inputs import files_of, open_inputs
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.trace import is_trace
-
-Run = Callable[..., Result]
+from tests.cli.conftest import Run
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -254,3 +251,40 @@ def test_a_picture_is_a_clip_of_as_many_frames_as_are_asked_for(
     assert json.loads(drawn.stdout)["frames"] == 4
     alone = run("mask", "still.png", "--mask-source", "patch-diff", "--json", "--overwrite")
     assert json.loads(alone.stdout)["frames"] == 1
+
+
+ADDRESS = "http://host.invalid/clip.mp4"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["trace", ADDRESS], ["trace", f"@{ADDRESS}"], ["trace", "no.mp4", "-o", ADDRESS]),
+        *(["mask", "no.mp4", "--trace", ADDRESS], ["readout", "--trace", ADDRESS]),
+        *(["trace", "no.mp4", "--model", ADDRESS], ["encode", "no.mp4", "--encoder", ADDRESS]),
+        *(["trace", "no.mp4", "--config", ADDRESS], ["trace", "no.mp4", "--log-file", ADDRESS]),
+        *(["audit-readout", ADDRESS], ["audit-readout", ".", "--baseline", ADDRESS]),
+        *(["report", ADDRESS], ["bench", "-i", ADDRESS], ["models", "path", ADDRESS]),
+    ],
+    ids=" ".join,
+)
+def test_an_address_is_refused_as_it_was_given(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*words)
+    assert result.exit_code == 2
+    assert ADDRESS in result.stderr  # a path would have one slash of it
+    assert "http:/h" not in result.output
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_may_be_named_like_an_address(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("http:").mkdir()
+    Path("http:/clip.mp4").write_bytes(clip.read_bytes())
+    words = ("trace", "http://clip.mp4", "--mask-source", "patch-diff", "--frames", 1, "-o", "out")
+    assert run(*words).exit_code == 0
+    assert Path("out/clip.trace.json").exists()

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -132,6 +133,33 @@ def test_hostile_files_end_in_time(tmp_path: Path, suffix: str, attack: str) -> 
     audit = audit_of(tmp_path, {f"a.{suffix}": text}, file_time_limit_s=4.0)
     assert time.monotonic() - begin < 12
     assert audit.findings or audit.coverage.gaps()
+
+
+def test_no_parser_takes_the_memory_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int gazing_pos;\n" + "()=>\n" * 6000)  # 8 GB, left alone
+    (tmp_path / "b.py").write_text(BAD)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{limit}from autogaze_cli.cli.main import cli; cli()",
+         "audit-readout", tmp_path, "--json"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    report = json.loads(done.stdout)
+    assert {finding["path"] for finding in report["findings"]} == {"b.py"}
+    assert [notice["path"] for notice in report["notices"]] == ["a.c"]
+    assert done.returncode == 1
+
+
+def test_a_name_is_no_command_to_a_ci_server(tmp_path: Path) -> None:
+    name = "::error file=x::owned.py"
+    (tmp_path / name).write_text(f"{BAD.rstrip()}  # ##vso[task.setvariable]x\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "autogaze_cli", "audit-readout", tmp_path],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("\\x3a:error file=x::owned.py:1:")
+    assert not any(line.lstrip().startswith("::") or "##vso[" in line for line in lines)
 
 
 def test_a_file_that_takes_too_long_is_reported(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from autogaze_cli.bench.matrix import MODES, SOURCES, STYLES, matrix_figures
 from autogaze_cli.bench.model import tiled_figures
 from autogaze_cli.bench.report import Figure, read_document, slower, table_rows
 from autogaze_cli.bench.settings import BenchSettings
@@ -27,6 +28,9 @@ from autogaze_cli.errors import ConfigError, FormatError, InputError
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--quick", "--frames", "1", "--batch", "1", "--batch", "2", "--repeats", "1", "--device")
+
+DRAWN = ("interframe", "overlay")
+MATRIX = ("--matrix", "--quick", "--frames", "2", "--repeats", "1", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,70 @@ def test_a_figure_is_its_own_arithmetic(found: dict[str, Any]) -> None:
         assert figure["ratio"] == pytest.approx(figure["gflops"] / ceiling, rel=1e-2, abs=1e-4)
     by_name = {figure["name"]: figure["operations"] for figure in counted}
     assert by_name["cpu/float32/vision/batch-2"] == 2 * by_name["cpu/float32/vision/batch-1"]
+
+
+@pytest.fixture(scope="module")
+def matrix(run: Callable[..., Result]) -> dict[str, Any]:
+    tiny = ROOT / "fixtures" / "parity-tiny"
+    kinds = [f"*/{mode}/{style}" for mode in ("resize", "tiled") for style in DRAWN]
+    cases = [argument for kind in kinds for argument in ("--case", kind)]
+    result = run(*MATRIX, "--model", tiny, "--gazing-ratio", 0.04, *cases, "--json")
+    assert result.exit_code == 0, result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_the_matrix_has_every_source_mode_and_style(matrix: dict[str, Any]) -> None:
+    Draft202012Validator(
+        json.loads((ROOT / "docs/schemas/bench.schema.json").read_text())
+    ).validate(matrix)
+    gaze = {"autogaze": "cpu/float32/gaze/autogaze", "patch-diff": "cpu/gaze/patch-diff"}
+    assert [figure["name"] for figure in matrix["figures"]] == [
+        name
+        for source, mode in (
+            ("autogaze", "resize"),
+            ("autogaze", "tiled"),
+            ("patch-diff", "resize"),
+        )
+        for name in (
+            f"{gaze[source]}/{mode}",
+            *(f"cpu/draw/{source}/{mode}/{style}" for style in DRAWN),
+        )
+    ]
+    for figure in matrix["figures"]:
+        assert figure["name"].split("/")[-1] in (figure["style"], figure["mode"])
+        assert (figure["frames"], figure["seconds"] > 0) == (2, True)
+    by_name = {figure["name"]: figure["seconds"] for figure in matrix["figures"]}
+    # Six tiles of a 640 x 360 frame take longer than the frame once.
+    tiled, whole = (by_name[f"cpu/float32/gaze/autogaze/{mode}"] for mode in ("tiled", "resize"))
+    assert tiled > 2 * whole
+
+
+def test_matrices_are_compared_case_by_case(
+    run: Callable[..., Result], matrix: dict[str, Any], tmp_path: Path
+) -> None:
+    earlier = copy.deepcopy(matrix)
+    for figure in earlier["figures"]:
+        slow = figure["name"] == "cpu/draw/patch-diff/resize/overlay"
+        figure["seconds"] = 1e-6 if slow else 1e6
+    earlier["settings"]["model"] = None
+    path = tmp_path / "earlier.json"
+    path.write_text(json.dumps(earlier))
+    one = ("--case", "patch-diff/resize/overlay", "--gazing-ratio", 0.04)
+    result = run(*MATRIX, *one, "--compare", path)
+    assert result.exit_code == 1, result.output
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("slower: ")]
+    assert line.startswith("slower: cpu/draw/patch-diff/resize/overlay: ")
+
+
+def test_the_matrix_is_all_cases_where_none_is_chosen() -> None:
+    assert MODES == ("resize", "tiled", "tiled-full")
+    assert SOURCES == ("autogaze", "patch-diff")
+    assert len(STYLES) == 6
+    # Without a model there are no tiles.
+    only = BenchSettings(matrix=True, case=("patch-diff/tiled/*",), quick=True, frames=1)
+    with pytest.raises(ConfigError, match=r"no case matches patch-diff/tiled/\*"):
+        list(matrix_figures(only))
 
 
 def test_a_run_is_not_slower_than_itself(found: dict[str, Any]) -> None:
@@ -195,12 +263,20 @@ def test_names_leave_out_what_does_not_apply() -> None:
         ({"frames": 0}, "frames must be at least 1"),
         ({"batch": (1, 0)}, "batch must be at least 1"),
         ({"batch": ()}, "batch must be given"),
+        ({"case": ("*",)}, "case selects cases of the matrix"),
+        ({"matrix": True, "growth": True}, "growth is not of the matrix"),
         ({"dtype": ("float16",)}, "dtype must be float32 or bfloat16"),
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         BenchSettings(**settings)
+
+
+def test_a_quick_run_does_less() -> None:
+    assert BenchSettings.defaults(quick=True) == {"frames": 4, "batch": (1,)}
+    full = BenchSettings()
+    assert BenchSettings.defaults(quick=False) == {"frames": full.frames, "batch": full.batch}
 
 
 def test_a_device_that_is_not_there_is_an_error(run: Callable[..., Result]) -> None:

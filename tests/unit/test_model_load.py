@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import autogaze_cli
 from autogaze_cli.errors import ConfigError, DeviceError, ModelError
 from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.inference import open_source
+from autogaze_cli.media.video import Frame
 from autogaze_cli.model.autogaze import AutoGaze
 from autogaze_cli.model.catalog import default_model, sha256_of
+from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.devices import available_devices, choose_device
 from autogaze_cli.model.packed import PackedLayers
 
@@ -136,7 +141,8 @@ VISION = "gaze_model_config__vision_model_config__"
         ({"scales": True}, "scales"),
         ({"scales": [math.inf]}, "scales"),
         ({DECODER + "hidden_act": "gelu"}, "hidden_act must be 'silu', not 'gelu'"),
-        ({"gaze_model_config": {}}, "vision_model_config is missing"),
+        ({"gaze_model_config": None}, "gaze_model_config is missing"),
+        ({"num_vision_tokens_each_frame": 53}, "num_vision_tokens_each_frame must be 53, not 265"),
         ({"gaze_model_config": [1]}, "gaze_model_config must be an object"),
         ({"num_vision_tokens_each_frame": True}, "num_vision_tokens_each_frame must be a whole"),
         ({VISION + "temporal_patch_size": 2}, "temporal_patch_size 2, not 1: not supported"),
@@ -219,7 +225,10 @@ def test_sizes_of_a_preprocessor(copy: Path, size: Any, shape: tuple[int, int]) 
         ({"size": [224, 0.5]}, r"size\.width"),
         ({"size": {}}, r"size\.height is missing"),
         ({"size": {"shortest_edge": math.nan}}, r"size\.shortest_edge"),
-        ({"do_center_crop": True}, "do_center_crop must be False, not True"),
+        ({"do_center_crop": 1}, "do_center_crop must be true or false, not 1"),
+        ({"do_resize": "no"}, "do_resize must be true or false, not 'no'"),
+        ({"do_center_crop": True, "crop_size": [224]}, "crop_size must be two numbers"),
+        ({"do_center_crop": True, "crop_size": {"height": 0}}, r"crop_size\.height"),
         ({"do_rescale": False}, "do_rescale must be True, not False"),
         ({"resample": 3}, "resample must be 2, not 3"),
         ({"rescale_factor": math.nan}, "rescale_factor"),
@@ -238,6 +247,167 @@ def test_preprocessors_that_cannot_be_run_are_refused_when_loading(
     change_preprocessor(copy, **changes)
     with pytest.raises(ModelError, match=message):
         autogaze_cli.load_model(copy)
+
+
+NOISE = np.random.default_rng(5).integers(0, 256, (2, 47, 91, 3), np.uint8)
+
+
+def values(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The arithmetic of the specification, 2.1 steps 3 to 5, for the published mean and std."""
+    scaled = (pixels.astype(np.float64) * (1 / 127.5)).astype(np.float32) - np.float32(1)
+    mean = np.array([0.485, 0.456, 0.406], np.float32)
+    std = np.array([0.229, 0.224, 0.225], np.float32)
+    return ((scaled - mean) / std).transpose(0, 3, 1, 2)
+
+
+def test_a_preprocessor_that_only_crops(copy: Path) -> None:
+    change_preprocessor(
+        copy, do_resize=False, do_center_crop=True, crop_size={"height": 20, "width": 30}
+    )
+    video = autogaze_cli.load_model(copy).preprocess(NOISE)
+    # (47 - 20) // 2 = 13 rows above, (91 - 30) // 2 = 30 columns to the left
+    np.testing.assert_array_equal(video[0].numpy(), values(NOISE[:, 13:33, 30:60]))
+
+
+def test_a_preprocessor_that_resizes_and_crops(copy: Path) -> None:
+    change_preprocessor(copy, size=[80, 120], do_center_crop=True, crop_size=60)
+    video = autogaze_cli.load_model(copy).preprocess(NOISE)
+    images = (Image.fromarray(f).resize((120, 80), Image.Resampling.BILINEAR) for f in NOISE)
+    wanted = np.stack([np.asarray(image)[10:70, 30:90] for image in images])
+    np.testing.assert_array_equal(video[0].numpy(), values(wanted))
+
+
+def test_a_preprocessor_that_leaves_frames_as_they_are(copy: Path) -> None:
+    change_preprocessor(copy, do_resize=False, size=None)
+    model = autogaze_cli.load_model(copy)
+    np.testing.assert_array_equal(model.preprocess(NOISE)[0].numpy(), values(NOISE))
+    assert model.preprocess(NOISE, size=(32, 48)).shape == (1, 2, 3, 32, 48)
+
+
+def test_frames_smaller_than_the_crop_are_refused(copy: Path) -> None:
+    change_preprocessor(copy, do_resize=False, do_center_crop=True)  # 224 x 224 by default
+    with pytest.raises(ConfigError, match="crop_size 224 x 224 is larger than the frames, 91 x 47"):
+        autogaze_cli.load_model(copy).preprocess(NOISE)
+
+
+def test_the_cells_of_a_cropped_frame_lie_in_the_crop(copy: Path) -> None:
+    change_preprocessor(copy, size=[100, 200], do_center_crop=True, crop_size=[50, 100])
+    source = open_source(GazeSettings(mask_source="autogaze", model=str(copy), gazing_ratio=1.0))
+    frame = Frame(0, Fraction(0), NOISE[0])
+    ((_, trace),) = source.trace([frame])
+    cells = trace.fixations
+    assert len(cells) == 265  # all of them, so that they fill the crop and nothing else
+    for centre, extent in ((cells.x, cells.width), (cells.y, cells.height)):
+        assert (centre - extent / 2).min() == pytest.approx(0.25, abs=1e-6)
+        assert (centre + extent / 2).max() == pytest.approx(0.75, abs=1e-6)
+    corner = cells.select(cells.token == 0)
+    assert [float(v[0]) for v in (corner.x, corner.y)] == pytest.approx([0.375, 0.375])
+    assert [float(v[0]) for v in (corner.width, corner.height)] == pytest.approx([0.25, 0.25])
+
+
+def test_sizes_that_the_file_leaves_out() -> None:
+    # The published class's defaults, and for the decoder the published checkpoint's sizes.
+    bare = GazeConfig.from_mapping({"gaze_model_config": {}})
+    assert (bare.scales, bare.num_vision_tokens_each_frame) == ("224", 196)
+    assert (bare.input_img_size, bare.kernel_size, bare.num_tokens) == (224, 16, 196)
+    assert (bare.vision_hidden_dim, bare.vision_out_dim, bare.vision_depth) == (192, 192, 1)
+    assert (bare.hidden_size, bare.intermediate_size, bare.num_hidden_layers) == (192, 384, 4)
+    assert (bare.num_attention_heads, bare.num_key_value_heads, bare.head_dim) == (6, 6, 32)
+    assert (bare.num_multi_token_pred, bare.rms_norm_eps, bare.rope.theta) == (1, 1e-6, 10000)
+    scaled = GazeConfig.from_mapping({"scales": "32+64+112+224", "gaze_model_config": {}})
+    assert scaled.layout.counts == (4, 16, 49, 196)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "num_vision_tokens_each_frame",
+        *(f"gaze_model_config__gaze_decoder_config__{name}" for name in ("vocab_size", "head_dim")),
+        "gaze_model_config__vision_model_config__kernel_size",
+        "gaze_model_config__connector_config",
+    ],
+)
+def test_a_size_left_out_changes_nothing_where_it_is_the_default(
+    copy: Path, tiny: AutoGaze, key: str
+) -> None:
+    change_config(copy, **{key: None})
+    assert autogaze_cli.load_model(copy).config == tiny.config
+
+
+def test_a_default_that_the_weights_do_not_have_is_named(copy: Path) -> None:
+    change_config(copy, **{DECODER + "intermediate_size": None})  # 384, and these have 64
+    with pytest.raises(ModelError, match=r"gate_proj.weight is .*\[64, 32\], not .*\[384, 32\]"):
+        autogaze_cli.load_model(copy)
+
+
+def gaze_of(model: AutoGaze) -> list[int]:
+    ids: list[int] = model.generate(
+        model.preprocess(frames()), gazing_ratio=0.1
+    ).gazing_pos.tolist()
+    return ids
+
+
+def test_a_configuration_and_weights_kept_apart(copy: Path, tiny: AutoGaze, tmp_path: Path) -> None:
+    file = Path(shutil.move(copy / "model.safetensors", tmp_path / "elsewhere.bin"))
+    config = json.loads((copy / "config.json").read_text())
+    preprocessor = json.loads((copy / "preprocessor_config.json").read_text())
+    tensors = load_file(file)
+    load = autogaze_cli.load_model
+    for model in (
+        load(copy, weights=file),
+        load(copy / "config.json", weights=str(file)),
+        load(str(copy / "config.json"), weights=file.read_bytes()),
+        load(config, weights=file, preprocessor=preprocessor),
+        load(config, weights=tensors, preprocessor=copy / "preprocessor_config.json"),
+        load(config, weights=tensors),  # the published checkpoint's preprocessing is the same
+    ):
+        assert model.config == tiny.config
+        assert model.preprocessing == tiny.preprocessing
+        assert gaze_of(model) == gaze_of(tiny)
+        assert model.sha256 in (tiny.sha256, "")
+    assert load(copy, weights=file).name == str(file)
+
+
+def test_what_does_not_make_a_model(copy: Path, tmp_path: Path) -> None:
+    load, content = autogaze_cli.load_model, json.loads((copy / "config.json").read_text())
+    with pytest.raises(ConfigError, match="a configuration needs weights"):
+        load(content)
+    with pytest.raises(ConfigError, match="weights need a configuration"):
+        load(weights=copy / "model.safetensors")
+    with pytest.raises(ModelError, match="the weights: is not a readable safetensors file"):
+        load(copy, weights=b"no tensors")
+    with pytest.raises(ModelError, match="nowhere: is not a readable safetensors file"):
+        load(copy, weights=tmp_path / "nowhere")
+    with pytest.raises(ModelError, match=r"no\.json: cannot be read"):
+        load(tmp_path / "no.json", weights=copy / "model.safetensors")
+    with pytest.raises(ConfigError, match="scales"):
+        load({**content, "scales": "x"}, weights=copy / "model.safetensors")
+
+
+def test_weights_that_are_not_complete(tiny: AutoGaze) -> None:
+    tensors = load_file(TINY / "model.safetensors")
+    decoder = "gazing_model.gaze_decoder."
+    for name in ("model.norm.weight", "task_loss_prediction_head.weight"):
+        del tensors[decoder + name]
+    tensors["surplus"] = torch.ones(2)
+    with pytest.raises(ModelError, match="2 tensors are missing"):
+        autogaze_cli.load_model(TINY / "config.json", weights=tensors)
+    with (
+        pytest.warns(UserWarning, match=r"2 tensors are missing.*model\.norm\.weight"),
+        pytest.warns(UserWarning, match="1 tensors are ignored: surplus"),
+    ):
+        model = autogaze_cli.load_model(TINY / "config.json", weights=tensors, strict=False)
+    state = model.network.state_dict()
+    assert bool((state[decoder + "model.norm.weight"] == 1).all())
+    assert bool((state[decoder + "task_loss_prediction_head.weight"] == 0).all())
+    for name, tensor in tensors.items():
+        assert name == "surplus" or torch.equal(state[name], tensor)
+    with pytest.warns(UserWarning, match="tensors are"):
+        again = autogaze_cli.load_model(TINY / "config.json", weights=tensors, strict=False)
+    assert gaze_of(model) == gaze_of(again)
+    tensors["gazing_model.connector.pos_embed"] = torch.zeros(9, 32)
+    with pytest.raises(ModelError, match=r"pos_embed is .*\[9, 32\]"):
+        autogaze_cli.load_model(TINY / "config.json", weights=tensors, strict=False)
 
 
 def test_no_stop_by_default_when_the_config_has_none(copy: Path) -> None:

@@ -138,6 +138,23 @@ def test_videos_are_looked_for_below_their_folder_only(tmp_path: Path) -> None:
     (videos / "b" / "c.mp4").touch()
     (tmp_path / "secret.mp4").touch()
     for source in ("a/b/c.mp4", "/far/away/b/c.mp4", "b/c.mp4"):
-        assert find_video(source, videos) == videos / "b" / "c.mp4"
-    assert find_video("../secret.mp4", videos) is None
-    assert find_video("https://example.com/b.mp4", videos) is None
+        assert find_video(source, videos, tmp_path) == videos / "b" / "c.mp4"
+    assert find_video("../secret.mp4", videos, tmp_path) is None
+    assert find_video("https://example.com/b.mp4", videos, tmp_path) is None
+
+
+def test_a_trace_opens_no_video_outside_of_its_results_and_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, results = tmp_path / "here", tmp_path / "results"
+    here.mkdir()
+    results.mkdir()
+    secret = tmp_path / "secret.mp4"
+    secret.touch()
+    (results / "link.mp4").symlink_to(secret)
+    (here / "mine.mp4").touch()
+    monkeypatch.chdir(here)
+    for source in (str(secret), "../secret.mp4", str(results / "link.mp4")):
+        assert find_video(source, None, results) is None
+    assert find_video("mine.mp4", None, results) == Path("mine.mp4")
+    assert find_video(str(secret), None, tmp_path) == secret
