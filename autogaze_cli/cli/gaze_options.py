@@ -26,6 +26,22 @@ model = option(
 )
 
 
+_patch_diff_options = group(
+    option(
+        "--patch-diff-grid",
+        type=Whole(),
+        default=_GAZE.patch_diff_grid,
+        help="Patch-diff grid size (N x N).",
+    ),
+    option(
+        "--patch-diff-threshold",
+        type=Real(0),
+        default=_GAZE.patch_diff_threshold,
+        help="Mean difference above which patch-diff selects a cell.",
+    ),
+)
+
+
 def gaze_options(own: Values | None = None) -> Decorator:
     """The options of the gaze source.
 
@@ -218,7 +234,7 @@ offline = option(
     callback=lambda ctx, param, value: value or is_offline(),
     help="Refuse network access; AUTOGAZE_OFFLINE=1 in the environment does the same.",
 )
-"""Only ``models fetch`` and ``trace --live`` with a URL use the network."""
+"""Only ``models fetch`` and ``--live`` with a URL use the network."""
 
 compute = section(
     "Model and device",

@@ -100,8 +100,8 @@ def sampling_options(own: Values = NONE) -> Decorator:
             default=fps,
             help="Sampling rate in frames per second." + ("" if fps else videos),
         ),
-        _side_option("inference", "width", "Width of decoded frames", videos, own),
-        _side_option("inference", "height", "Height of decoded frames", videos, own),
+        _side_option("--inference-width", "--width", "Width of decoded frames", videos, own),
+        _side_option("--inference-height", "--height", "Height of decoded frames", videos, own),
         _reading_options,
     )
 
@@ -155,23 +155,17 @@ def drawing_options(own: Values = NONE, *, min_keyframe_duration: int = 0) -> De
             help="Frames from one keyframe to the next"
             + ("." if min_keyframe_duration else "; 0 = only the first."),
         ),
-        _side_option("gif", "width", "Width of drawn panels", frames, own),
-        _side_option("gif", "height", "Height of drawn panels", frames, own),
+        _side_option("--gif-width", "--display-width", "Width of drawn panels", frames, own),
+        _side_option("--gif-height", "--display-height", "Height of drawn panels", frames, own),
     )
 
 
-def _side_option(of: str, side: str, what: str, without: str, own: Values) -> Decorator:
+def _side_option(long: str, alias: str, what: str, without: str, own: Values) -> Decorator:
     """An option of a width or height in pixels, which is optional if there is no default."""
-    name = f"{of}_{side}"
+    name = long[2:].replace("-", "_")
     default = cast("int | None", own.get(name))
-    return option(
-        f"--{of}-{side}",
-        f"--display-{side}" if of == "gif" else f"--{side}",
-        name,
-        type=Whole(),
-        default=default,
-        help=f"{what}, in pixels." + ("" if default else without),
-    )
+    help = f"{what}, in pixels." + ("" if default else without)
+    return option(long, alias, name, type=Whole(), default=default, help=help)
 
 
 side_by_side = section(
@@ -183,6 +177,22 @@ side_by_side = section(
     ),
 )
 
+
+store = section(
+    "Input",
+    option(
+        "--trace-clip",
+        type=Whole(0),
+        default=0,
+        help="Which clip of a trace store of the reference is read, from 0.",
+    ),
+    option(
+        "--trace-maps",
+        is_flag=True,
+        help="Read the visibility maps of a trace store instead of its points.",
+    ),
+)
+"""What is read of saved traces of several clips."""
 
 from_trace = section(
     "Input",
