@@ -116,6 +116,7 @@ _readout_options = options.section(
         help="Saved trace; repeatable. Same as naming it among INPUTS.",
     ),
 )
+@options.store
 @_readout_options
 @options.sampling_options()
 @options.preset

@@ -82,6 +82,8 @@ DEFAULTS: Values = {
     "dense": False,
     "compare_dense": False,
     "trace": None,
+    "trace_clip": 0,
+    "trace_maps": False,
     "out_dir": ".",
     "overwrite": False,
     "timing": None,

@@ -18,6 +18,7 @@ from autogaze_cli.jobs.values import (
     SamplingValues,
     SavedTraceValues,
     Source,
+    StoreValues,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 class DrawValues(
     SavedTraceValues,
+    StoreValues,
     SamplingValues,
     PresetValues,
     GazeValues,

@@ -16,12 +16,14 @@ from autogaze_cli.jobs.values import (
     SamplingValues,
     SavedTraceValues,
     Source,
+    StoreValues,
 )
 
 
 class EncodeValues(
     EncodingValues,
     SavedTraceValues,
+    StoreValues,
     SamplingValues,
     PresetValues,
     GazeValues,

@@ -14,11 +14,12 @@ from autogaze_cli.jobs.values import (
     ReadoutValues,
     SamplingValues,
     Source,
+    StoreValues,
 )
 
 
 class ProjectValues(
-    ReadoutValues, SamplingValues, PresetValues, GazeValues, OutputValues, total=False
+    StoreValues, ReadoutValues, SamplingValues, PresetValues, GazeValues, OutputValues, total=False
 ):
     """The arguments of ``project_readout``.
 

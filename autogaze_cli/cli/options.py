@@ -184,6 +184,22 @@ side_by_side = section(
 )
 
 
+store = section(
+    "Input",
+    option(
+        "--trace-clip",
+        type=Whole(0),
+        default=0,
+        help="Which clip of a trace store of the reference is read, from 0.",
+    ),
+    option(
+        "--trace-maps",
+        is_flag=True,
+        help="Read the visibility maps of a trace store instead of its points.",
+    ),
+)
+"""What is read of saved traces of several clips."""
+
 from_trace = section(
     "Input",
     option(

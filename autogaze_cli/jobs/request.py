@@ -30,6 +30,7 @@ from autogaze_cli.readout import (
 )
 from autogaze_cli.readout.grids import check_whole
 from autogaze_cli.sources.registry import check_source_name
+from autogaze_cli.trace import Trace, read_trace
 from autogaze_cli.visualize.settings import Visualization, canonical_name
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Request:
         report: Whether to also write a page.
         timing: Where to write how long each frame took.
         trace: A saved trace that replaces the gaze source.
+        trace_clip: Which clip of a trace store is read.
+        trace_maps: Whether the visibility maps of a trace store are read.
         traces: Those of ``inputs`` that were given as saved traces.
         batch: Output folder and execution of the batch.
         origin: Text appended to the logged name of the gaze source.
@@ -85,6 +88,8 @@ class Request:
     report: bool = False
     timing: Path | None = None
     trace: Path | None = None
+    trace_clip: int = 0
+    trace_maps: bool = False
     traces: tuple[str, ...] = ()
     batch: BatchSettings = field(default_factory=BatchSettings)
     origin: str = ""
@@ -105,7 +110,13 @@ class Request:
         }
         if self.encoding is not None:
             parts["encoding"] = asdict(self.encoding)
+        if self.trace_clip or self.trace_maps:
+            parts["store"] = {"clip": self.trace_clip, "maps": self.trace_maps}
         return cast("dict[str, Any]", _plain(parts))
+
+    def read_trace(self, path: str | Path) -> Trace:
+        """A saved trace; of a trace store, what the request asks for."""
+        return read_trace(path, clip=self.trace_clip, maps=self.trace_maps)
 
     def refuse_gaze_settings(self, trace: str) -> None:
         """Refuse settings that choose a video's frames or gaze, which a saved trace fixes.
@@ -149,39 +160,27 @@ def make_request(
     Raises:
         ConfigError: A setting is out of range, or contradicts another.
     """
-    for name in _SIDES:
-        side = values.get(name)
-        if side is not None and not 1 <= cast("int", side) <= MAX_SIDE:
-            raise ConfigError(f"{name} must be within 1 to {MAX_SIDE}, not {side}")
+    _check(values)
     formats = _FORMATS.get(command, _DRAWN)
     format = values.get("format", formats[0])
     if format not in formats:
         raise ConfigError(f"format must be one of {', '.join(formats)}, not {format!r}")
-    drawing = None
-    if command in ("mask", "interframe", "render-assets"):
-        drawing = Drawing(
-            visualization=_pick(Visualization, values),
-            format=cast("Format", format),
-            width=values["gif_width"],
-            height=values["gif_height"],
-            side_by_side=values.get("side_by_side", False),
-        )
-        if command == "render-assets" and drawing.visualization.keyframe_duration < 1:
-            raise ConfigError("keyframe_duration of render-assets must be at least 1")
     traces = tuple(os.fspath(name) for name in values.get("traces", ()))
-    trace, timing = values.get("trace"), values["timing"]
+    trace, timing = values.get("trace"), values.get("timing")
     request = Request(
         command=command,
         inputs=(*(os.fspath(name) for name in inputs), *traces),
         gaze=gaze_settings(values, models),
         sampling=_sampling(values),
-        drawing=drawing,
+        drawing=_drawing(command, values, format),
         readout=_readout(values) if command == "readout" else None,
         encoding=_encoding(values, given) if command == "encode" else None,
         format=format,
         report=values.get("report", False),
         timing=None if timing is None else Path(timing),
         trace=None if trace is None else Path(trace),
+        trace_clip=values.get("trace_clip", 0),
+        trace_maps=values.get("trace_maps", False),
         traces=traces,
         batch=replace(_pick(BatchSettings, values), out_dir=Path(values["out_dir"])),
         origin="" if values["mask_source"] or trace else ", because no --model is given",
@@ -190,6 +189,35 @@ def make_request(
     if request.trace is not None:
         request.refuse_gaze_settings(str(request.trace))
     return request
+
+
+def _check(values: Values) -> None:
+    """Refuse what no settings class takes."""
+    for name in _SIDES:
+        side = values.get(name)
+        if side is not None and not 1 <= cast("int", side) <= MAX_SIDE:
+            raise ConfigError(f"{name} must be within 1 to {MAX_SIDE}, not {side}")
+    timing = values.get("timing")
+    if timing is not None and not os.fspath(timing):
+        raise ConfigError("timing must be the name of a file, not empty")
+    if values.get("trace_clip", 0) < 0:
+        raise ConfigError(f"trace_clip must be at least 0, not {values['trace_clip']}")
+
+
+def _drawing(command: str, values: Values, format: str) -> Drawing | None:
+    """How to draw; None for commands that do not."""
+    if command not in ("mask", "interframe", "render-assets"):
+        return None
+    drawing = Drawing(
+        visualization=_pick(Visualization, values),
+        format=cast("Format", format),
+        width=values["gif_width"],
+        height=values["gif_height"],
+        side_by_side=values.get("side_by_side", False),
+    )
+    if command == "render-assets" and drawing.visualization.keyframe_duration < 1:
+        raise ConfigError("keyframe_duration of render-assets must be at least 1")
+    return drawing
 
 
 def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:

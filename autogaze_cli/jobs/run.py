@@ -17,7 +17,7 @@ from autogaze_cli.batch.report import OnEvent, Report
 from autogaze_cli.batch.result import output_files
 from autogaze_cli.batch.run import Batch
 from autogaze_cli.batch.work import Engine
-from autogaze_cli.errors import AutogazeError, ConfigError
+from autogaze_cli.errors import AutogazeError, ConfigError, OutputError
 from autogaze_cli.jobs.plan import Plan, gpus_per_worker
 from autogaze_cli.jobs.request import Request
 from autogaze_cli.jobs.timing import timing_document
@@ -78,7 +78,13 @@ def _timing(request: Request) -> Iterator[Path | None]:
         yield None
         return
     with Outputs(overwrite=batch.overwrite or batch.check) as outputs:
-        yield outputs.add(request.timing)
+        try:
+            temporary = outputs.add(request.timing)
+        except OutputError as error:
+            raise OutputError(
+                f"timing: {error}", hint="name another file, or give --overwrite"
+            ) from error
+        yield temporary
     logger.info("wrote %s", request.timing)
 
 

@@ -223,6 +223,18 @@ class EncodingValues(TypedDict, total=False):
     compare_dense: bool
 
 
+class StoreValues(TypedDict, total=False):
+    """What is read of a trace store of the reference.
+
+    Attributes:
+        trace_clip: Which clip, from 0.
+        trace_maps: Read the visibility maps instead of the points.
+    """
+
+    trace_clip: int
+    trace_maps: bool
+
+
 class SavedTraceValues(TypedDict, total=False):
     """Gaze that was saved before.
 
@@ -290,6 +302,7 @@ class Values(
     ReadoutValues,
     EncodingValues,
     SavedTraceValues,
+    StoreValues,
     OutputValues,
     ReportValues,
     BatchValues,

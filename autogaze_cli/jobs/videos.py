@@ -33,7 +33,7 @@ from autogaze_cli.model import catalog
 from autogaze_cli.progress import Advance
 from autogaze_cli.readout import ReadoutSettings, first_frames
 from autogaze_cli.sources.source import GazeSource
-from autogaze_cli.trace import Trace, read_trace
+from autogaze_cli.trace import Trace
 
 if TYPE_CHECKING:
     from autogaze_cli.encoders import Encoder
@@ -178,6 +178,13 @@ def open_encoder(encoding: Encoding, gaze: GazeSettings) -> Encoder:
     )
 
 
+def open_announced(request: Request) -> GazeSource:
+    """Open a request's gaze source, and log which it is."""
+    source = open_source(request.gaze)
+    announce(source, request)
+    return source
+
+
 def announce(gaze: GazeSource | Trace, request: Request) -> None:
     """Log the gaze source and the device."""
     if isinstance(gaze, Trace):
@@ -224,6 +231,10 @@ def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
     device = _device_type(request)  # one that was asked for must be there, even unneeded
     if request.encoding is not None:
         described["encoding"] |= {"sha256": _encoder_sha256(request.encoding), "device": device}
+    if request.trace is None and (request.trace_clip or request.trace_maps):
+        raise ConfigError(
+            "trace_clip and trace_maps are for trace stores", hint="give --trace STORE"
+        )
     if request.trace is None:
         described["gaze"]["device"] = device
         return Plan(
@@ -235,7 +246,7 @@ def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
         )
     if len(inputs) > 1:
         raise ConfigError(f"--trace takes a single input, got {len(inputs)}")
-    trace, frames = read_trace(request.trace), request.sampling.frames
+    trace, frames = request.read_trace(request.trace), request.sampling.frames
     sampling = sampling_of(trace.header, str(request.trace))
     if frames is not None:
         trace, sampling = first_frames(trace, frames), replace(sampling, frames=frames)

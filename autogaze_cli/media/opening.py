@@ -45,7 +45,7 @@ def open_source(
     images = image_sequence(path)
     if images:
         return ContainerSource(path, notes, threads=threads, stream=stream, images=images), 0
-    _check_file(path)
+    _expect_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -75,7 +75,7 @@ def open_source(
     return source, missing
 
 
-def _check_file(path: Path) -> None:
+def _expect_file(path: Path) -> None:
     if not path.exists():
         raise InputError(f"{path}: no such file", hint="check the spelling")
     if path.is_dir():

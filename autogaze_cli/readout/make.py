@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -18,6 +19,7 @@ from autogaze_cli.readout.grids import (
     SparseVideoReadoutGrid,
 )
 from autogaze_cli.readout.keep import keep_of_groups, merged_grid
+from autogaze_cli.readout.ragged import Ragged
 from autogaze_cli.readout.rects import trace_to_frame_readout_rects
 from autogaze_cli.readout.settings import (
     READOUT_DEFAULTS,
@@ -129,14 +131,8 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         ConfigError: The trace has no frames, the clip cannot be cut into patches, the image grid is
             empty, or ``gazing-info`` is requested for a trace without ids.
     """
-    if len(trace) == 0:
-        raise ConfigError("the trace has no frames", hint="trace the video again")
-    geometry = settings.geometry(len(trace), trace.header.height, trace.header.width)
+    geometry, image_grid = _grids(trace, settings)
     video_grid = geometry.readout_grid()
-    image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
-    image_grid.require_tokens("image readout grid")
-    _check_size(image_grid.height, image_grid.width)
-    _check_size(video_grid.height, video_grid.width)
     emit = tuple(name for name in EMITS if name in settings.emit)
     options, video_options = settings.readout_options, settings.video_options
     arrays: dict[str, NDArray[Any]] = {
@@ -148,14 +144,7 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         arrays |= {"rects": rects.values, "rect_offsets": rects.offsets}
     projected = None
     tokens = frame_rects_to_tokens(rects, image_grid, options)
-
-    def project(
-        grid: SparseVideoReadoutGrid, options: SparseVideoReadoutOptions
-    ) -> NDArray[np.int64]:
-        if settings.route == "rects":
-            return frame_readout_rects_to_video_tokens(rects, grid, options)
-        return frame_readout_tokens_to_video_tokens(tokens, image_grid, grid, options)
-
+    project = partial(_project, settings, image_grid, rects, tokens)
     if "tokens" in emit or "coords" in emit:
         video_tokens = project(video_grid, video_options.with_min_tokens(0))
         projected = len(video_tokens)
@@ -188,6 +177,35 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         route=settings.route,
     )
     return Readout(header=header, arrays=arrays)
+
+
+def _project(
+    settings: ReadoutSettings,
+    image_grid: SparseReadoutGrid,
+    rects: Ragged,
+    tokens: Ragged,
+    grid: SparseVideoReadoutGrid,
+    options: SparseVideoReadoutOptions,
+) -> NDArray[np.int64]:
+    """The tokens of a clip's grid, by the route of the settings."""
+    if settings.route == "rects":
+        return frame_readout_rects_to_video_tokens(rects, grid, options)
+    return frame_readout_tokens_to_video_tokens(tokens, image_grid, grid, options)
+
+
+def _grids(
+    trace: Trace, settings: ReadoutSettings
+) -> tuple[SparseVideoPatchGeometry, SparseReadoutGrid]:
+    """How the clip is cut into patches, and the grid of its frames."""
+    if len(trace) == 0:
+        raise ConfigError("the trace has no frames", hint="trace the video again")
+    geometry = settings.geometry(len(trace), trace.header.height, trace.header.width)
+    video_grid = geometry.readout_grid()
+    image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
+    image_grid.require_tokens("image readout grid")
+    _check_size(image_grid.height, image_grid.width)
+    _check_size(video_grid.height, video_grid.width)
+    return geometry, image_grid
 
 
 def _check_size(height: int, width: int) -> None:
