@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,11 @@ _PLAYER_OPTIONS = (
     *("-loglevel", "error", "-fflags", "nobuffer", "-flags", "low_delay", "-autoexit"),
     *("-i", "-"),
 )
+
+_PLAYER_ENDS = (0, 123)
+"""Its exit codes at the end of the video or when the window is closed, and at Ctrl-C."""
+
+_ELSEWHERE = "redirect it to a file or a player: autogaze mask --live INPUT > live.mp4"
 
 
 def show_live(
@@ -64,9 +69,9 @@ def show_live(
     info, gazed = gaze_live(name, source, sampling)
     job = open_job(Path(name), source, sampling, name=name, info=info)
     width, height = drawing.file_size(*job.size)
-    writer = StreamWriter(file, fps=job.fps, width=width, height=height)
     run.start = run.end = time.perf_counter()
     try:
+        writer = StreamWriter(file, fps=job.fps, width=width, height=height)
         with Behind(partial(_show, command, writer, drawing, run), WAITING) as behind:
             try:
                 for item in gazed:
@@ -108,7 +113,7 @@ def open_screen(title: str) -> Iterator[BinaryIO]:
         missing = f"{_PLAYER} is not installed" if _has_display() else "there is no display"
         raise OutputError(
             f"the live video can be shown nowhere: {missing}",
-            hint="redirect it to a file or a player: autogaze mask --live INPUT > live.mp4",
+            hint=_ELSEWHERE,
         )
     command = [player, "-window_title", title, *_PLAYER_OPTIONS]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
@@ -118,6 +123,14 @@ def open_screen(title: str) -> Iterator[BinaryIO]:
         except BaseException:
             process.terminate()
             raise
+        finally:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+    if process.returncode not in _PLAYER_ENDS:
+        raise OutputError(
+            f"{_PLAYER} cannot show the live video (exit code {process.returncode})",
+            hint=_ELSEWHERE,
+        )
 
 
 def _has_display() -> bool:

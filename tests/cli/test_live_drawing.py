@@ -79,6 +79,10 @@ def test_a_window_shows_it_where_stdout_is_a_terminal(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert f"-window_title autogaze interframe: {NAME}" in Path(f"{shown}.words").read_text()
     assert len(pictures(shown)) == 12
+    player.write_text("#!/bin/sh\nexit 1\n")
+    done = live("interframe", NAME, *PLAIN, stdout=terminal, cwd=tmp_path, env=env)
+    assert done.returncode == 2
+    assert b"ffplay cannot show the live video (exit code 1); redirect it" in done.stderr
     del env["DISPLAY"]
     done = live("interframe", NAME, *PLAIN, stdout=terminal, cwd=tmp_path, env=env)
     os.close(terminal)
