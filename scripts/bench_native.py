@@ -2,10 +2,10 @@
 
     python -m scripts.bench_native [--rounds N] [--threads N] [SET ...]
 
-Prints the best time in seconds of each row of ``docs/performance.md``: a checkpoint of the published
-size with random weights, 16 frames of 224x224, ratio 0.75, from preprocessed input to tokens. A SET
-is a value of ``AUTOGAZE_NATIVE``; ``0`` is PyTorch alone, and ``0/avx2`` is PyTorch held to AVX2.
-Every round runs all sets, so that what else the machine does falls on all of them.
+Prints the best time in seconds of each row of ``docs/performance.md``: a checkpoint of the
+published size with random weights, 16 frames of 224x224, ratio 0.75, from preprocessed input to
+tokens. A SET is a value of ``AUTOGAZE_NATIVE``; ``0`` is PyTorch alone, and ``0/avx2`` is PyTorch
+held to AVX2. Every round runs all sets, so that what else the machine does falls on all of them.
 """
 
 from __future__ import annotations

@@ -10,17 +10,27 @@ import numpy as np
 import pytest
 import torch
 
+from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.cache import KVCache
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.decode import Decoder
-from autogaze_cli.model.native import NativeLayers, instruction_set
+from autogaze_cli.model.native import SETS, NativeLayers, instruction_set, load
 from autogaze_cli.model.network import GazeDecoder
 from autogaze_cli.model.packed import PackedLayers
 
-pytestmark = pytest.mark.skipif(
-    instruction_set() is None, reason="the compiled layers are not built"
-)
+HAD = [name for name in SETS if load(name)]
+
+pytestmark = pytest.mark.skipif(not HAD, reason="the compiled layers are not built")
+
+
+@pytest.fixture(params=HAD, autouse=True)
+def forced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs with each instruction set that this machine has."""
+    name: str = request.param
+    monkeypatch.setenv("AUTOGAZE_NATIVE", name)
+    return name
+
 
 CONFIG = GazeConfig(
     layout=ScaleLayout.from_config("32+64+112+224", 265, 16),
@@ -43,6 +53,7 @@ def decoders(config: GazeConfig = CONFIG) -> tuple[Decoder, Decoder]:
     native, packed = Decoder(module, config), Decoder(module, config)
     packed.layers = PackedLayers(packed.weights)
     assert isinstance(native.layers, NativeLayers)
+    assert native.layers.code is load(instruction_set() or "")
     return native, packed
 
 
@@ -151,3 +162,21 @@ def test_memory_that_cannot_be_had_is_an_error() -> None:
         "lower --tile-batch-size, --clip-len or --workers\n"
     )
     assert (found.returncode, found.stdout) == (0, message), found.stderr
+
+
+def test_the_fastest_set_is_chosen_unless_one_is_forced(
+    forced: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert instruction_set() == forced
+    monkeypatch.setenv("AUTOGAZE_NATIVE", "")
+    assert instruction_set() == HAD[0]
+    monkeypatch.setenv("AUTOGAZE_NATIVE", "0")
+    assert instruction_set() is None
+
+
+@pytest.mark.parametrize("name", ["sse9", "1", *(name for name in SETS if name not in HAD)])
+def test_a_set_that_is_not_had_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOGAZE_NATIVE", name)
+    with pytest.raises(ConfigError, match=f"AUTOGAZE_NATIVE: '{name}' is not") as raised:
+        decoders()
+    assert raised.value.hint == f"set it to {', '.join(HAD)}, 0, or leave it out"
