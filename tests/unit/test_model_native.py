@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -118,6 +120,44 @@ def test_rows_and_threads_change_no_bit() -> None:
         at += n
 
 
+def test_callers_at_the_same_time_change_no_bit() -> None:
+    native, _ = decoders()
+    x = torch.randn(206, 40)
+
+    def run(_: int) -> torch.Tensor:
+        torch.set_num_threads(3)
+        rows = native.new_caches(2, 224)
+        return native.run(x, np.arange(206), rows, [200, 6])
+
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            outputs = list(pool.map(run, range(40)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(out, outputs[0]) for out in outputs)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork on Windows")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_goes_on_without_the_threads() -> None:
+    native, _ = decoders()
+    x = torch.randn(100, 40)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        (row,) = native.new_caches(1, 128)
+        here = native.run(x, np.arange(100), [row], [100])
+        (row,) = native.new_caches(1, 128)
+        child = os.fork()
+        if not child:
+            there = native.run(x, np.arange(100), [row], [100])
+            os._exit(0 if torch.equal(here, there) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_large_scores_stay_finite() -> None:
     native, packed = decoders()
     (a,), (b,) = native.new_caches(1, 64), packed.new_caches(1, 64)
@@ -127,6 +167,7 @@ def test_large_scores_stay_finite() -> None:
     torch.testing.assert_close(out[0], out[1], atol=1e-2, rtol=1e-3)
 
 
+@pytest.mark.parametrize("forced", HAD[:1], indirect=True)
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of a process's memory is Linux's")
 def test_memory_that_cannot_be_had_is_an_error() -> None:
     program = """if True:
