@@ -38,6 +38,12 @@
         CASE(f, 12, __VA_ARGS__)                                                                    \
     }
 
+/* The size of n rows' blocks: as equal as can be, for in small ones the processor waits for each sum. */
+static int block_of(int n) {
+    int blocks = (n + ROWS - 1) / ROWS;
+    return (n + blocks - 1) / blocks;
+}
+
 /* sums[m] += x[m] w over k terms: x [rows] at a distance of x_step, w [k] at a distance of w_step; asks
  * for the w that lies `ahead` floats further on, unless that is 0. */
 INLINE void add_products(int rows, const float *x, int64_t x_step, int k, const float *w, int w_step,
@@ -111,9 +117,9 @@ static void linear_items(void *args, int item, int end, int thread) {
     for (; item < end; item++) {
         int64_t c = (int64_t)(item % a->panels) * PANEL, m = (int64_t)(item / a->panels) * a->group;
         int64_t last = m + a->group < a->n ? m + a->group : a->n;
-        for (; m < last; m += ROWS) {
+        for (int rows = block_of(last - m); m < last; m += rows) {
             int64_t at = m * a->cols + c;
-            gemm_block_any(last - m < ROWS ? last - m : ROWS, a->x + m * a->k, a->k, a->w + c * a->k,
+            gemm_block_any(last - m < rows ? last - m : rows, a->x + m * a->k, a->k, a->w + c * a->k,
                            a->bias ? a->bias + c : 0, a->add ? a->add + at : 0, a->y + at, a->cols,
                            a->cols - c < PANEL ? a->cols - c : PANEL);
         }
@@ -221,8 +227,8 @@ static void attend_head(const float *q, int n, int stride, const float *cos_sin,
     }
     memset(acc, 0, (size_t)n * HEAD_DIM * sizeof(float));
     for (int t = start / PANEL * PANEL; t < end; t += KEYS)
-        for (int m = 0; m < n; m += ROWS)
-            attend_block_any(n - m < ROWS ? n - m : ROWS, queries + m * HEAD_DIM,
+        for (int m = 0, rows = block_of(n); m < n; m += rows)
+            attend_block_any(n - m < rows ? n - m : rows, queries + m * HEAD_DIM,
                              keys + (int64_t)t * HEAD_DIM, values + (int64_t)t * HEAD_DIM,
                              end - t < KEYS ? end - t : KEYS, start > t ? start - t : 0,
                              end - n + m + 1 - t, max + m, sum + m, acc + m * HEAD_DIM);
