@@ -8,8 +8,8 @@ const PANEL_NOTES = {
 };
 
 class Panel {
-  constructor(role, onPoint) {
-    this.canvas = html("canvas", { width: run.width, height: run.height });
+  constructor(role, width, height, onPoint) {
+    this.canvas = html("canvas", { width, height });
     this.canvas.setAttribute("role", "img");
     this.mark = html("span", { className: "mark", hidden: true });
     this.outline = html("span", { className: "outline", hidden: true });
@@ -88,7 +88,7 @@ const isInside = ([x0, x1, y0, y1], x, y) => x >= x0 && x < x1 && y >= y0 && y <
 const cellAt = (cells, x, y) => cells.findLast(([rect]) => isInside(rect, x, y));
 
 /** Cells as scale-rows shows them, moved into their bands. */
-function bandedCells(points, width, height, settings) {
+function bandedCells(table, points, width, height, settings) {
   return bandsOf(table, points, width, height).flatMap((band) => {
     const own = points.filter((i) => table.grid[i] === band.grid);
     const cells = placedCells(table, own, band.columns, band.rows, settings);

@@ -74,30 +74,8 @@ function wireSettings() {
   const { mask_cell_scale: scale } = run.visualization;
   byId("mask_cell_scale").min = Math.min(0.25, scale);
   byId("mask_cell_scale").max = Math.max(4, scale);
-  for (const id of KEYS) {
-    byId(id).addEventListener("change", (event) => change({ [id]: event.target.value }));
-  }
-  for (const id of AMOUNTS) {
-    byId(id).addEventListener("input", (event) => {
-      const value = event.target.valueAsNumber;
-      if (!Number.isNaN(value)) change({ [id]: within(id, value) });
-    });
-  }
-  byId("keyframe_duration").addEventListener("change", () => tellSettings());
-  byId("scales").append(
-    ...NAMES.map((name, scale) => {
-      const box = html("input", { type: "checkbox", value: scale, checked: true });
-      box.addEventListener("change", () => {
-        const hidden = new Set(settings.hidden);
-        if (box.checked) hidden.delete(scale);
-        else hidden.add(scale);
-        change({ hidden });
-      });
-      return html("label", { className: "inline" }, box, swatch(scale), name);
-    }),
-  );
+  wireDrawing(change, () => settings, tellSettings);
   byId("reset").addEventListener("click", () => change(asRun()));
-  byId("settings").addEventListener("submit", (event) => event.preventDefault());
 }
 
 /** A page without gaze: nothing to draw, no numbers of frames. */
