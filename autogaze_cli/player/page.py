@@ -43,6 +43,7 @@ SCRIPTS = tuple(
         "cells",
         "composite",
         "drawing",
+        "shortcuts",
         "frames",
         "compose",
         "plots",

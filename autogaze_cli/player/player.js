@@ -7,12 +7,15 @@ let settings = asRun();
 let shown = 0;
 let playing = null; // a token while it plays
 let drawing = 0; // rises with every drawing that is asked for
-let placed = null; // the cells of the frame shown, where they are drawn
 
 // ---------------------------------------------------------------- pictures
 
 const roles = draws ? ["input", "mask", "output"] : run.panels;
-const panels = Object.fromEntries(roles.map((role) => [role, new Panel(role, run.width, run.height, pointAt)]));
+const pointAt = (role, x, y) => pointer.pointAt(role, x, y);
+const panels = Object.fromEntries(
+  roles.map((role) => [role, new Panel(role, run.width, run.height, pointAt)]),
+);
+const pointer = new CellPointer(panels, nameOf);
 
 async function draw() {
   drawing += 1;
@@ -35,7 +38,7 @@ async function drawCells(number, isWanted) {
   panels.input.put(picture?.data, width, height);
   panels.input.say(missing);
   panels.mask.put(maskPanel(picture?.data, table, points, width, height, style), width, height);
-  place(points, width, height);
+  pointer.place(table, points, width, height, settings);
   const late = setTimeout(() => isWanted() && panels.output.say("composing …"), 300);
   const output = await composed(number, settings, isWanted);
   clearTimeout(late);
@@ -80,24 +83,6 @@ function describe(number, cells) {
 }
 
 // ---------------------------------------------------------------- the cell under the pointer
-
-function place(points, width, height) {
-  const left = drawnPoints(table, points, width, height, settings);
-  const whole = placedCells(table, left, width, height, settings);
-  const mask = isBanded(settings) ? bandedCells(table, left, width, height, settings) : whole;
-  placed = { input: whole, mask, output: whole };
-  pointAt("input", -1, -1);
-}
-
-function pointAt(role, x, y) {
-  const cell = placed && x >= 0 ? cellAt(placed[role], x, y) : null;
-  for (const other of roles) {
-    const same = cell && placed[other].findLast(([, , point]) => point === cell[2]);
-    panels[other].frame(same?.[0]);
-  }
-  if (!draws) return;
-  byId("pointed").textContent = cell ? nameOf(cell[2]) : "Point at a picture to name the cell there.";
-}
 
 function nameOf(point) {
   const { points, confidence } = cellsOf(frames[shown]);
