@@ -3,7 +3,7 @@
     python scripts/build_wasm.py            # needs ziglang, as the extra "dev" has it
     python scripts/build_wasm.py --check    # exits 1 if the committed file is not what is built
 
-The same compiler and sources give the same bytes. The hashes of the sources are kept beside the file,
+The same compiler and sources give the same bytes. The hashes of the sources are kept beside it,
 as ``sha256sum --check`` reads them, so that a stale file is noticed without the compiler too.
 """
 

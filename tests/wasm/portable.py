@@ -36,6 +36,9 @@ class Machine(Protocol):
     def load(self, address: int, size: int) -> bytes:
         """What lies at an address."""
 
+    def free(self, address: int) -> None:
+        """Give memory back."""
+
     @property
     def pointer(self) -> str:
         """How ``struct`` packs an address."""
@@ -48,7 +51,7 @@ class Native:
 
     def __init__(self, path: Path) -> None:
         self._code = ctypes.CDLL(str(path))
-        self._kept: list[Any] = []
+        self._kept: dict[int, Any] = {}
 
     def call(self, name: str, *values: int | float) -> int:
         function = getattr(self._code, name)
@@ -58,8 +61,11 @@ class Native:
 
     def store(self, content: bytes) -> int:
         buffer = ctypes.create_string_buffer(content, len(content))
-        self._kept.append(buffer)
+        self._kept[ctypes.addressof(buffer)] = buffer
         return ctypes.addressof(buffer)
+
+    def free(self, address: int) -> None:
+        del self._kept[address]
 
     def load(self, address: int, size: int) -> bytes:
         return ctypes.string_at(address, size)
@@ -78,6 +84,15 @@ class Wasm:
         exports = wasmtime.Instance(self._store, module, []).exports(self._store)
         self._exports: Any = exports
         self.call("_initialize")
+
+    @property
+    def pages(self) -> int:
+        """The size of the memory."""
+        size: int = self._exports["memory"].size(self._store)
+        return size
+
+    def free(self, address: int) -> None:
+        self.call("free", address)
 
     def call(self, name: str, *values: int | float) -> int:
         found: int = self._exports[name](self._store, *values) or 0
@@ -124,17 +139,23 @@ class Portable:
         self._outputs = outputs
 
     def _tensor(self, content: bytes, kind: str, count: int) -> int:
-        return self.machine.call("expand", self.machine.store(content), _TYPES[kind], count)
+        raw = self.machine.store(content)
+        tensor = self.machine.call("expand", raw, _TYPES[kind], count)
+        self.machine.free(raw)
+        return tensor
 
     def stream(self) -> int:
         """A new stream."""
         return self.machine.call("new_stream", self._model)
 
-    def input(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """A frame, RGB ``[h, w, 3]``, as model input ``[3, side, side]``, kept for ``gaze``."""
+    def put(self, frame: NDArray[np.uint8]) -> None:
+        """Make a frame, RGB ``[h, w, 3]``, the input of ``gaze``."""
         height, width, _ = frame.shape
-        rgba = self.machine.store(np.dstack([frame, frame[..., 0]]).tobytes())
-        self.machine.call("input_whole", self._model, rgba, width, height, self._input)
+        self._put("input_whole", frame, width, height)
+
+    def input(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The input that ``put`` makes, ``[3, side, side]``."""
+        self.put(frame)
         return self._array(self._input, 3 * self.side**2).reshape(3, self.side, self.side)
 
     def tile(
@@ -142,10 +163,13 @@ class Portable:
     ) -> NDArray[np.float32]:
         """A tile, as ``input`` does the whole; ``canvas`` is width and height, or zeros."""
         height, width, _ = frame.shape
-        rgba = self.machine.store(np.dstack([frame, frame[..., 0]]).tobytes())
-        values = (rgba, width, height, *canvas, left, top, tile, self._input)
-        self.machine.call("input_tile", self._model, *values)
+        self._put("input_tile", frame, width, height, *canvas, left, top, tile)
         return self._array(self._input, 3 * self.side**2).reshape(3, self.side, self.side)
+
+    def _put(self, name: str, frame: NDArray[np.uint8], *values: int) -> None:
+        rgba = self.machine.store(np.dstack([frame, frame[..., 0]]).tobytes())
+        self.machine.call(name, self._model, rgba, *values, self._input)
+        self.machine.free(rgba)
 
     def gaze(
         self, stream: int, most: int, horizon: int = 0, requirement: float = math.nan
