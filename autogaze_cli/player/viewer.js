@@ -58,6 +58,7 @@ function beginView(opened) {
   source = opened;
   ignored = number;
   figures = new Figures();
+  document.documentElement.dataset.gazed = 0;
   compositor.reset();
   gaze.postMessage({ type: "reset" });
   tellState(waiting() ? "The model gets ready; this is the camera or video." : "Gazing.");
@@ -108,16 +109,21 @@ function onFrame() {
   context.drawImage(grab, 0, 0);
   const pixels = grabbed.getImageData(0, 0, width, height).data.buffer;
   number += 1;
-  inFlight = { number, time: now };
+  setInFlight({ number, time: now });
   gaze.postMessage(
     { type: "frame", number, width, height, pixels, settings: gazeSettings(settings) },
     [pixels],
   );
 }
 
+function setInFlight(frame) {
+  inFlight = frame;
+  document.documentElement.toggleAttribute("data-busy", Boolean(frame));
+}
+
 function onGazed({ width, height, pixels, gaze: found, milliseconds }) {
   const { number: own, time } = inFlight;
-  inFlight = null;
+  setInFlight(null);
   if (!found || own <= ignored) return;
   const begin = performance.now();
   last = { picture: { width, height, data: new Uint32Array(pixels) }, gaze: found };
@@ -132,6 +138,7 @@ function onGazed({ width, height, pixels, gaze: found, milliseconds }) {
   figures.psnr.add(psnr(last.picture.data, output));
   figures.draw.add(performance.now() - begin);
   recording.add(time);
+  document.documentElement.dataset.gazed = figures.gazed.ticks; // how far it is, for who looks from outside
   if (begin - toldAt > 200) tellNow(begin);
 }
 

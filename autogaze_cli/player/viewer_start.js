@@ -25,7 +25,7 @@ const answers = {
   },
 
   failed({ what, message }) {
-    inFlight = null;
+    setInFlight(null);
     tellProblem(what === "load" ? `the model: ${message}` : `the gaze: ${message}`);
     if (what !== "load") stop();
     else tellModel();
