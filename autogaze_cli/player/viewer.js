@@ -22,11 +22,17 @@ let number = 0;
 let ignored = 0; // frames up to this number are of a view that has ended
 let last = null; // the frame gazed at last: picture, cells, output
 let toldAt = 0;
+let addressProblems = []; // these stay, the others until the next start
 
 const isRunning = () => byId("start").getAttribute("aria-pressed") === "true";
 const tellState = (text) => {
   if (byId("state").textContent !== text) byId("state").textContent = text;
 };
+
+function tellProblems(texts) {
+  byId("problems").replaceChildren();
+  texts.forEach(tellProblem);
+}
 
 function tellProblem(text) {
   byId("problems").append(html("li", { textContent: text }));
@@ -39,7 +45,7 @@ async function start() {
   const mine = opening;
   source?.close();
   source = null;
-  byId("problems").replaceChildren();
+  tellProblems(addressProblems);
   tellRunning(true);
   tellState(settings.source === "camera" ? "Waiting for the camera …" : "Opening …");
   try {

@@ -125,9 +125,8 @@ if (page.model) {
 
 function readAgain() {
   const read = readAddress(location.hash);
-  ({ settings } = read);
-  byId("problems").replaceChildren();
-  read.problems.forEach(tellProblem);
+  ({ settings, problems: addressProblems } = read);
+  tellProblems(addressProblems);
   tellControls(settings, model);
   if (read.start) start();
 }

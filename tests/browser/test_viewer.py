@@ -139,11 +139,11 @@ def test_every_control_changes_what_it_should(live: Page, viewer: Path) -> None:
     assert gaze_until(live, 2)["cells"]["max"] == 198
     assert live.is_disabled("#task_loss_requirement_db")
     live.uncheck("#disable_task_loss_requirement")
+    live.fill("#task_loss_requirement_db", "40")
     live.select_option("#mode", "tiled")
     live.fill("#inference_width", "300")
     gaze_until(live, 2)
     assert canvas(live, "input").shape[:2] == (169, 300)
-    live.select_option("#mask_geometry", "effective")
     live.hover("#panel-input canvas")
     assert ", tile " in live.inner_text("#pointed")
     live.select_option("#mode", "tiled-full")
