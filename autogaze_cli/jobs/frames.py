@@ -13,7 +13,7 @@ from typing import Any
 from autogaze_cli.errors import ConfigError, FormatError, InputError
 from autogaze_cli.jobs.pipeline import ahead
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
+from autogaze_cli.media.video import Frame, VideoInfo, open_video, probe
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from autogaze_cli.trace.header import expect
@@ -182,7 +182,7 @@ def gazed_frames(
 
 
 def _frames(job: Job) -> Iterator[Frame]:
-    with Video(job.video, job.sampling) as video:
+    with open_video(job.video, job.sampling) as video:
         yield from video.frames(require=True)
         job.notes[:] = video.info.notes
 

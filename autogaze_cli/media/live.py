@@ -13,11 +13,13 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from autogaze_cli.errors import InputError
+from autogaze_cli.media.ffmpeg import STREAM_PROTOCOLS, open_container
+from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.notes import Notes
-from autogaze_cli.media.sources import ContainerSource, open_container
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.sources import ContainerSource
 from autogaze_cli.media.video import (
     Frame,
-    Sampling,
     VideoInfo,
     first_frame,
     input_errors,
@@ -33,17 +35,24 @@ class _LiveSource(ContainerSource):
 
     _measured = False
 
-    def __init__(self, name: str, notes: Notes, stream: int | None) -> None:
+    def __init__(self, name: str, notes: Notes, stream: int | None, limits: Limits) -> None:
         self._name = name
-        super().__init__(Path(name), notes, stream=stream)
+        super().__init__(Path(name), notes, stream=stream, limits=limits)
 
     def _opened(self) -> InputContainer:
         if self._name == STDIN:
-            address = "pipe:0"
+            address, protocols = "pipe:0", "pipe"
+        elif "://" in self._name:
+            address, protocols = self._name, STREAM_PROTOCOLS
         else:
-            address = self._name if "://" in self._name else os.path.abspath(self._name)  # noqa: PTH100
+            address, protocols = os.path.abspath(self._name), "file"  # noqa: PTH100
         device = Path(self._name).is_char_device()
-        return open_container(address, format="v4l2" if device else None)
+        return open_container(
+            address,
+            format="v4l2" if device else None,
+            max_pixels=self._limits.pixels,
+            protocols=protocols,
+        )
 
     def _open(self, thread_type: str, threads: int) -> None:
         # A decoder with a thread a frame holds back as many frames as it has threads.
@@ -88,10 +97,10 @@ def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[Vid
     with (
         _named(name, path),
         input_errors(path),
-        _LiveSource(name, notes, sampling.stream) as source,
+        _LiveSource(name, notes, sampling.stream, sampling.limits) as source,
     ):
         decoded = source.decode()
-        first = first_frame(decoded, path)
+        first = first_frame(decoded, path, sampling.limits)
         info = video_info(path, source, first, notes)
         frames = sampled(source, first, chain([first], decoded), sampling, notes)
         for frame in islice(frames, sampling.frames):

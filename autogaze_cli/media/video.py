@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from av.error import FFmpegError
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from autogaze_cli.errors import InputError
 from autogaze_cli.media.colour import Tags
 from autogaze_cli.media.filters import NO_THREADS
+from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.opening import open_source
 from autogaze_cli.media.orientation import orientation
@@ -25,7 +27,19 @@ from autogaze_cli.media.picture import Painter, displayed_size, note_colours
 from autogaze_cli.media.sampling import Sampling, paced
 from autogaze_cli.media.source import Source, no_threads
 
-__all__ = ["Frame", "Sampling", "Video", "VideoInfo", "few_frames_error", "probe", "read_frames"]
+if TYPE_CHECKING:
+    from autogaze_cli.media.isolated import IsolatedVideo
+
+__all__ = [
+    "Frame",
+    "Sampling",
+    "Video",
+    "VideoInfo",
+    "few_frames_error",
+    "open_video",
+    "probe",
+    "read_frames",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,14 +129,27 @@ class Video(AbstractContextManager["Video"]):
                 threads=threads,
                 stream=self._sampling.stream,
                 allow_truncated=self._sampling.allow_truncated,
+                limits=self._sampling.limits,
             )
             try:
-                self._decoded = self._source.decode()
-                self._first = first_frame(self._decoded, path)
+                self._decoded = self._decode()
+                self._first = first_frame(self._decoded, path, self._sampling.limits)
                 self._info = video_info(path, self._source, self._first, self._notes)
+                self._require_within_limits(self._info)
             except BaseException:
                 self._source.close()
                 raise
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """The frames from where the source stands, within the limits."""
+        source = self._source
+        return self._sampling.limits.bounded(self._path, source.decode(), source.time_base)
+
+    def _require_within_limits(self, info: VideoInfo) -> None:
+        """Refuse pictures that are too large, by the shape of the pixels or the size asked for."""
+        limits = self._sampling.limits
+        limits.require_size(self._path, info.width, info.height)
+        limits.require_size(self._path, *self._sampling.size(info.width, info.height))
 
     @property
     def info(self) -> VideoInfo:
@@ -152,6 +179,7 @@ class Video(AbstractContextManager["Video"]):
             for frame in self._sampled():
                 yield frame
                 count += 1
+                sampling.limits.require(self._path, "frames", count, f"at least {count} frames")
                 if count == sampling.frames:
                     self._source.check()
                     return
@@ -178,12 +206,12 @@ class Video(AbstractContextManager["Video"]):
         for back in (Fraction(0), Fraction(2)):
             if not source.seek(max(origin, target - int(back / source.time_base))):
                 break
-            decoded = source.decode()
+            decoded = self._decode()
             landed = next(decoded, None)
             if landed is not None and _pts(landed) <= target:
                 return chain([landed], decoded)
         source.rewind()
-        return source.decode()
+        return self._decode()
 
     def close(self) -> None:
         """Close the file."""
@@ -198,6 +226,24 @@ class Video(AbstractContextManager["Video"]):
         self.close()
 
 
+def open_video(
+    path: Path,
+    sampling: Sampling | None = None,
+    *,
+    threads: int | None = None,
+    quiet: bool = False,
+) -> Video | IsolatedVideo:
+    """Open a video, in this process or, where ``sampling`` asks for it, in one of its own.
+
+    Arguments and errors are those of ``Video``.
+    """
+    if sampling is None or not sampling.isolate:
+        return Video(path, sampling, threads=threads, quiet=quiet)
+    from autogaze_cli.media.isolated import IsolatedVideo  # few inputs need it
+
+    return IsolatedVideo(path, sampling, threads=threads, quiet=quiet)
+
+
 def probe(path: Path, sampling: Sampling | None = None) -> VideoInfo:
     """What a video says of itself; decodes one frame, which alone tells the rotation.
 
@@ -208,7 +254,7 @@ def probe(path: Path, sampling: Sampling | None = None) -> VideoInfo:
     Raises:
         InputError: When there is no video at ``path``.
     """
-    with Video(path, sampling, threads=1, quiet=True) as video:
+    with open_video(path, sampling, threads=1, quiet=True) as video:
         return video.info
 
 
@@ -224,7 +270,7 @@ def read_frames(
     The file is opened with the first frame asked for, and closed when the iteration ends, fails or
     is abandoned.
     """
-    with Video(path, sampling, threads=threads) as video:
+    with open_video(path, sampling, threads=threads) as video:
         yield from video.frames(require=require)
 
 
@@ -259,12 +305,14 @@ def video_info(path: Path, source: Source, first: VideoFrame, notes: Notes) -> V
     )
 
 
-def first_frame(decoded: Iterator[VideoFrame], path: Path) -> VideoFrame:
-    """The first of the decoded frames, or the error that there is none."""
+def first_frame(decoded: Iterator[VideoFrame], path: Path, limits: Limits) -> VideoFrame:
+    """The first of the decoded frames, or the error that there is none within the limits."""
     first = next(decoded, None)
     if first is None:
         raise InputError(
-            f"{path}: no frame could be decoded", hint="the file is damaged or encrypted"
+            f"{path}: no frame could be decoded",
+            hint="the file is damaged or encrypted, or its frames have more than "
+            f"{limits.pixels} pixels (see --limit)",
         )
     return first
 
