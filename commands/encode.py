@@ -57,6 +57,8 @@ _encoder_options = options.section(
         "takes its first frames.",
     ),
 )
+@options.store
+@options.preset
 @options.gaze_options()
 @options.compute
 @options.output_options()

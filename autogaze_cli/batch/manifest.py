@@ -264,7 +264,7 @@ def _identity(path: str) -> dict[str, Any]:
 
 def _modified(path: str) -> str:
     """When the newest file of an input was written, for information only."""
-    newest = max(file.stat().st_mtime for file in files_of(path))
+    newest = max((file.stat().st_mtime for file in files_of(path)), default=0)
     return datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
 
 

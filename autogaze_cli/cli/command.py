@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from autogaze_cli.cli.config import CONFIG, long_name, read_config
+from autogaze_cli.cli.presets import apply_preset
 from autogaze_cli.errors import refuse_address
 from autogaze_cli.progress import configure_logging
 
@@ -33,6 +34,7 @@ COMMON = ("more_inputs", "out_dir", "frames", "model", "overwrite")
 """The options that are shown first, unless a command names others."""
 
 TASK_LOSS = "task_loss_requirement"
+_TYPED = "autogaze.typed"
 _VERBOSITY = "autogaze.verbosity"
 _LOG_FILE = "autogaze.log_file"
 
@@ -72,7 +74,8 @@ class Command(click.Command):
     def make_parser(self, ctx: click.Context) -> Any:
         """As ``click.Command``; a task loss in dB is ignored if a plain one follows it.
 
-        Click itself processes options in the order of their first appearance only.
+        Click itself processes options in the order of their first appearance only. What was typed
+        is kept for ``--preset``, whose values depend on it.
         """
         parser = super().make_parser(ctx)
         parse = parser.parse_args
@@ -82,6 +85,7 @@ class Command(click.Command):
             losses = [p.name for p in order if p.name and p.name.startswith(TASK_LOSS)]
             if losses and losses[-1] == TASK_LOSS:
                 values.pop(f"{TASK_LOSS}_db", None)
+            ctx.meta[_TYPED] = values
             return values, rest, order
 
         parser.parse_args = parse_args  # type: ignore[method-assign]  # avoids parsing twice
@@ -156,6 +160,7 @@ def _config(ctx: click.Context, param: click.Parameter, value: str | None) -> No
         ctx.meta[CONFIG] = value
     if not isinstance(ctx.command, click.Group):
         read_config(ctx)
+        apply_preset(ctx, ctx.meta.get(_TYPED, {}))
 
 
 always = section(

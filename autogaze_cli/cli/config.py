@@ -19,6 +19,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from autogaze_cli.cli.presets import apply_preset, preset_of
 from autogaze_cli.errors import ConfigError, did_you_mean, refuse_address
 from autogaze_cli.reading import MOST_BYTES, parse_toml, read_regular
 
@@ -179,7 +180,7 @@ def describe_source(
             (f"environment, {name}" for name in names if os.environ.get(name)), "environment"
         )
     if source is ParameterSource.DEFAULT_MAP:
-        return str(ctx.meta.get(CONFIG, "config"))
+        return preset_of(ctx, param) or str(ctx.meta.get(CONFIG, "config"))
     return "command line" if source is ParameterSource.COMMANDLINE else "default"
 
 
@@ -200,6 +201,7 @@ def command_values(
     own = click.Context(command, info_name=path[-1] if path else None, parent=root)
     if CONFIG in ctx.meta:
         own.default_map = default_maps(Path(ctx.meta[CONFIG]), dict(commands(root.command)))[path]
+    apply_preset(own, {})
     for param in command.params:
         if not isinstance(param, click.Option) or not param.expose_value:
             continue

@@ -47,7 +47,13 @@ class IsolatedVideo:
     """As ``Video``, of which it has the methods; see there for arguments and errors."""
 
     def __init__(
-        self, path: Path, sampling: Sampling, *, threads: int | None = None, quiet: bool = False
+        self,
+        path: Path,
+        sampling: Sampling,
+        *,
+        threads: int | None = None,
+        quiet: bool = False,
+        motion: bool = False,
     ) -> None:
         self._path, self._limits = path, sampling.limits
         self._notes = Notes(path, say=not quiet)
@@ -65,7 +71,7 @@ class IsolatedVideo:
             far.close()
         try:
             # An absolute path would change messages, and the process starts in the same folder.
-            self._pipe.send((path, replace(sampling, isolate=False), threads))
+            self._pipe.send((path, replace(sampling, isolate=False), threads, motion))
             self._info: VideoInfo = self._receive(_START_S)
         except BaseException:
             self.close()
@@ -146,10 +152,11 @@ def serve(handle: int) -> None:
                 yield frame
 
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        path, sampling, threads = pipe.recv()
+        path, sampling, threads, motion = pipe.recv()
         _limit_memory(sampling.limits.memory)
         try:
-            with Beating(path, sampling, threads=threads, quiet=True) as video:
+            opened = Beating(path, sampling, threads=threads, quiet=True, motion=motion)
+            with opened as video:
                 pipe.send(video.info)
                 for frame in video.frames(require=pipe.recv()):
                     pipe.send((frame,))

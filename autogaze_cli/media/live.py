@@ -14,12 +14,13 @@ from av.video.frame import VideoFrame
 
 from autogaze_cli.errors import InputError
 from autogaze_cli.media.ffmpeg import STREAM_PROTOCOLS, open_container
-from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.sources import ContainerSource
+from autogaze_cli.media.synthetic import is_synthetic
 from autogaze_cli.media.video import (
     Frame,
+    Video,
     VideoInfo,
     first_frame,
     input_errors,
@@ -35,9 +36,11 @@ class _LiveSource(ContainerSource):
 
     _measured = False
 
-    def __init__(self, name: str, notes: Notes, stream: int | None, limits: Limits) -> None:
+    def __init__(self, name: str, notes: Notes, sampling: Sampling, *, motion: bool) -> None:
         self._name = name
-        super().__init__(Path(name), notes, stream=stream, limits=limits)
+        super().__init__(
+            Path(name), notes, stream=sampling.stream, limits=sampling.limits, motion=motion
+        )
 
     def _opened(self) -> InputContainer:
         if self._name == STDIN:
@@ -75,16 +78,19 @@ def _named(name: str, path: Path) -> Iterator[None]:
         raise
 
 
-def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[VideoInfo, Frame]]:
+def read_live(
+    name: str, sampling: Sampling | None = None, *, motion: bool = False
+) -> Iterator[tuple[VideoInfo, Frame]]:
     """Decode, sample and scale a stream, one frame at a time, as ``read_frames`` does a video.
 
     The stream is opened with the first frame asked for, and closed when the iteration ends, fails
     or is abandoned.
 
     Args:
-        name: A file, ``-`` (standard input, not kept), a capture device such as ``/dev/video0``, or
-            an address that FFmpeg opens (``rtsp://...``, ``http://...``).
+        name: A file, ``-`` (standard input, not kept), a capture device such as ``/dev/video0``, an
+            address that FFmpeg opens (``rtsp://...``, ``http://...``), or a synthetic clip.
         sampling: Which frames; fewer than ``sampling.frames`` are no error.
+        motion: Read the motion vectors of the stream too.
 
     Yields:
         What the stream says of itself, with the notes so far, and a frame.
@@ -93,11 +99,15 @@ def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[Vid
         InputError: It cannot be opened or read, or holds no video.
     """
     sampling, path = sampling or Sampling(), Path(name)
+    if is_synthetic(name):
+        with Video(path, sampling) as video:
+            yield from ((video.info, frame) for frame in video.frames())
+        return
     notes = Notes(path, say=True)
     with (
         _named(name, path),
         input_errors(path),
-        _LiveSource(name, notes, sampling.stream, sampling.limits) as source,
+        _LiveSource(name, notes, sampling, motion=motion) as source,
     ):
         decoded = source.decode()
         first = first_frame(decoded, path, sampling.limits)

@@ -26,6 +26,7 @@ class Source(AbstractContextManager["Source"], ABC):
         duration: Seconds, or None.
         aspect: Width of a pixel by its height.
         still: Whether this is a single picture, which has no duration.
+        motion: Whether the frames carry motion vectors, see ``media.motion``.
         time_base: Seconds in one unit of the frames' ``pts``.
     """
 
@@ -37,6 +38,7 @@ class Source(AbstractContextManager["Source"], ABC):
     duration: Fraction | None
     aspect: Fraction = Fraction(1)
     still: bool = False
+    motion: bool = False
     time_base: Fraction
 
     @abstractmethod

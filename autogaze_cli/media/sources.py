@@ -20,6 +20,7 @@ from autogaze_cli.media.clock import Clock
 from autogaze_cli.media.ffmpeg import open_container
 from autogaze_cli.media.filters import NO_THREADS
 from autogaze_cli.media.limits import Limits
+from autogaze_cli.media.motion import EXPORT_MVS, MOTION_CODECS
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sequence import ImageSequence
 from autogaze_cli.media.source import Source, no_threads, unreadable
@@ -72,6 +73,7 @@ class ContainerSource(Source):
         stream: Index of the stream in the file; None = FFmpeg's own choice.
         images: The images, if ``path`` is a pattern.
         limits: Frames of more pixels are not decoded.
+        motion: Whether the motion vectors are wanted, where the codec gives them out.
     """
 
     _measured = True
@@ -86,10 +88,11 @@ class ContainerSource(Source):
         stream: int | None = None,
         images: ImageSequence | None = None,
         limits: Limits,
+        motion: bool = False,
     ) -> None:
         self._limits = limits
         self._path, self._notes, self._images, self._index = path, notes, images, stream
-        self._threads = threads or 0
+        self._threads, self._wants_motion = threads or 0, motion
         self._sought: int | None = None
         self._file: WatchedFile | None = None
         self._unchanged = Unchanged(path, images.files if images else [path])
@@ -115,6 +118,11 @@ class ContainerSource(Source):
             self._stream.thread_type = thread_type
             self._stream.codec_context.thread_count = threads
             self._stream.codec_context.options = {"max_pixels": str(self._limits.pixels)}
+            self.motion = self._wants_motion and self._stream.codec_context.name in MOTION_CODECS
+            if self.motion:
+                self._stream.codec_context.flags2 |= EXPORT_MVS
+                # With a thread per frame, vectors are given out before all of them are known.
+                self._stream.thread_type = "SLICE"
         except BaseException:
             self.close()
             raise

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from autogaze_cli.readout.grids import (
 )
 from autogaze_cli.readout.keep import KeepIndices, merged_grid
 from autogaze_cli.readout.ragged import Ragged
-from autogaze_cli.readout.settings import SparseReadoutOptions, SparseVideoReadoutOptions
+from autogaze_cli.readout.settings import Route, SparseReadoutOptions, SparseVideoReadoutOptions
 from autogaze_cli.trace.header import TraceHeader, expect, expect_keys, parse_json
 
 FORMAT = "autogaze-readout"
@@ -63,6 +63,7 @@ class ReadoutHeader:
         projected_tokens: Tokens of the clip before filler; None without tokens and coords.
         tool_version: The version of the program that made the readout.
         merge: Patches on each side of a group of ``keep-indices``; 1 without them.
+        route: Whether tokens or rectangles of frames were projected on ``video_grid``.
 
     Raises:
         FormatError: A field contradicts another.
@@ -78,6 +79,7 @@ class ReadoutHeader:
     projected_tokens: int | None
     tool_version: str
     merge: int = 1
+    route: Route = "tokens"
 
     def __post_init__(self) -> None:
         """Refuse what no readout could be."""
@@ -93,6 +95,7 @@ class ReadoutHeader:
         known = [name for name in EMITS if name in self.emit]
         expect(list(self.emit) == known != [], "emit", self.emit, f"some of {EMITS} in this order")
         expect(type(self.tool_version) is str, "tool_version", self.tool_version, "text")
+        expect(self.route in get_args(Route), "route", self.route, "tokens or rects")
         if "keep-indices" in self.emit:
             merged_grid(grid, self.merge)
         else:
@@ -118,6 +121,7 @@ class ReadoutHeader:
             "projected_tokens": self.projected_tokens,
             "tool_version": self.tool_version,
             **({"merge": self.merge} if "keep-indices" in self.emit else {}),
+            **({} if self.route == "tokens" else {"route": self.route}),
         }
 
     def dump(self) -> str:
@@ -148,7 +152,7 @@ class ReadoutHeader:
                     hint="read it with the version of autogaze that wrote it",
                 )
         if isinstance(mapping, dict):
-            mapping = {"merge": 1, **mapping}
+            mapping = {"merge": 1, "route": "tokens", **mapping}
         expect_keys(mapping, ["format", "version", *(f.name for f in fields(cls))], "the header")
         expect(mapping["format"] == FORMAT, "format", mapping["format"], repr(FORMAT))
         values = {field.name: mapping[field.name] for field in fields(cls)}

@@ -16,7 +16,7 @@ from autogaze_cli.trace.binary import (
 )
 from autogaze_cli.trace.data import Trace
 from autogaze_cli.trace.header import TraceHeader
-from autogaze_cli.trace.store import read_store
+from autogaze_cli.trace.store import read_maps, read_store
 from autogaze_cli.trace.text import CsvWriter, JsonWriter, read_csv, read_json
 from autogaze_cli.trace.writer import TraceWriter
 
@@ -61,23 +61,26 @@ def write_trace(trace: Trace, path: str | os.PathLike[str], format: str) -> None
         writer.append(trace)
 
 
-def read_trace(path: str | os.PathLike[str], *, clip: int = 0) -> Trace:
+def read_trace(path: str | os.PathLike[str], *, clip: int = 0, maps: bool = False) -> Trace:
     """Read a trace of any format, known by its content; runs no code that the file may hold.
 
     Args:
         path: The file, this program's own or a trace store of the reference.
         clip: Which clip of a trace store; a trace of this program is one clip.
+        maps: Whether the visibility maps of a trace store are read instead of its points.
 
     Raises:
         InputError: The file cannot be read.
         FormatError: The file is damaged, of another version, or not a trace; names the field.
-        ConfigError: There is no such clip.
+        ConfigError: There is no such clip, or a trace of this program, which has no maps.
     """
     path = Path(path)
     try:
         kind = _detect(path)
         if kind == "safetensors" and not has_header(path):
-            return read_store(path, clip)
+            return read_maps(path, clip) if maps else read_store(path, clip)
+        if maps:
+            raise ConfigError(f"{path}: is a trace, which has no visibility maps")
         if clip:
             raise ConfigError(f"{path}: has no clip {clip}", hint="a trace is one clip, number 0")
         return _READERS[kind](path)

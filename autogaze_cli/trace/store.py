@@ -19,7 +19,9 @@ from autogaze_cli.trace.data import Trace
 from autogaze_cli.trace.header import TraceHeader, expect
 from autogaze_cli.version import __version__
 
-_TENSORS = ("fixations", "scales", "confidences", "stop_probabilities")
+_STOPS = "stop_probabilities"
+_TENSORS = ("fixations", "scales", "confidences", _STOPS)
+_MAPS = "visibility_maps"
 
 
 def read_store(path: Path, clip: int) -> Trace:
@@ -50,8 +52,7 @@ def read_store(path: Path, clip: int) -> Trace:
     expect(confidences.shape == shape, "shape of confidences", confidences.shape, str(shape))
     expect(stops.shape == shape[:2], "shape of stop_probabilities", stops.shape, str(shape[:2]))
     clips, frames, k = shape
-    if not 0 <= clip < clips:
-        raise ConfigError(f"{path}: has no clip {clip}", hint=f"it holds {clips}, counted from 0")
+    _expect_clip(path, clip, clips)
     confidence = confidences[clip].clip(0, 1)
     frame, slot = np.nonzero(confidence > 0)
     extent = scales[clip, frame, slot].clip(1e-6, 1)
@@ -73,6 +74,65 @@ def read_store(path: Path, clip: int) -> Trace:
         offsets=np.concatenate([[0], counts.cumsum()]).astype(np.int64),
         fixations=Fixations.from_columns(columns),
     )
+
+
+def read_maps(path: Path, clip: int) -> Trace:
+    """The visibility maps of one clip of a trace store, a fixation for each cell above 0.
+
+    A fixation is as large as its cell, and its confidence is the cell's value, clamped to 0..1; its
+    token is the cell's number, row by row, and its grid the cells per side of a square map.
+    Source: inference spec 10.
+
+    Args:
+        path: The safetensors file.
+        clip: Which clip, from 0.
+
+    Raises:
+        FormatError: There are no maps, or they are neither F32 nor F16, of a wrong shape, or not
+            finite.
+        ConfigError: There is no such clip.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            maps = _tensor(file, _MAPS)
+            stops = _tensor(file, _STOPS) if _STOPS in set(file.keys()) else None
+    except SafetensorError as error:
+        raise FormatError(f"not a whole safetensors file ({error})") from error
+    expect(maps.ndim == 4, f"shape of {_MAPS}", maps.shape, "[clips, frames, height, width]")
+    clips, frames, height, width = maps.shape
+    if stops is None:
+        stops = np.zeros((clips, frames), np.float32)
+    expect(stops.shape == (clips, frames), f"shape of {_STOPS}", stops.shape, str((clips, frames)))
+    _expect_clip(path, clip, clips)
+    confidence = maps[clip].clip(0, 1)
+    frame, row, col = np.nonzero(confidence > 0)
+    counts = np.bincount(frame, minlength=frames)
+    offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+    half, n = np.float32(0.5), len(frame)
+    columns = {
+        "x": (col.astype(np.float32) + half) / np.float32(width),
+        "y": (row.astype(np.float32) + half) / np.float32(height),
+        "width": np.full(n, np.float32(1) / np.float32(width)),
+        "height": np.full(n, np.float32(1) / np.float32(height)),
+        "confidence": confidence[frame, row, col],
+        "grid": np.full(n, width if width == height else 0),
+        "token": row * width + col,
+        "slot": np.arange(n) - offsets[frame],
+    }
+    return Trace(
+        header=_header(path),
+        index=np.arange(frames, dtype=np.int64),
+        times=tuple(map(Fraction, range(frames))),
+        stop_probability=stops[clip].clip(0, 1),
+        num_gazing=counts[:, None].astype(np.int32),
+        offsets=offsets,
+        fixations=Fixations.from_columns(columns),
+    )
+
+
+def _expect_clip(path: Path, clip: int, clips: int) -> None:
+    if not 0 <= clip < clips:
+        raise ConfigError(f"{path}: has no clip {clip}", hint=f"it holds {clips}, counted from 0")
 
 
 def _header(path: Path) -> TraceHeader:
@@ -99,7 +159,11 @@ def _header(path: Path) -> TraceHeader:
 
 def _tensor(file: Any, name: str) -> NDArray[np.float32]:
     if name not in set(file.keys()):
-        raise FormatError(f"neither a trace (no header) nor a trace store (no tensor {name!r})")
+        maps = name != _MAPS and _MAPS in set(file.keys())
+        raise FormatError(
+            f"neither a trace (no header) nor a trace store (no tensor {name!r})",
+            hint="read its visibility maps with --trace-maps" if maps else None,
+        )
     dtype = file.get_slice(name).get_dtype()
     expect(dtype in ("F32", "F16"), f"dtype of {name}", dtype, "F32 or F16")
     tensor = np.asarray(file.get_tensor(name), np.float32)

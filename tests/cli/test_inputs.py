@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path, PurePath
 
@@ -256,3 +257,34 @@ def test_a_file_may_be_named_like_an_address(
     words = ("trace", "http://clip.mp4", "--mask-source", "patch-diff", "--frames", 1, "-o", "out")
     assert run(*words).exit_code == 0
     assert Path("out/clip.trace.json").exists()
+
+
+def test_a_synthetic_clip_is_an_input_like_any_other(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["synthetic:local-motion,size=64x48,frames=4", "synthetic:pan,size=64x48,frames=4"]
+    Path("list.txt").write_text("\n".join(names))
+    words = ("--mask-source", "patch-diff", "--frames", 3)
+    assert run("trace", "@list.txt", clip, *words).exit_code == 0
+    made = Path("synthetic-pan-size=64x48-frames=4.trace.json")
+    assert json.loads(made.read_text())["source"] == names[1]
+    again = run("trace", "@list.txt", clip, *words, "--resume", "--dry-run", "--json")
+    assert json.loads(again.stdout)["totals"]["skip"] == 3
+    drawn = run("mask", names[1], "--trace", made, "--format", "png")
+    assert drawn.exit_code == 0, drawn.stderr
+    refused = run("trace", "synthetic:pan,size=9", "--mask-source", "patch-diff")
+    assert (refused.exit_code, "'size=9' is not one of" in refused.stderr) == (2, True)
+
+
+def test_a_picture_is_a_clip_of_as_many_frames_as_are_asked_for(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (48, 32), "teal").save("still.png")
+    words = ("--mask-source", "patch-diff", "--frames", 4)
+    assert run("trace", "still.png", *words).exit_code == 0
+    drawn = run("mask", "still.png", "--trace", "still.trace.json", "--json")
+    assert json.loads(drawn.stdout)["frames"] == 4
+    alone = run("mask", "still.png", "--mask-source", "patch-diff", "--json", "--overwrite")
+    assert json.loads(alone.stdout)["frames"] == 1
