@@ -40,7 +40,7 @@ from autogaze_cli.media.video import read_frames
 HANG_S = 10.0
 MOST_BYTES = 2 << 30
 GIVEN_UP_S = 60.0
-"""After which an execution is ended."""
+"""After which an execution is ended, on the clock; other times are those of the processor."""
 
 CHUNK = 500
 """Executions of one process; a new one has no memory of the old."""
@@ -160,7 +160,7 @@ def execute(number: int, scratch: Path) -> tuple[str, str | None]:
     data = mutate(made[name], random.Random(number))
     folder = scratch / "files"
     folder.mkdir()
-    before, begin = memory_bytes(), time.monotonic()
+    before, begin = memory_bytes(), time.process_time()
     found = None
     try:
         read(name, data, folder)
@@ -169,7 +169,7 @@ def execute(number: int, scratch: Path) -> tuple[str, str | None]:
     except Exception:  # noqa: BLE001 - this is what is counted
         found = "unexpected"
         print(traceback.format_exc(), file=sys.stderr)
-    if time.monotonic() - begin > HANG_S:
+    if time.process_time() - begin > HANG_S:  # the machine may be busy
         found = "over 10 s"
     elif memory_bytes() > max(before, MOST_BYTES):
         found = "over 2 GB"

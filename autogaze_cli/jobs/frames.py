@@ -39,7 +39,10 @@ _READING = ("stream", "tone_map", "allow_truncated")
 """Settings of ``Sampling`` that a trace records only where they are not at their defaults."""
 
 QUEUE_SIZE = 3
-"""Maximum number of frames between two stages; at least a clip for a model that takes clips."""
+"""Maximum number of frames between two stages; a clip for a model that takes clips."""
+
+_QUEUE_BYTES = 512 << 20
+"""Above which a clip of frames is not queued beside the one that the model has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +94,13 @@ class Job:
 
     @property
     def queue_size(self) -> int:
-        """Maximum number of frames queued before or after the gaze source: at least one clip."""
+        """Maximum number of frames queued before or after the gaze source: one clip, if it fits."""
         if not isinstance(self.gaze, GazeSource) or self.gaze.mask_source != "autogaze":
             return QUEUE_SIZE
         settings = self.gaze.settings
-        return max(QUEUE_SIZE, 0 if settings.horizon_frames else settings.clip_len)
+        width, height = self.size
+        fit = _QUEUE_BYTES // (3 * width * height)
+        return max(QUEUE_SIZE, 0 if settings.horizon_frames else min(settings.clip_len, fit))
 
 
 def open_job(

@@ -57,7 +57,7 @@ def open_container(
             ``a``), or an address.
         format: FFmpeg's name of the format; None = it finds out.
         options: Options of the format.
-        max_pixels: Of a frame, above which it is not even allocated.
+        max_pixels: Of a frame, above which it is not even allocated; see ``Limits``.
         protocols: FFmpeg's names of those by which anything may be opened.
 
     Raises:

@@ -13,6 +13,9 @@ from autogaze_cli.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
+_ROUNDING = 64 << 16
+"""Pixels by which FFmpeg may round up a frame, by its rows, before it compares them."""
+
 _MOST = 10**18
 """Of any limit, which is as good as none."""
 
@@ -83,6 +86,11 @@ class Limits:
                 hint=f"if you trust the file, raise it with --limit {name}=NUMBER",
             )
 
+    @property
+    def allocated_pixels(self) -> int:
+        """FFmpeg's ``max_pixels``, above which a frame is not even allocated."""
+        return self.pixels + _ROUNDING
+
     def require_size(self, path: Path, width: int, height: int) -> None:
         """Refuse frames that are too large; see ``require``."""
         self.require(path, "pixels", width * height, f"frames of {width}x{height} pixels")
@@ -100,7 +108,7 @@ class Limits:
             self.require_size(path, frame.width, frame.height)
             self.require(path, "frames", count, f"at least {count} frames")
             seconds = (frame.pts - first) * time_base
-            self.require(path, "seconds", seconds, f"a frame at {float(seconds):.0f} s")
+            self.require(path, "seconds", seconds, f"a frame at {float(seconds):g} s")
             self.require(path, "bytes", size, f"{size} bytes of decoded frames")
             yield frame
 

@@ -53,7 +53,7 @@ class _LiveSource(ContainerSource):
         return open_container(
             address,
             format="v4l2" if device else None,
-            max_pixels=self._limits.pixels,
+            max_pixels=self._limits.allocated_pixels,
             protocols=protocols,
         )
 

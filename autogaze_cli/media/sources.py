@@ -117,7 +117,7 @@ class ContainerSource(Source):
             self._limits.require_size(self._path, self._stream.width, self._stream.height)
             self._stream.thread_type = thread_type
             self._stream.codec_context.thread_count = threads
-            self._stream.codec_context.options = {"max_pixels": str(self._limits.pixels)}
+            self._stream.codec_context.options = {"max_pixels": str(self._limits.allocated_pixels)}
             self.motion = self._wants_motion and self._stream.codec_context.name in MOTION_CODECS
             if self.motion:
                 self._stream.codec_context.flags2 |= EXPORT_MVS
@@ -129,7 +129,7 @@ class ContainerSource(Source):
 
     def _opened(self) -> InputContainer:
         """Open the file ourselves, or else leave it to FFmpeg."""
-        most = self._limits.pixels
+        most = self._limits.allocated_pixels
         if self._images:
             options = {"pattern_type": "sequence", "start_number": str(self._images.first)}
             return open_container(str(self._images.address), options=options, max_pixels=most)
