@@ -282,6 +282,20 @@ def check_name(path: Path) -> None:
         raise _not_writable(path, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
 
 
+def check_place(path: Path, folder: Path) -> None:
+    """Refuse a path that leads out of ``folder``: by ``..``, or by a link of a folder in it.
+
+    Raises:
+        OutputError: It does.
+    """
+    place = os.path.realpath(path.parent)
+    if not Path(place).is_relative_to(os.path.realpath(folder)):
+        raise OutputError(
+            f"{path}: would be written outside of {folder}, into {place}",
+            hint="give that folder as --out-dir",
+        )
+
+
 def _rename(temporary: Path, path: Path) -> None:
     if not (temporary.is_dir() and path.is_dir()):
         temporary.replace(path)

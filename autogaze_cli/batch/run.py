@@ -11,7 +11,7 @@ from typing import Any
 
 from autogaze_cli.batch.inputs import Input
 from autogaze_cli.batch.manifest import Manifest
-from autogaze_cli.batch.outputs import check_name, remove_stale
+from autogaze_cli.batch.outputs import check_name, check_place, remove_stale
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.work import Engine, Outcome, Task, Work
 from autogaze_cli.errors import InputError, OutputError
@@ -25,6 +25,7 @@ class Batch:
     Attributes:
         outputs: Returns the output paths of an input.
         check: The preliminary check of an input; raises the errors that it can detect.
+        out_dir: Where all outputs must be.
         overwrite: Whether existing outputs are replaced.
         manifest: Records finished inputs; None = not recorded.
         resume: Whether to skip inputs that the manifest records as finished.
@@ -34,6 +35,7 @@ class Batch:
 
     outputs: Callable[[Input], Sequence[Path]]
     check: Callable[[Input], object]
+    out_dir: Path
     overwrite: bool = False
     manifest: Manifest | None = None
     resume: bool = False
@@ -69,6 +71,7 @@ class Batch:
         outputs = self.outputs(item)
         for path in outputs:
             check_name(path)
+            check_place(path, self.out_dir)
         there = [path for path in outputs if os.path.lexists(path)]
         replace = self.overwrite
         more = ", or --resume to continue an earlier run" if self.manifest else ""

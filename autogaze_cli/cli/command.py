@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from autogaze_cli.cli.config import CONFIG, long_name, read_config
+from autogaze_cli.cli.config import CONFIG, UNTRUSTED, long_name, read_config
 from autogaze_cli.cli.presets import apply_preset
 from autogaze_cli.errors import refuse_address
 from autogaze_cli.progress import configure_logging
@@ -153,6 +153,12 @@ def _log_file(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         refuse_address(value)
         ctx.meta[_LOG_FILE] = value
         configure_logging(ctx.meta.get(_VERBOSITY, 0), value)
+
+
+def untrusted(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    """The callback of ``--untrusted``, which comes before any configuration file is looked for."""
+    ctx.meta[UNTRUSTED] = value
+    return value
 
 
 def _config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:

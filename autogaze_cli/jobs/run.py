@@ -110,6 +110,7 @@ def _execute(
         tasks = Batch(
             outputs=partial(output_paths, request),
             check=plan.check,
+            out_dir=batch.out_dir,
             overwrite=batch.overwrite or batch.check,
             manifest=manifest,
             resume=batch.resume,
