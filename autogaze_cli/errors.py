@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+SOME_FAILED = 3
+"""The exit code of a run that is done in part: an input failed, or the manifest, the index or what
+was to be printed could not be written. What is finished is in place."""
+
 
 class AutogazeError(Exception):
     """A problem that the user can fix.
@@ -61,9 +65,10 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
     if isinstance(error, AutogazeError):
         return error
     about = f"{name}: " if name else ""
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
+        detail = f": {error}" if isinstance(error, MemoryError) and str(error) else ""
         return AutogazeError(
-            f"{about}out of memory" + (f": {error}" if str(error) else ""),
+            f"{about}out of memory{detail}",
             hint="lower --tile-batch-size, --clip-len or --workers",
         )
     if isinstance(error, OSError) and error.strerror:
@@ -74,6 +79,18 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
     return AutogazeError(
         f"{about}unexpected {type(error).__name__}: {error}", hint="-vv shows the traceback"
     )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the machine or its GPU has no memory left, in Python's words or PyTorch's."""
+    if isinstance(error, RuntimeError):  # PyTorch's OutOfMemoryError is one, and not always raised
+        text = str(error)
+        return any(words in text for words in _NO_MEMORY)
+    return isinstance(error, MemoryError)
+
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""What PyTorch's errors say: of CUDA, of Linux, of other systems, of CUDA's libraries."""
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:

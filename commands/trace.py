@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autogaze_cli.cli import options
-from autogaze_cli.errors import ConfigError, InputError
+from autogaze_cli.errors import ConfigError, InputError, OutputError
 
 if TYPE_CHECKING:
     from autogaze_cli.trace import FrameTrace
@@ -63,7 +63,7 @@ def _live(values: dict[str, Any]) -> None:
     import logging
 
     from autogaze_cli.cli.printing import refuse_json_twice, request_of
-    from autogaze_cli.cli.streams import print_document
+    from autogaze_cli.cli.streams import outputs_kept, print_document
     from autogaze_cli.inference import open_source
     from autogaze_cli.jobs.live import live_stem, trace_live
     from autogaze_cli.jobs.videos import announce
@@ -77,6 +77,7 @@ def _live(values: dict[str, Any]) -> None:
     name = _stream(request.inputs, given, values["offline"])
     source = open_source(request.gaze)
     announce(source, request)
+    printed = _PrintedFrames()
     result, interrupt = trace_live(
         name,
         source,
@@ -84,7 +85,7 @@ def _live(values: dict[str, Any]) -> None:
         sampling=request.sampling,
         format=request.format,
         overwrite=request.batch.overwrite,
-        on_gaze=_print_line if values["jsonl"] else None,
+        on_gaze=printed if values["jsonl"] else None,
     )
     document = result.document
     logger = logging.getLogger("autogaze_cli.jobs.live")
@@ -93,8 +94,11 @@ def _live(values: dict[str, Any]) -> None:
         *(document["frames"], document["frames_per_second"], *document["latency_ms"].values()),
     )
     logger.info("wrote %s", result.files["trace"])
-    if values["json"]:
-        print_document(dump_document(document))
+    with outputs_kept():
+        if values["json"]:
+            print_document(dump_document(document))
+        if printed.error is not None:
+            raise printed.error
     if interrupt is not None:
         raise interrupt
 
@@ -123,10 +127,25 @@ def _stream(inputs: tuple[str, ...], given: frozenset[str], offline: bool) -> st
     return inputs[0]
 
 
-def _print_line(gaze: FrameTrace, latency_s: float) -> None:
-    from autogaze_cli.cli.streams import print_line
-    from autogaze_cli.trace.text import frame_json
+class _PrintedFrames:
+    """Prints an event for each frame; what stdout does not take costs no frame of the trace.
 
-    start = frame_json(gaze).removeprefix("{").removesuffix("}")
-    latency_ms = f"{latency_s * 1000:.3f}"
-    print_line(f'{{"event": "frame", {start}, "latency_ms": {latency_ms}}}')
+    Attributes:
+        error: Why nothing more is printed; None while printing.
+    """
+
+    def __init__(self) -> None:
+        self.error: OutputError | None = None
+
+    def __call__(self, gaze: FrameTrace, latency_s: float) -> None:
+        from autogaze_cli.cli.streams import print_line
+        from autogaze_cli.trace.text import frame_json
+
+        if self.error is not None:
+            return
+        start = frame_json(gaze).removeprefix("{").removesuffix("}")
+        latency_ms = f"{latency_s * 1000:.3f}"
+        try:
+            print_line(f'{{"event": "frame", {start}, "latency_ms": {latency_ms}}}')
+        except OutputError as error:
+            self.error = error
