@@ -18,7 +18,7 @@ from autogaze_cli.cli import options
 from autogaze_cli.cli.config import value_source
 from autogaze_cli.cli.streams import prepare_streams
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
-from autogaze_cli.progress import TRACEBACK, printable
+from autogaze_cli.progress import TRACEBACK, message_line
 from autogaze_cli.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Failure(click.ClickException):
     """The error line and the exit code of a failed command."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(printable(" ".join(message.split())))
+        super().__init__(message_line(" ".join(message.split())))
         self.exit_code = exit_code  # type: ignore[misc]  # varies between failures
 
     def show(self, file: IO[Any] | None = None) -> None:

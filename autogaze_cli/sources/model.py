@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autogaze_cli.errors import is_out_of_memory
 from autogaze_cli.gaze.budget import Budget, BudgetRequest
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.gaze.settings import ALL_GPUS, GazeSettings, MaskSource
@@ -24,6 +26,8 @@ from autogaze_cli.model.output import GazeOutput, GazeState
 from autogaze_cli.model.preprocess import cut_tiles
 from autogaze_cli.sources.source import GazeSource, OnGazed
 from autogaze_cli.trace import FrameTrace
+
+logger = logging.getLogger(__name__)
 
 
 class AutoGazeSource(GazeSource):
@@ -61,6 +65,7 @@ class AutoGazeSource(GazeSource):
             config, replace(asked, top_k=1)
         ).each_frame(1)
         self.task_loss_requirement = self._budget.task_loss_requirement
+        self._tile_batch_size = settings.tile_batch_size
         self.replicas: list[AutoGazeSource] = []
         if settings.device == ALL_GPUS:
             others = range(1, torch.cuda.device_count())
@@ -107,12 +112,11 @@ class AutoGazeSource(GazeSource):
     ) -> Iterator[FrameTrace]:
         height, width = clip[0].rgb.shape[:2]
         layout = self.layout(width, height)
-        outputs, gazed_tiles = [], 0
-        for tiles in self._tile_batches(clip, layout):
-            outputs.append(self.generate(tiles))
-            gazed_tiles += len(tiles)
+        outputs: list[GazeOutput] = []
+        for tiles, output in self._gaze_at_tiles(clip, layout):
+            outputs.append(output)
             if on_gazed:
-                on_gazed(done + len(clip) * gazed_tiles / len(layout))
+                on_gazed(done + len(clip) * tiles.stop / len(layout))
         for t, frame in enumerate(clip):
             yield self._frame_trace(frame, t, outputs, layout)
 
@@ -147,17 +151,50 @@ class AutoGazeSource(GazeSource):
             num_gazing=counts.astype(np.int32),
         )
 
-    def _tile_batches(self, clip: list[Frame], layout: TileLayout) -> Iterator[Tensor]:
-        """Model input ``[tiles, t, 3, h, w]``, at most ``tile_batch_size`` tiles at a time."""
+    def _gaze_at_tiles(
+        self, clip: list[Frame], layout: TileLayout
+    ) -> Iterator[tuple[range, GazeOutput]]:
+        """The gaze at the tiles of a clip, ``tile_batch_size`` at a time, fewer if memory is short.
+
+        Outputs do not depend on how many are gazed at together.
+        """
         rgb = np.stack([frame.rgb for frame in clip])
         if layout.mode == "resize":
-            yield self.autogaze.preprocess(rgb)
+            yield range(1), self.generate(self.autogaze.preprocess(rgb))
             return
-        frames = torch.from_numpy(rgb).to(self.autogaze.device)
-        p, size = self.autogaze.preprocessing, self.settings.tile_batch_size
-        for start in range(0, len(layout), size):
-            tiles = range(start, min(start + size, len(layout)))
-            yield cut_tiles(frames, layout, tiles, mean=p.mean, std=p.std)
+        frames, start = torch.from_numpy(rgb).to(self.autogaze.device), 0
+        while start < len(layout):
+            tiles = range(start, min(start + self._tile_batch_size, len(layout)))
+            output = self._gaze_if_room(frames, layout, tiles)
+            if output is None:
+                self._take_smaller_batches(len(tiles))
+            else:
+                yield tiles, output
+                start = tiles.stop
+
+    def _gaze_if_room(self, frames: Tensor, layout: TileLayout, tiles: range) -> GazeOutput | None:
+        """The gaze at some tiles; None if there is no memory for them, but may be for fewer.
+
+        What was allocated is free again once this has returned, and the error with it.
+        """
+        p = self.autogaze.preprocessing
+        try:
+            return self.generate(cut_tiles(frames, layout, tiles, mean=p.mean, std=p.std))
+        except (MemoryError, RuntimeError) as error:
+            if len(tiles) == 1 or not is_out_of_memory(error):
+                raise
+        return None
+
+    def _take_smaller_batches(self, tiles: int) -> None:
+        """From now on, gaze at half as many tiles at a time."""
+        self._tile_batch_size = tiles // 2
+        if self.autogaze.device.type == "cuda":
+            torch.cuda.empty_cache()  # its pieces are of the larger batch's sizes
+        logger.warning(
+            "no memory for %d tiles at a time: taking %d; results are the same",
+            tiles,
+            self._tile_batch_size,
+        )
 
     def generate(self, tiles: Tensor, state: GazeState | None = None) -> GazeOutput:
         """Gaze at model input under this source's budget; ``state`` is that of a stream."""
