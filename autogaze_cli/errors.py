@@ -5,6 +5,7 @@ Every message is one line that names the input and the problem; ``hint`` tells w
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 SOME_FAILED = 3
@@ -73,9 +74,10 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
         )
     if isinstance(error, OSError) and error.strerror:
         file = f"{error.filename}: " if error.filename else about
-        return AutogazeError(
-            f"{file}{error.strerror}", hint="check the path, permissions and free space"
-        )
+        hint = "check the path, permissions and free space"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            hint = "raise the limit of open files (ulimit -n), or give fewer --workers"
+        return AutogazeError(f"{file}{error.strerror}", hint=hint)
     return AutogazeError(
         f"{about}unexpected {type(error).__name__}: {error}", hint="-vv shows the traceback"
     )

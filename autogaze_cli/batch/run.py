@@ -14,7 +14,7 @@ from autogaze_cli.batch.manifest import Manifest, ManifestError
 from autogaze_cli.batch.outputs import check_name, remove_stale
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.work import Engine, Outcome, Task, Work
-from autogaze_cli.errors import AutogazeError, OutputError
+from autogaze_cli.errors import AutogazeError, OutputError, as_autogaze_error
 from autogaze_cli.progress import Advance, progress_board
 
 
@@ -116,6 +116,8 @@ class Batch:
     def run(self, work: Work, tasks: list[Task], engine: Engine, report: Report) -> None:
         """Run the tasks, and note the outcome of each.
 
+        An error that ends the run before its time is noted too, if an input is finished by then.
+
         Raises:
             AutogazeError: No task can be run, or the only input failed.
         """
@@ -139,6 +141,12 @@ class Batch:
                         report.add(outcome)
                         if outcome.error is not None and self.fail_fast:
                             return
+            except BrokenPipeError:  # stdout has no reader any more
+                raise
+            except Exception as error:
+                if not report.results:
+                    raise
+                report.lose(as_autogaze_error(error))
             finally:
                 self._clean(report)
 
