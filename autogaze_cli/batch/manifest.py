@@ -70,7 +70,7 @@ class Manifest:
             "version": __version__,
             "format_version": FORMAT_VERSION,
         }
-        self._runs: set[str] = set()
+        self._runs = {self.run}
         self._by_output: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._started: dict[Input, object] = {}
         self._file = _opened(folder, write)
@@ -224,7 +224,6 @@ class Manifest:
                 f"{path}: cannot be written: {error.strerror}",
                 hint=f"{what}, then continue with --resume",
             ) from error
-        self._remember(json.loads(text))
 
 
 def _opened(folder: Path, write: bool) -> FileIO | None:
