@@ -83,12 +83,16 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
     )
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether the machine or its GPU has no memory left, in Python's words or PyTorch's."""
-    if isinstance(error, RuntimeError):  # PyTorch's OutOfMemoryError is one, and not always raised
-        text = str(error)
-        return any(words in text for words in _NO_MEMORY)
-    return isinstance(error, MemoryError)
+    if isinstance(error, MemoryError):
+        return True
+    if not isinstance(error, RuntimeError):  # as PyTorch's errors are, of several classes
+        return False
+    if any(words in str(error) for words in _NO_MEMORY):
+        return True
+    # A graph whose recording fails for lack of memory fails again when the recording ends.
+    return error.__context__ is not None and is_out_of_memory(error.__context__)
 
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
