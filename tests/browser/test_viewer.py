@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from autogaze_cli.jobs.viewer import read_checkpoint
 from autogaze_cli.player.viewer import write_viewer
 from autogaze_cli.trace import read_trace
 from tests.browser.live import (
@@ -37,7 +38,7 @@ KESTREL = Path("autogaze_cli/models/kestrel").absolute()
 @pytest.fixture(scope="module")
 def viewer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("viewer") / "gaze.html"
-    write_viewer(path, KESTREL, "kestrel")
+    write_viewer(path, read_checkpoint("kestrel"))
     return path
 
 
