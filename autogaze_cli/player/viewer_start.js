@@ -21,14 +21,17 @@ const answers = {
     model = { ...asked, ...known };
     tellModel();
     tellControls(settings, model);
-    if (isRunning() && source) tellState("Gazing.");
+    if (isRunning() && source) tellRunningState();
   },
 
   failed({ what, message }) {
     setInFlight(null);
     tellProblem(what === "load" ? `the model: ${message}` : `the gaze: ${message}`);
     if (what !== "load") stop();
-    else tellModel();
+    else if (!model) {
+      modelFailed = true;
+      if (isRunning() && source) tellRunningState();
+    }
   },
 };
 
