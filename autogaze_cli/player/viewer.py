@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from autogaze_cli.errors import ModelError
 from autogaze_cli.model.catalog import CONFIG, PREPROCESSOR, WEIGHTS, sha256_of
@@ -32,6 +34,15 @@ SCRIPTS = tuple(
 )
 """The scripts of the page, in load order."""
 
+SERVED_SCRIPTS = tuple(
+    name
+    for script in SCRIPTS
+    for name in (["served.js", script] if script == "record.js" else [script])
+)
+"""Those of the page of ``autogaze view``."""
+
+_TITLE = "Live gaze - autogaze"
+
 
 def write_viewer(path: Path, folder: Path | None, name: str | None) -> None:
     """Write the page.
@@ -44,12 +55,11 @@ def write_viewer(path: Path, folder: Path | None, name: str | None) -> None:
     Raises:
         ModelError: The checkpoint cannot run in a browser.
     """
-    style = html.asset("style.css") + html.asset("viewer.css")
+    style, body = _style_and_body()
     script = html.joined(SCRIPTS)
     model = {"name": name, "sha256": sha256_of(folder / WEIGHTS)} if folder else None
-    body = html.asset("viewer.html").replace("@DRAWING@", html.asset("drawing.html"))
     parts = [
-        html.head("Live gaze - autogaze", style, script, live=True),
+        html.head(_TITLE, style, script, html.LIVE),
         body,
         html.data({"version": __version__, "model": model}, id="viewer"),
         html.data(html.joined(WORKER_SCRIPTS), id="worker"),
@@ -58,6 +68,25 @@ def write_viewer(path: Path, folder: Path | None, name: str | None) -> None:
         html.tail(script),
     ]
     path.write_text("".join(parts), encoding="utf-8")
+
+
+def served_page(model: Mapping[str, Any] | None, input: str | None) -> str:
+    """The page whose frames are gazed at by the command that serves it.
+
+    Args:
+        model: ``name`` and ``sha256`` of the command's model; None = it has none.
+        input: The name of the command's own input on the page, any text; None = it has none.
+    """
+    style, body = _style_and_body()
+    script = html.joined(SERVED_SCRIPTS)
+    about = {"version": __version__, "model": model, "served": {"input": input}}
+    parts = [html.head(_TITLE, style, script, html.SERVED), body, html.data(about, id="viewer")]
+    return "".join([*parts, html.tail(script)])
+
+
+def _style_and_body() -> tuple[str, str]:
+    style = html.asset("style.css") + html.asset("viewer.css")
+    return style, html.asset("viewer.html").replace("@DRAWING@", html.asset("drawing.html"))
 
 
 def write_class(path: Path) -> None:

@@ -24,6 +24,11 @@ const answers = {
     if (isRunning() && source) tellState("Gazing.");
   },
 
+  ended() {
+    stop();
+    tellState("The input has ended.");
+  },
+
   failed({ what, message }) {
     setInFlight(null);
     tellProblem(what === "load" ? `the model: ${message}` : `the gaze: ${message}`);
@@ -115,10 +120,10 @@ for (const [name, dropping] of Object.entries({ dragover: true, dragleave: false
   });
 }
 
-const code = bytesIn("wasm");
-gaze = openGaze();
+const code = page.served ? null : bytesIn("wasm");
+gaze = page.served ? new ServedGaze() : openGaze();
 gaze.onmessage = ({ data }) => answers[data.type](data);
-if (page.model) {
+if (page.model && !page.served) {
   const texts = JSON.parse(byId("checkpoint-texts").textContent);
   load(page.model, code, texts.config, bytesIn("weights"), texts.processor);
 }
