@@ -21,7 +21,7 @@ const answers = {
     model = { ...asked, ...known };
     tellModel();
     tellControls(settings, model);
-    if (isRunning() && source) tellState("Gazing.");
+    if (isRunning() && source) tellRunningState();
   },
 
   ended() {
@@ -33,7 +33,10 @@ const answers = {
     setInFlight(null);
     tellProblem(what === "load" ? `the model: ${message}` : `the gaze: ${message}`);
     if (what !== "load") stop();
-    else tellModel();
+    else if (!model) {
+      modelFailed = true;
+      if (isRunning() && source) tellRunningState();
+    }
   },
 };
 
