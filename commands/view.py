@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import click
@@ -15,12 +15,10 @@ from autogaze_cli.cli.options import option
 from autogaze_cli.cli.types import Whole
 from autogaze_cli.errors import ConfigError, InputError
 
-if TYPE_CHECKING:
-    from autogaze_cli.inference.pipeline import AutoGazePipeline
-
 logger = logging.getLogger("autogaze_cli.jobs.view")
 
-_MODEL, _PATCH_DIFF = "autogaze", "patch-diff"
+_WIDTH = 640
+"""The page's width of frames at first, in pixels."""
 
 
 @click.command(
@@ -30,14 +28,14 @@ _MODEL, _PATCH_DIFF = "autogaze", "patch-diff"
     short_help="Gaze at a camera or a video live, on a page that this command serves.",
 )
 @click.argument("live_input", metavar="[INPUT]", required=False)
-@options.sampling_options()
+@options.sampling_options({"inference_width": _WIDTH})
 @options.section(
     "Gaze",
     option(
         "--mask-source",
-        type=click.Choice([_MODEL, _PATCH_DIFF]),
-        help="What the page starts with; patch-diff loads no model.  [default: autogaze if there "
-        "is a model, otherwise patch-diff]",
+        type=click.Choice(["autogaze", "patch-diff"]),
+        help="Gaze sources of the page: the model and patch-diff, or patch-diff alone, which loads "
+        "no model.  [default: autogaze if there is a model, otherwise patch-diff]",
     ),
 )
 @options.section("Model and device", options.model)
@@ -69,22 +67,21 @@ def view(**values: Any) -> None:
     """
     from autogaze_cli.cli.streams import print_line
     from autogaze_cli.jobs.request import sampling_settings
-    from autogaze_cli.jobs.view import View, serve_view
-    from autogaze_cli.player.viewer import served_page
+    from autogaze_cli.jobs.view import open_view, serve_view
 
     name = values["live_input"]
     _check_input(name, offline=values["offline"])
     browser = _browser(values["open_browser"])
-    sampling = sampling_settings(values)  # type: ignore[arg-type]  # Click's values
-    pipelines, model, about = _pipelines(values)
-    view = View(
-        page=served_page(model, name and (Path(name).name or name)),
-        pipelines=pipelines,
-        about_model=about,
-        input=name,
-        sampling=sampling,
+    view = open_view(
+        name,
+        sampling_settings(values),  # type: ignore[arg-type]  # Click's values
+        mask_source=values["mask_source"],
+        model=values["model"],
+        device=values["device"],
+        dtype=values["dtype"],
+        threads=values["threads"],
     )
-    start = _start(values, next(iter(pipelines)))
+    start = _start(values)
 
     def on_ready(address: str) -> None:
         print_line(address + start)
@@ -130,44 +127,10 @@ def _browser(wanted: bool | None) -> webbrowser.BaseBrowser | None:
         ) from error
 
 
-def _pipelines(
-    values: dict[str, Any],
-) -> tuple[dict[str, AutoGazePipeline], dict[str, Any] | None, str | None]:
-    """Pipelines by their gaze source, the first one first; and what a page is told of the model."""
-    import json
-    import time
-
-    from autogaze_cli.inference.pipeline import AutoGazePipeline
-    from autogaze_cli.model.catalog import default_model
-
-    patch_diff = AutoGazePipeline.from_hf_dir(mask_source=_PATCH_DIFF)
-    name = None if values["mask_source"] == _PATCH_DIFF else values["model"] or default_model()
-    if name is None and values["mask_source"] != _MODEL:
-        return {_PATCH_DIFF: patch_diff}, None, None
-    begin = time.perf_counter()
-    pipeline = AutoGazePipeline.from_hf_dir(
-        name, values["device"], values["dtype"], threads=values["threads"]
-    )
-    source = pipeline.source
-    logger.info("model %s (sha256 %s), device %s", source.model, source.model_sha256, source.device)
-    about = {
-        "type": "ready",
-        "scales": source.scales,
-        "ids": source.num_vision_tokens_each_frame,
-        "budget": source.max_gaze_tokens_each_frame,
-        "requirement": source.task_loss_requirement,
-        "milliseconds": 1000 * (time.perf_counter() - begin),
-    }
-    model = {"name": source.model, "sha256": source.model_sha256}
-    return {_MODEL: pipeline, _PATCH_DIFF: patch_diff}, model, json.dumps(about)
-
-
-def _start(values: dict[str, Any], mask_source: str) -> str:
+def _start(values: dict[str, Any]) -> str:
     """The settings of the page that the command line gives, after the #."""
-    settings: dict[str, Any] = {} if mask_source == _MODEL else {"mask_source": mask_source}
-    sides = {name: values[name] for name in ("inference_width", "inference_height")}
-    if any(sides.values()):
-        settings |= {name: side or "" for name, side in sides.items()}
+    at_first = {"inference_width": _WIDTH, "inference_height": None}
+    settings = {name: values[name] for name, side in at_first.items() if values[name] != side}
     if values["live_input"]:
         settings["start"] = "true"
     return f"#{urlencode(settings)}" if settings else ""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import json
 import logging
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.inference.pipeline import AutoGazePipeline
 from autogaze_cli.jobs.viewing import MAX_MESSAGE, Gaze, Session
 from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.model.catalog import default_model
+from autogaze_cli.player.viewer import served_page
+from autogaze_cli.sources.source import GazeSource
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
@@ -43,7 +49,7 @@ class View:
     Attributes:
         page: The page, HTML.
         pipelines: By name of their gaze source.
-        about_model: The message that tells the page of its model; None = there is none.
+        about_model: The message that tells a page of the model; None = there is none.
         input: The command's own input, as for ``read_live``; None = none.
         sampling: How to read it.
         token: What an address must have to be answered.
@@ -55,6 +61,70 @@ class View:
     input: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+
+
+def open_view(
+    input: str | None,
+    sampling: Sampling,
+    *,
+    mask_source: str | None,
+    model: str | None,
+    device: str,
+    dtype: Literal["float32", "bfloat16"],
+    threads: int | None,
+) -> View:
+    """Load the model, and make the page.
+
+    Args:
+        input: The command's own input, as for ``read_live``; None = none.
+        sampling: How to read it.
+        mask_source: ``patch-diff`` loads no model; None = ``autogaze`` if there is a model.
+        model: As for ``AutoGazePipeline.from_hf_dir``, as are the arguments after it.
+        device: Of the model.
+        dtype: Of the model.
+        threads: Of the model.
+
+    Raises:
+        ConfigError: The extra ``live`` is missing.
+        ModelError: The model is missing or not a checkpoint.
+        DeviceError: This machine has no such device.
+    """
+    _server()  # said before a model is loaded
+    pipelines = {"patch-diff": AutoGazePipeline.from_hf_dir(mask_source="patch-diff")}
+    about, message = None, None
+    if mask_source is None:
+        mask_source = "autogaze" if model or default_model() else "patch-diff"
+    if mask_source == "autogaze":
+        start = time.perf_counter()
+        pipeline = AutoGazePipeline.from_hf_dir(model, device, dtype, threads=threads)
+        milliseconds = 1000 * (time.perf_counter() - start)
+        pipelines = {"autogaze": pipeline, **pipelines}
+        source = pipeline.source
+        about = {"name": source.model, "sha256": source.model_sha256}
+        logger.info("model %(name)s (sha256 %(sha256)s)", about)
+        logger.info("device: %s, %s", source.device, dtype)
+        message = _ready(source, milliseconds)
+    name = input and (Path(input).name or input)
+    return View(
+        page=served_page(about, name),
+        pipelines=pipelines,
+        about_model=message,
+        input=input,
+        sampling=sampling,
+    )
+
+
+def _ready(source: GazeSource, milliseconds: float) -> str:
+    """What a page is told of the model."""
+    about = {
+        "type": "ready",
+        "scales": source.scales,
+        "ids": source.num_vision_tokens_each_frame,
+        "budget": source.max_gaze_tokens_each_frame,
+        "requirement": source.task_loss_requirement,
+        "milliseconds": milliseconds,
+    }
+    return json.dumps(about)
 
 
 def serve_view(view: View, host: str, port: int, on_ready: Callable[[str], None]) -> None:

@@ -1,6 +1,6 @@
 // The gaze of `autogaze view`: a command that gazes, behind a WebSocket (autogaze_cli/jobs/viewing.py).
 
-const served = JSON.parse(byId("viewer").textContent).served;
+const about = JSON.parse(byId("viewer").textContent);
 
 const GAZE_SETTINGS = ["mask_source", "mode", "tile_size", "stride", "top_k", "max_gaze_tokens_each_frame"];
 GAZE_SETTINGS.push("task_loss_requirement", "horizon_frames", "patch_diff_grid", "patch_diff_threshold");
@@ -119,7 +119,9 @@ class ServedSource {
   }
 }
 
-if (served.input) byId("source").prepend(new Option(served.input, "served", true, true));
+// These change what the controls hold at first, and stand before controls.js, which reads it.
+if (about.served.input) byId("source").prepend(new Option(about.served.input, "served", true, true));
+if (!about.model) byId("mask_source").remove(0); // the model
 byId("checkpoint").closest("label").hidden = true;
 byId("facts").textContent =
   "A small model looks at a camera or video and picks the few patches that matter. Frames go to the command that serves this page, and nowhere else.";

@@ -77,14 +77,15 @@ def test_the_input_of_the_command_plays_and_ends(browser: Browser, tmp_path: Pat
     write_webm(tmp_path / "clip.webm", frames=20)
     arguments = ["clip.webm", "--mask-source", "patch-diff", "--inference-width", "160"]
     with serving(tmp_path, *arguments) as (address, _):
-        assert address.endswith(
-            "#mask_source=patch-diff&inference_width=160&inference_height=&start=true"
-        )
+        assert address.endswith("#inference_width=160&start=true")
         with page_of(browser, address) as page:
             page.wait_for_function(
                 "() => document.getElementById('state').textContent === 'The input has ended.'"
             )
             assert page.inner_text("#source option:checked") == "clip.webm"
+            assert page.locator("#mask_source option").all_inner_texts() == [
+                "patch-diff: what changed"
+            ]
             shown = canvas(page, "input")
             assert shown.shape == (120, 160, 4)
             assert len(np.unique(shown)) > 50

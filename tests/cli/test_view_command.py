@@ -22,7 +22,8 @@ from click.testing import Result
 from numpy.typing import NDArray
 
 from autogaze_cli.inference.pipeline import AutoGazePipeline
-from autogaze_cli.jobs.viewing import MAX_MESSAGE, Gaze, Newest
+from autogaze_cli.jobs.playing import Newest
+from autogaze_cli.jobs.viewing import MAX_MESSAGE, Gaze
 from tests.cli.serving import serving, start_view
 
 client = pytest.importorskip("websockets.sync.client", reason="needs the extra live")
@@ -129,7 +130,8 @@ def test_a_wrong_token_gets_no_connection(address: str) -> None:
 
 def test_the_gaze_of_frames_is_that_of_a_pipeline(address: str) -> None:
     rgba = pictures(5)
-    expected = AutoGazePipeline.from_hf_dir(**PATCH_DIFF).trace_clip(rgba[..., :3])
+    pipeline = AutoGazePipeline.from_hf_dir(mask_source="patch-diff", patch_diff_threshold=0.2)
+    expected = pipeline.trace_clip(rgba[..., :3])
     with connected(address) as page:
         answers = [frame(page, one, n, **PATCH_DIFF) for n, one in enumerate(rgba)]
         assert [answer["number"] for answer in answers] == [0, 1, 2, 3, 4]
