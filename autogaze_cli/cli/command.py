@@ -34,6 +34,8 @@ COMMON = ("more_inputs", "out_dir", "frames", "model", "overwrite")
 """The options that are shown first, unless a command names others."""
 
 TASK_LOSS = "task_loss_requirement"
+_ADDRESSES = ("address", "live_input")
+"""Parameters that may be addresses: of a Ray cluster, of a live stream."""
 _TYPED = "autogaze.typed"
 _VERBOSITY = "autogaze.verbosity"
 _LOG_FILE = "autogaze.log_file"
@@ -94,7 +96,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """As ``click.Command``, unless an option that names a file has an address."""
         for name, value in ctx.params.items():
-            if isinstance(value, str) and name != "address":  # that of a Ray cluster
+            if isinstance(value, str) and name not in _ADDRESSES:
                 refuse_address(value)
         return super().invoke(ctx)
 

@@ -56,6 +56,10 @@ COMMANDS = {
         "autogaze_cli.commands.viewer:viewer",
         "Write a page that gazes at a camera or a video, offline, in the browser.",
     ),
+    "view": (
+        "autogaze_cli.commands.view:view",
+        "Gaze at a camera or a video live, on a page that this command serves.",
+    ),
     "models": (
         "autogaze_cli.commands.models:models",
         "List, locate, fetch and verify the models that --model can name.",

@@ -175,7 +175,7 @@ def make_request(
         command=command,
         inputs=(*(os.fspath(name) for name in inputs), *traces),
         gaze=gaze_settings(values, models),
-        sampling=_sampling(values),
+        sampling=sampling_settings(values),
         drawing=_drawing(command, values, format),
         readout=_readout(values) if command == "readout" else None,
         encoding=_encoding(values, given) if command == "encode" else None,
@@ -259,7 +259,12 @@ def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
     return _pick(GazeSettings, resolved)
 
 
-def _sampling(values: Values) -> Sampling:
+def sampling_settings(values: Values) -> Sampling:
+    """The frames to read.
+
+    Raises:
+        ConfigError: A setting is out of range.
+    """
     start, fps = values.get("start"), values["fps"]
     return Sampling(
         start=Fraction(0) if start is None else _named("start", parse_time, start),

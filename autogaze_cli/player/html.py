@@ -28,26 +28,34 @@ LIVE = (
 )
 """What a page may do that gazes by itself; it can request nothing, as all others."""
 
+SERVED = (
+    "connect-src 'self'",  # the command that serves it
+    "media-src blob:",
+    "script-src '{script}'",
+)
+"""What a page may do whose frames are gazed at by the command that serves it."""
 
-def head(title: str, style: str, script: str, *, live: bool = False) -> str:
+
+def head(
+    title: str, style: str, script: str, rules: Sequence[str] = ("script-src '{script}'",)
+) -> str:
     """A document up to the start of its body.
 
     The policy allows this style and this script, by their hashes, and pictures embedded in the
-    page. Nothing is ever requested, whatever a file name or a trace contains.
+    page. Nothing else is ever requested, whatever a file name or a trace contains.
 
     Args:
         title: Any text.
         style: The text of the one style sheet.
         script: The text of the one script, the same as for ``tail``.
-        live: Whether the page gazes by itself; see ``LIVE``.
+        rules: What its script may do: its own rules of the policy, such as ``LIVE``.
     """
-    scripts = LIVE if live else ("script-src '{script}'",)
     policy = "; ".join(
         [
             "default-src 'none'",
             "img-src data:",
             f"style-src '{_hash(style)}'",
-            *(rule.format(script=_hash(script)) for rule in scripts),
+            *(rule.format(script=_hash(script)) for rule in rules),
             "base-uri 'none'",
             "form-action 'none'",
         ]

@@ -31,7 +31,7 @@ function traceHeader() {
   return {
     format: "autogaze-trace",
     version: 1,
-    source: settings.source === "file" ? file.name : settings.source,
+    source: { file: file?.name, served: page.served?.input }[settings.source] ?? settings.source,
     source_width: sourceWidth,
     source_height: sourceHeight,
     width,

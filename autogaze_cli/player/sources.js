@@ -126,6 +126,7 @@ function paintScene(context, width, height, offset) {
 /** Open a source by name. */
 function openSource(name, { file, camera_size: size, fps }, onFrame) {
   if (name === "camera") return openCamera(size, fps, onFrame);
+  if (name === "served") return new ServedSource(onFrame);
   if (name === "file") {
     if (!file) throw new Error("choose a video or an image, or drop one on this page");
     return openFile(file, onFrame);

@@ -88,6 +88,7 @@ function tellRunning(running) {
 
 /** The size at which frames are gazed at. */
 function frameSize([width, height]) {
+  if (settings.source === "served") return [width, height]; // the command has scaled it
   const { inference_width: wide, inference_height: high } = settings;
   if (wide && high) return [wide, high];
   if (wide) return [wide, Math.max(1, Math.round((height * wide) / width))];
@@ -200,13 +201,15 @@ function nameOf(point) {
 // ---------------------------------------------------------------- settings
 
 const REOPENS = ["source", "camera_size", "fps"];
+const SIZES = ["inference_width", "inference_height"];
 
 function change(values) {
   const before = settings;
   settings = { ...settings, ...values };
   tellControls(settings, model);
   const isOther = (id) => settings[id] !== before[id];
-  if (isRunning() && REOPENS.some(isOther)) start();
+  const reopens = settings.source === "served" ? [...REOPENS, ...SIZES] : REOPENS;
+  if (isRunning() && reopens.some(isOther)) start();
   if (isOther("mask_source")) compositor.reset();
   if (isRunning() && source) tellRunningState();
   if (last && [...KEYS, ...AMOUNTS, "hidden"].some(isOther)) {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from autogaze_cli.player import html
 from autogaze_cli.version import __version__
@@ -26,6 +28,15 @@ SCRIPTS = tuple(
     ]
 )
 """The scripts of the page, in load order."""
+
+SERVED_SCRIPTS = tuple(
+    name
+    for script in SCRIPTS
+    for name in (["served.js", script] if script == "record.js" else [script])
+)
+"""Those of the page of ``autogaze view``."""
+
+_TITLE = "Live gaze - autogaze"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +65,12 @@ def write_viewer(path: Path, checkpoint: Checkpoint) -> None:
         path: The file, replaced if it exists.
         checkpoint: The model in it.
     """
-    style = html.asset("style.css") + html.asset("viewer.css")
+    style, body = _style_and_body()
     script = html.joined(SCRIPTS)
     model = {"name": checkpoint.name, "sha256": checkpoint.sha256}
     texts = {"config": checkpoint.config, "processor": checkpoint.processor}
-    body = html.asset("viewer.html").replace("@DRAWING@", html.asset("drawing.html"))
     parts = [
-        html.head("Live gaze - autogaze", style, script, live=True),
+        html.head(_TITLE, style, script, html.LIVE),
         body,
         html.data({"version": __version__, "model": model}, id="viewer"),
         html.data(html.joined(WORKER_SCRIPTS), id="worker"),
@@ -70,6 +80,25 @@ def write_viewer(path: Path, checkpoint: Checkpoint) -> None:
         html.tail(script),
     ]
     path.write_text("".join(parts), encoding="utf-8")
+
+
+def served_page(model: Mapping[str, Any] | None, input: str | None) -> str:
+    """The page whose frames are gazed at by the command that serves it.
+
+    Args:
+        model: ``name`` and ``sha256`` of the command's model; None = it has none.
+        input: The name of the command's own input on the page, any text; None = it has none.
+    """
+    style, body = _style_and_body()
+    script = html.joined(SERVED_SCRIPTS)
+    about = {"version": __version__, "model": model, "served": {"input": input}}
+    parts = [html.head(_TITLE, style, script, html.SERVED), body, html.data(about, id="viewer")]
+    return "".join([*parts, html.tail(script)])
+
+
+def _style_and_body() -> tuple[str, str]:
+    style = html.asset("style.css") + html.asset("viewer.css")
+    return style, html.asset("viewer.html").replace("@DRAWING@", html.asset("drawing.html"))
 
 
 def write_class(path: Path) -> None:

@@ -24,6 +24,11 @@ const answers = {
     if (isRunning() && source) tellRunningState();
   },
 
+  ended() {
+    stop();
+    tellState("The input has ended.");
+  },
+
   failed({ what, message }) {
     setInFlight(null);
     tellProblem(what === "load" ? `the model: ${message}` : `the gaze: ${message}`);
@@ -118,11 +123,11 @@ for (const [name, dropping] of Object.entries({ dragover: true, dragleave: false
   });
 }
 
-const code = bytesIn("wasm");
-gaze = openGaze();
+const code = page.served ? null : bytesIn("wasm");
+gaze = page.served ? new ServedGaze() : openGaze();
 gaze.onmessage = ({ data }) => answers[data.type](data);
 gaze.onerror = (event) => tellProblem(`the gaze: ${event.message ?? "its worker did not start"}`);
-if (page.model) {
+if (page.model && !page.served) {
   const texts = JSON.parse(byId("checkpoint-texts").textContent);
   load(page.model, code, texts.config, bytesIn("weights"), texts.processor);
 }
