@@ -7,7 +7,7 @@ fill. Prints a table; exit code 1 if a part is not flat.
 
 Usage: python -m scripts.soak [--video-minutes 60] [--clips 10000] [--limit SECONDS] [-- OPTION ...]
 
-Options after ``--`` are those of the first part's ``autogaze trace``, such as ``--mask-source patch-diff``.
+Options after ``--`` go to the first part's ``autogaze trace``: ``--mask-source patch-diff``, say.
 """
 
 from __future__ import annotations
