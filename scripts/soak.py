@@ -66,7 +66,7 @@ class Sample:
 def long_video(path: Path, minutes: float) -> None:
     """A 1080p video of that length: ten seconds of a dog, its packets repeated."""
     part = path.with_name("part.mp4")
-    _encode(part, 1920, 1080, 30 * PART_SECONDS)
+    encode(part, 1920, 1080, 30 * PART_SECONDS)
     with av.open(part) as source, av.open(path, "w") as target:
         stream = source.streams.video[0]
         copy = target.add_stream_from_template(stream)
@@ -89,23 +89,25 @@ def short_clips(folder: Path, count: int) -> None:
     folder.mkdir()
     clips = [folder / f"clip_{n:05d}.mp4" for n in range(min(8, count))]
     for n, clip in enumerate(clips):
-        _encode(clip, 160 + 32 * n, 90 + 18 * n, 8)
+        encode(clip, 160 + 32 * n, 90 + 18 * n, 8)
     for n in range(len(clips), count):
         os.link(clips[n % len(clips)], folder / f"clip_{n:05d}.mp4")
 
 
-def _encode(path: Path, width: int, height: int, frames: int) -> None:
+def encode(path: Path, width: int, height: int, frames: int) -> None:
+    """An MP4 of the dog, at 30 frames per second."""
     with av.open(path, "w") as target:
         stream = target.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = width // 2 * 2, height // 2 * 2, "yuv420p"
-        for number, frame in zip(range(frames), itertools.cycle(_dog()), strict=False):
+        for number, frame in zip(range(frames), itertools.cycle(dog_frames()), strict=False):
             sized = frame.reformat(stream.width, stream.height, "yuv420p")
             sized.pts, sized.time_base = number, Fraction(1, 30)
             target.mux(stream.encode(sized))
         target.mux(stream.encode(None))
 
 
-def _dog() -> list[av.VideoFrame]:
+def dog_frames() -> list[av.VideoFrame]:
+    """The frames of the sample clip."""
     with av.open(DOG) as source:
         return list(source.decode(video=0))
 
