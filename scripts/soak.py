@@ -1,12 +1,13 @@
 """Run for long, and fit how memory, open files, threads and speed change: they should not.
 
-Two parts: one 1080p video of ``--video-minutes``, and ``--clips`` short clips with two workers. The
-command runs as a user runs it; once a second its processes are measured together. The first fifth
-of a part is left out, while caches fill. Prints a table; exit code 1 if a part is not flat.
+Two parts: one 1080p video of ``--video-minutes``, and ``--clips`` short clips with two workers and
+without a model, whose time would hide that of the rest. The command runs as a user runs it; once a
+second its processes are measured together. The first fifth of a part is left out, while caches
+fill. Prints a table; exit code 1 if a part is not flat.
 
 Usage: python -m scripts.soak [--video-minutes 60] [--clips 10000] [--limit SECONDS] [-- OPTION ...]
 
-Options after ``--`` are those of ``autogaze trace``, such as ``--mask-source patch-diff``.
+Options after ``--`` go to the first part's ``autogaze trace``: ``--mask-source patch-diff``, say.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 DOG = ROOT / "fixtures/dog.mp4"
-SIDE_SECONDS = 10
+PART_SECONDS = 10
+_NO_MODEL = ("--mask-source", "patch-diff")
 WARM = 0.2
 """The part of a run that is left out."""
 
@@ -64,13 +66,13 @@ class Sample:
 def long_video(path: Path, minutes: float) -> None:
     """A 1080p video of that length: ten seconds of a dog, its packets repeated."""
     part = path.with_name("part.mp4")
-    _encode(part, 1920, 1080, 30 * SIDE_SECONDS)
+    encode(part, 1920, 1080, 30 * PART_SECONDS)
     with av.open(part) as source, av.open(path, "w") as target:
         stream = source.streams.video[0]
         copy = target.add_stream_from_template(stream)
         packets = [(bytes(p), p.pts, p.dts, p.is_keyframe) for p in source.demux(stream) if p.size]
-        ticks = round(SIDE_SECONDS / Fraction(stream.time_base or 1))
-        for number in range(max(1, round(minutes * 60 / SIDE_SECONDS))):
+        ticks = round(PART_SECONDS / Fraction(stream.time_base or 1))
+        for number in range(max(1, round(minutes * 60 / PART_SECONDS))):
             for data, pts, dts, key in packets:
                 assert pts is not None
                 assert dts is not None
@@ -87,23 +89,25 @@ def short_clips(folder: Path, count: int) -> None:
     folder.mkdir()
     clips = [folder / f"clip_{n:05d}.mp4" for n in range(min(8, count))]
     for n, clip in enumerate(clips):
-        _encode(clip, 160 + 32 * n, 90 + 18 * n, 8)
+        encode(clip, 160 + 32 * n, 90 + 18 * n, 8)
     for n in range(len(clips), count):
         os.link(clips[n % len(clips)], folder / f"clip_{n:05d}.mp4")
 
 
-def _encode(path: Path, width: int, height: int, frames: int) -> None:
+def encode(path: Path, width: int, height: int, frames: int) -> None:
+    """An MP4 of the dog, at 30 frames per second."""
     with av.open(path, "w") as target:
         stream = target.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = width // 2 * 2, height // 2 * 2, "yuv420p"
-        for number, frame in zip(range(frames), itertools.cycle(_dog()), strict=False):
+        for number, frame in zip(range(frames), itertools.cycle(dog_frames()), strict=False):
             sized = frame.reformat(stream.width, stream.height, "yuv420p")
             sized.pts, sized.time_base = number, Fraction(1, 30)
             target.mux(stream.encode(sized))
         target.mux(stream.encode(None))
 
 
-def _dog() -> list[av.VideoFrame]:
+def dog_frames() -> list[av.VideoFrame]:
+    """The frames of the sample clip."""
     with av.open(DOG) as source:
         return list(source.decode(video=0))
 
@@ -194,12 +198,18 @@ def parts(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, list[st
     """Each part's name and command."""
     if args.video_minutes:
         long_video(folder / "long.mp4", args.video_minutes)
-        yield f"{args.video_minutes:g} min of 1080p", ["trace", str(folder / "long.mp4"), "-v"]
+        yield (
+            f"{args.video_minutes:g} min of 1080p",
+            [
+                *("trace", str(folder / "long.mp4"), "-v"),
+                *args.options,
+            ],
+        )
     if args.clips:
         short_clips(folder / "clips", args.clips)
         yield (
             f"{args.clips} clips",
-            ["trace", str(folder / "clips"), "--jsonl", "-q", "--workers", "2"],
+            ["trace", str(folder / "clips"), "--jsonl", "-q", "--workers", "2", *_NO_MODEL],
         )
 
 
@@ -215,7 +225,7 @@ def main() -> int:
     all_flat = True
     with tempfile.TemporaryDirectory() as temporary:
         for name, command in parts(args, Path(temporary)):
-            command += ["-o", str(Path(temporary, "out")), "--overwrite", *args.options]
+            command += ["-o", str(Path(temporary, "out")), "--overwrite"]
             samples = watched(command, args.limit)
             rows, flat = table(name, samples)
             all_flat &= flat

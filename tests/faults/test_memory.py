@@ -32,9 +32,10 @@ from autogaze_cli.media.video import Sampling, read_frames
 model, video, batch, room = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 logging.getLogger("autogaze_cli").addHandler(logging.StreamHandler())
 tiled = dict(mask_source="autogaze", model=model, device="cpu", mode="tiled-full", threads=1)
+tiled |= dict(clip_len=4, max_gaze_tokens_each_frame=8)
 source = open_source(GazeSettings(tile_batch_size=batch, **tiled))
-frames = list(read_frames(video, Sampling(width=1792, height=1120, frames=16)))
-small = [f for f in read_frames(video, Sampling(width=224, height=224, frames=16))]
+frames = list(read_frames(video, Sampling(width=1792, height=1120, frames=4)))
+small = [f for f in read_frames(video, Sampling(width=224, height=224, frames=4))]
 list(source.trace(small))  # what is allocated once
 if room:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -62,7 +63,7 @@ def limited(batch: int, room: int) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_little_memory_makes_smaller_batches_and_the_same_gaze() -> None:
-    whole, little = limited(40, 0), limited(40, 400)
+    whole, little = limited(40, 0), limited(40, 120)
     assert (whole.returncode, whole.stderr) == (0, "")
     assert little.returncode == 0, little.stderr
     assert "no memory for 40 tiles at a time: taking 20; results are the same\n" in little.stderr
