@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import subprocess
@@ -257,3 +258,13 @@ def test_what_ffmpeg_may_open() -> None:
     assert not set(FORMATS) & (leading | making)
     known = {part for name in av.formats_available for part in (name, *name.split(","))}
     assert set(FORMATS) <= known
+
+
+def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").symlink_to("/dev/zero")
+    (tmp_path / "f_1.png").write_bytes(png(8, 8))
+    (tmp_path / "f_2.png").symlink_to(tmp_path / "a.mp4")
+    for name in ("a.mp4", "b.mp4", "f_%d.png"):
+        with pytest.raises(InputError, match="is not a regular file"):
+            probe(tmp_path / name)
