@@ -48,8 +48,8 @@ def open_source(
         return SyntheticSource(str(path)), 0
     images = image_sequence(path)
     if images:
-        for file in images.files:
-            _expect_file(file)
+        for image in images.files:
+            _expect_file(image)
         limits.require(path, "frames", len(images.files), f"{len(images.files)} images")
         source: Source = ContainerSource(
             path, notes, threads=threads, stream=stream, images=images, limits=limits
