@@ -26,22 +26,6 @@ model = option(
 )
 
 
-_patch_diff_options = group(
-    option(
-        "--patch-diff-grid",
-        type=Whole(),
-        default=_GAZE.patch_diff_grid,
-        help="Patch-diff grid size (N x N).",
-    ),
-    option(
-        "--patch-diff-threshold",
-        type=Real(0),
-        default=_GAZE.patch_diff_threshold,
-        help="Mean difference above which patch-diff selects a cell.",
-    ),
-)
-
-
 def gaze_options(own: Values | None = None) -> Decorator:
     """The options of the gaze source.
 

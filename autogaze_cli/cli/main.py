@@ -52,6 +52,10 @@ COMMANDS = {
         "autogaze_cli.commands.report:report",
         "Write a viewer page for each result in a folder, and an index of them.",
     ),
+    "viewer": (
+        "autogaze_cli.commands.viewer:viewer",
+        "Write a page that gazes at a camera or a video, offline, in the browser.",
+    ),
     "models": (
         "autogaze_cli.commands.models:models",
         "List, locate, fetch and verify the models that --model can name.",

@@ -151,7 +151,6 @@ def trace_live(
     Raises:
         AutogazeError: The stream or the file fails, or the source needs all frames to choose.
     """
-    _check_streams(source)
     sampling = sampling or Sampling()
     files = output_files("trace", base, format)
     run = Run()
@@ -178,8 +177,10 @@ def gaze_live(
     """A stream's metadata, and its frames with their gaze and its latency in seconds.
 
     Raises:
+        ConfigError: The source needs all frames to choose.
         InputError: The stream cannot be read.
     """
+    _check_streams(source)
     arrived: deque[float] = deque()
     # Its thread may block on a frame that never arrives, and must not be joined then.
     live = read_live(name, sampling, motion=source.reads_motion)

@@ -10,8 +10,8 @@ decoded frame; a cell sees every macroblock that it touches:
 
 A key frame has no vectors, nor does the first frame need any: there a cell scores by its detail,
 the mean absolute difference of neighbouring green values, as a fraction of the highest cell's.
-If sampling left out frames since the frame before, a cell has its highest score among them; a
-frame that sampling repeats scores 0.
+If sampling left out frames since the frame before, a cell has its highest score among them, key
+frames aside; a frame that sampling repeats scores 0.
 
 Vectors are those of the file where its decoder gives them out (H.264, MPEG-4, MPEG-2). Otherwise
 frames are encoded once more at the model's size, with x264 and without B-frames, for their vectors.
@@ -71,11 +71,12 @@ class CodecSource(CellSource):
             if motions is None:
                 reencoder = reencoder or Reencoder()
                 motions = (reencoder(frame.rgb),)
-            if number == 0 or any(motion.intra for motion in motions):
+            moving = [motion for motion in motions if not motion.intra]
+            if number == 0 or (motions and not moving):
                 yield frame, detail_scores(frame.rgb, self.grid)
                 continue
             scores = np.zeros(self.grid**2)
-            for motion in motions:
+            for motion in moving:
                 np.maximum(scores, motion_scores(motion, self.grid), out=scores)
             yield frame, scores
 

@@ -198,6 +198,11 @@ def test_a_score_is_that_of_the_highest_frame_left_out(h264: Path) -> None:
     motion = tuple(one for frame in frames[1:4] for one in frame.motion or ())
     _, joint = scores([frames[0], replace(frames[3], motion=motion)])
     assert np.array_equal(joint, np.maximum.reduce(apart[1:4]))
+    key = frames[0].motion or ()
+    _, with_key = scores([frames[0], replace(frames[3], motion=(*motion, *key))])
+    assert np.array_equal(with_key, joint)
+    _, only_key = scores([frames[0], replace(frames[3], motion=key)])
+    assert np.array_equal(only_key.ravel(), detail_scores(frames[3].rgb, GRID))
     _, repeated = scores([frames[0], replace(frames[0], motion=())])
     assert not repeated.any()
 
