@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
@@ -83,6 +84,8 @@ def no_threads(path: Path) -> InputError:
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for what FFmpeg cannot open."""
     reason = getattr(error, "strerror", None) or str(error)
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return InputError(f"{path}: {reason}", hint="raise the limit of open files (ulimit -n)")
     hint = "is it a video?"
     with suppress(OSError), path.open("rb") as file:
         head = file.read(12)

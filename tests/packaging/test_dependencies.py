@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "trace": {*BASE, "gaze"},
     "readout": {*BASE, "gaze", "trace"},
     "visualize": {*BASE, "gaze", "trace"},
-    "player": {*BASE, "gaze", "media", "trace", "visualize"},
+    "player": {*BASE, "gaze", "media", "model", "trace", "visualize"},
     "model": {"errors", "gaze"},
     "encoders": {"errors", "gaze", "model", "trace"},
     "sources": {"errors", "gaze", "media", "model", "trace"},
