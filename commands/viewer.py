@@ -42,6 +42,7 @@ def viewer(**values: Any) -> None:
     measures itself. It loads nothing and sends nothing.
     """
     from autogaze_cli.batch.outputs import Outputs
+    from autogaze_cli.jobs.viewer import read_checkpoint
     from autogaze_cli.player.viewer import write_class, write_viewer
 
     path = Path(values["output"])
@@ -58,20 +59,5 @@ def viewer(**values: Any) -> None:
         if path.suffix == ".js":
             write_class(written)
         else:
-            write_viewer(written, *_model(values["model"]))
+            write_viewer(written, read_checkpoint(values["model"]))
     logger.info("wrote %s", path)
-
-
-def _model(name: str | None) -> tuple[Path, str]:
-    """Folder and name of the model to put in."""
-    from autogaze_cli.errors import ModelError
-    from autogaze_cli.model.catalog import default_model, find
-
-    name = name or default_model()
-    if name is None:
-        raise ModelError("no model was named, and none is bundled", hint="give --model")
-    model = find(name)
-    assert model.folder is not None  # what is found is here
-    if model.kind == "bundled":
-        model.verify()
-    return model.folder, model.name

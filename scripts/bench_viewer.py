@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import av
 
-from autogaze_cli.model.catalog import default_model, find
+from autogaze_cli.jobs.viewer import read_checkpoint
 from autogaze_cli.player.viewer import write_viewer
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def measure(page: Page, address: str, frames: int) -> dict[str, Any]:
         memory.append(round(resident_mb(pid)))
     cpu = (cpu_ms(pid) - before) / (int(page.evaluate(gazed)) - first)
     page.click("#performance summary")
+    page.wait_for_function("() => document.getElementById('summary').textContent")
     found: dict[str, Any] = json.loads(page.inner_text("#summary"))
     page.click("#start")
     return {**found, "cpu_ms": cpu, "memory_mb": memory}
@@ -106,8 +107,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         camera, viewer = Path(folder) / "camera.y4m", Path(folder) / "gaze.html"
         write_camera(given.video, camera, given.fps)
-        model = find(default_model() or "kestrel")
-        write_viewer(viewer, model.folder, model.name)
+        write_viewer(viewer, read_checkpoint(None))
         flags = ["--no-sandbox", "--use-fake-ui-for-media-stream"]
         flags += [
             "--use-fake-device-for-media-stream",

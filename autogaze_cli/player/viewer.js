@@ -14,6 +14,7 @@ let settings = FIRST;
 let figures = new Figures();
 let gaze = null; // takes messages as worker.js, and answers as it does
 let model = null; // what is known of the model, once it is ready
+let modelFailed = false;
 let source = null; // the open one
 let opening = 0; // rises with every source that is asked for
 let file = null; // the file chosen
@@ -46,6 +47,7 @@ async function start() {
   source?.close();
   source = null;
   tellProblems(addressProblems);
+  document.documentElement.dataset.gazed = 0;
   tellRunning(true);
   tellState(settings.source === "camera" ? "Waiting for the camera …" : "Opening …");
   try {
@@ -64,10 +66,9 @@ function beginView(opened) {
   source = opened;
   ignored = number;
   figures = new Figures();
-  document.documentElement.dataset.gazed = 0;
   compositor.reset();
   gaze.postMessage({ type: "reset" });
-  tellState(waiting() ? "The model gets ready; this is the camera or video." : "Gazing.");
+  tellRunningState();
 }
 
 function stop() {
@@ -95,6 +96,12 @@ function frameSize([width, height]) {
 }
 
 const waiting = () => settings.mask_source === "autogaze" && !model;
+
+function tellRunningState() {
+  if (!waiting()) tellState("Gazing.");
+  else if (modelFailed) tellState("There is no model: choose one below, or gaze from patch-diff.");
+  else tellState("The model gets ready; this is the camera or video.");
+}
 
 // ---------------------------------------------------------------- frames
 
@@ -151,7 +158,7 @@ function onGazed({ width, height, pixels, gaze: found, milliseconds }) {
 function tellNow(now) {
   toldAt = now;
   tellFigures(figures);
-  if (isRunning()) tellState("Gazing.");
+  if (isRunning()) tellRunningState();
   if (byId("performance").open) tellSummary();
 }
 
@@ -201,6 +208,7 @@ function change(values) {
   const isOther = (id) => settings[id] !== before[id];
   if (isRunning() && REOPENS.some(isOther)) start();
   if (isOther("mask_source")) compositor.reset();
+  if (isRunning() && source) tellRunningState();
   if (last && [...KEYS, ...AMOUNTS, "hidden"].some(isOther)) {
     if (!isRunning()) last.view = recomposed();
     drawLast();

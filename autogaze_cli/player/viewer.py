@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from autogaze_cli.errors import ModelError
-from autogaze_cli.model.catalog import CONFIG, PREPROCESSOR, WEIGHTS, sha256_of
-from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.player import html
 from autogaze_cli.version import __version__
-
-HEAD_DIM = 32
-"""Channels of a head in the compiled code."""
 
 _MODEL_SCRIPTS = ("cells.js", "checkpoint.js", "network.js", "tiles.js", "gaze.js")
 
@@ -33,20 +28,36 @@ SCRIPTS = tuple(
 """The scripts of the page, in load order."""
 
 
-def write_viewer(path: Path, folder: Path | None, name: str | None) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A model to put into the page.
+
+    Attributes:
+        name: Its name on the page; any text.
+        sha256: Of its weights, hexadecimal.
+        config: The text of its ``config.json``.
+        processor: The text of its ``preprocessor_config.json``.
+        weights: The content of its ``model.safetensors``.
+    """
+
+    name: str
+    sha256: str
+    config: str
+    processor: str
+    weights: bytes
+
+
+def write_viewer(path: Path, checkpoint: Checkpoint) -> None:
     """Write the page.
 
     Args:
         path: The file, replaced if it exists.
-        folder: A checkpoint's folder; None = a page without a model.
-        name: The model's name on the page; any text.
-
-    Raises:
-        ModelError: The checkpoint cannot run in a browser.
+        checkpoint: The model in it.
     """
     style = html.asset("style.css") + html.asset("viewer.css")
     script = html.joined(SCRIPTS)
-    model = {"name": name, "sha256": sha256_of(folder / WEIGHTS)} if folder else None
+    model = {"name": checkpoint.name, "sha256": checkpoint.sha256}
+    texts = {"config": checkpoint.config, "processor": checkpoint.processor}
     body = html.asset("viewer.html").replace("@DRAWING@", html.asset("drawing.html"))
     parts = [
         html.head("Live gaze - autogaze", style, script, live=True),
@@ -54,7 +65,8 @@ def write_viewer(path: Path, folder: Path | None, name: str | None) -> None:
         html.data({"version": __version__, "model": model}, id="viewer"),
         html.data(html.joined(WORKER_SCRIPTS), id="worker"),
         _binary("wasm", _wasm()),
-        *(_checkpoint(folder) if folder else []),
+        html.data(texts, id="checkpoint-texts"),
+        _binary("weights", checkpoint.weights),
         html.tail(script),
     ]
     path.write_text("".join(parts), encoding="utf-8")
@@ -70,22 +82,6 @@ def write_class(path: Path) -> None:
         f'const VERSION = {json.dumps(__version__)};\nconst WASM = "{html.encoded(_wasm())}";\n'
     )
     path.write_text(html.joined(CLASS_SCRIPTS, constants), encoding="utf-8")
-
-
-def _checkpoint(folder: Path) -> list[str]:
-    config = GazeConfig.from_file(folder / CONFIG)
-    if config.head_dim != HEAD_DIM or config.num_key_value_heads != config.num_attention_heads:
-        raise ModelError(
-            f"{folder}: heads of {config.head_dim} channels cannot run in a browser, "
-            f"only of {HEAD_DIM}, as many for keys as for queries",
-            hint="use the other commands for this model",
-        )
-    texts = {
-        "config": (folder / CONFIG).read_text("utf-8"),
-        "processor": (folder / PREPROCESSOR).read_text("utf-8"),
-    }
-    weights = _binary("weights", (folder / WEIGHTS).read_bytes())
-    return [html.data(texts, id="checkpoint-texts"), weights]
 
 
 def _wasm() -> bytes:

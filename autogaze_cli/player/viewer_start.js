@@ -21,14 +21,17 @@ const answers = {
     model = { ...asked, ...known };
     tellModel();
     tellControls(settings, model);
-    if (isRunning() && source) tellState("Gazing.");
+    if (isRunning() && source) tellRunningState();
   },
 
   failed({ what, message }) {
     setInFlight(null);
     tellProblem(what === "load" ? `the model: ${message}` : `the gaze: ${message}`);
     if (what !== "load") stop();
-    else tellModel();
+    else if (!model) {
+      modelFailed = true;
+      if (isRunning() && source) tellRunningState();
+    }
   },
 };
 
@@ -118,6 +121,7 @@ for (const [name, dropping] of Object.entries({ dragover: true, dragleave: false
 const code = bytesIn("wasm");
 gaze = openGaze();
 gaze.onmessage = ({ data }) => answers[data.type](data);
+gaze.onerror = (event) => tellProblem(`the gaze: ${event.message ?? "its worker did not start"}`);
 if (page.model) {
   const texts = JSON.parse(byId("checkpoint-texts").textContent);
   load(page.model, code, texts.config, bytesIn("weights"), texts.processor);

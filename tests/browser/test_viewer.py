@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from autogaze_cli.jobs.viewer import read_checkpoint
 from autogaze_cli.player.viewer import write_viewer
 from autogaze_cli.trace import read_trace
 from tests.browser.live import (
@@ -37,7 +39,7 @@ KESTREL = Path("autogaze_cli/models/kestrel").absolute()
 @pytest.fixture(scope="module")
 def viewer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("viewer") / "gaze.html"
-    write_viewer(path, KESTREL, "kestrel")
+    write_viewer(path, read_checkpoint("kestrel"))
     return path
 
 
@@ -100,6 +102,7 @@ def test_it_gazes_at_a_camera(live: Page, viewer: Path) -> None:
     assert live.inner_text("#problems") == ""
     assert done["gazed"]["fps"] > 0
     assert done["gaze_ms"]["p50"] > 0
+    assert done["shown"]["frames"] >= done["gazed"]["frames"] + done["gazed"]["dropped"]
     assert 0 < done["mask_ratio"]["mean"] < 1
     assert done["output_psnr_db"]["mean"] > 20
     assert done["cells"]["mean"] > 1
@@ -253,6 +256,8 @@ def test_recordings_are_files_that_the_commands_read(
     assert (trace.header.width, trace.header.height) == (160, 90)
     assert trace.header.settings["horizon_frames"] == 2
     assert len(trace) >= 2
+    steps, last = len(trace) - 1, trace.frame(len(trace) - 1).time
+    assert trace.header.fps == steps / last
     assert {int(grid) for grid in trace.fixations.grid} <= {2, 4, 7, 14}
     with av.open(tmp_path / "gaze.webm") as container:
         frames = list(container.decode(video=0))
@@ -332,6 +337,23 @@ def test_a_checkpoint_of_the_user(live: Page, viewer: Path) -> None:
     live.wait_for_selector("#problems li:nth-child(2)")
     assert "choose config.json and model.safetensors" in live.inner_text("#problems")
     gaze_until(live, 1)  # the one before is still there
+
+
+def test_without_a_model_there_is_a_preview_and_patch_diff(live: Page, tmp_path: Path) -> None:
+    broken = replace(read_checkpoint("kestrel"), weights=b"no weights", name="<b>broken</b>")
+    write_viewer(tmp_path / "gaze.html", broken)
+    address = "#source=pan&inference_width=160&start=true"
+    live.goto((tmp_path / "gaze.html").as_uri() + address)
+    live.wait_for_selector("#problems li")
+    assert "model.safetensors: is cut short" in live.inner_text("#problems")
+    live.wait_for_function(
+        "() => document.getElementById('state').textContent.includes('no model')"
+    )
+    assert canvas(live, "input")[..., :3].std() > 10
+    assert not canvas(live, "output").any()
+    live.select_option("#mask_source", "patch-diff")
+    live.wait_for_function("() => document.documentElement.dataset.gazed >= 3")
+    assert canvas(live, "output")[..., :3].std() > 10
 
 
 def test_keys_focus_and_a_narrow_window(live: Page, viewer: Path) -> None:
