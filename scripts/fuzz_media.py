@@ -23,6 +23,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from fractions import Fraction
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -60,6 +61,11 @@ PICTURES = ("png", "jpg", "bmp", "tiff", "still.webp", "tga", "ppm")
 ANIMATIONS = ("gif", "webp", "apng")
 EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\1", b"\x80\0\0\0",
             b"\xff\xff", b"\0\0", b"\x10\0\0\0", b"\xfe\xff\xff\xff\xff\xff\xff\xff")  # fmt: skip
+SAMPLINGS = (
+    Sampling(allow_truncated=True),
+    Sampling(start=Fraction(1, 5), fps=Fraction(30)),
+    Sampling(width=64, frames=4, tone_map="none"),
+)
 
 made: dict[str, bytes] = {}
 """Of each reader the file that is mutated."""
@@ -149,7 +155,7 @@ def read(name: str, data: bytes, folder: Path) -> None:
         path = folder / "a_%d.png"
         for number in range(3):
             (folder / f"a_{number}.png").write_bytes(data if number == 1 else made["png"])
-    for _ in read_frames(path, Sampling(allow_truncated=True), threads=2):
+    for _ in read_frames(path, SAMPLINGS[len(data) % len(SAMPLINGS)], threads=2):
         pass
 
 

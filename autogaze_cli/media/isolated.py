@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from autogaze_cli.cpus import available_cpus
 from autogaze_cli.errors import AutogazeError, InputError, as_autogaze_error
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sampling import Sampling
@@ -33,6 +34,9 @@ _START_S = 30.0
 
 _BEAT_S = 0.2
 """How often the process tells that it decodes, though no frame is asked for yet."""
+
+_MAX_THREADS = 4
+"""Of the decoder unless others are asked for: each takes memory of its own."""
 
 _MAIN = "import sys; sys.path[:] = {!r}; from autogaze_cli.media.isolated import serve; serve({!r})"
 """Run in isolation: the current folder holds no modules."""
@@ -70,7 +74,7 @@ class IsolatedVideo:
         finally:
             far.close()
         try:
-            # An absolute path would change messages, and the process starts in the same folder.
+            threads = threads or min(_MAX_THREADS, available_cpus())
             self._pipe.send((path, replace(sampling, isolate=False), threads, motion))
             self._info: VideoInfo = self._receive(_START_S)
         except BaseException:

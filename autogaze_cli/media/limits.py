@@ -37,7 +37,7 @@ class Limits:
     frames: int = 10_000_000
     seconds: int = 7 * 86_400
     bytes: int = 1 << 44
-    memory: int = 2 << 30
+    memory: int = 4 << 30
     frame_seconds: int = 60
 
     def __post_init__(self) -> None:

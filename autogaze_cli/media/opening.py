@@ -48,6 +48,8 @@ def open_source(
         return SyntheticSource(str(path)), 0
     images = image_sequence(path)
     if images:
+        for image in images.files:
+            _expect_file(image)
         limits.require(path, "frames", len(images.files), f"{len(images.files)} images")
         source: Source = ContainerSource(
             path, notes, threads=threads, stream=stream, images=images, limits=limits
@@ -94,6 +96,10 @@ def _expect_file(path: Path) -> None:
         raise InputError(
             f"{path}: is a folder, not a video",
             hint=f"for numbered images give a pattern: {path / 'frame_%04d.png'}",
+        )
+    if not path.is_file():  # a device may be endless, and a pipe never begin
+        raise InputError(
+            f"{path}: is not a regular file", hint="--live reads devices; copy anything else"
         )
 
 

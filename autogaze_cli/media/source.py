@@ -13,6 +13,7 @@ from types import TracebackType
 from av.video.frame import VideoFrame
 
 from autogaze_cli.errors import InputError
+from autogaze_cli.media.looks import PLAYLISTS
 
 
 class Source(AbstractContextManager["Source"], ABC):
@@ -87,6 +88,9 @@ def unreadable(path: Path, error: Exception) -> InputError:
         return InputError(f"{path}: {reason}", hint="raise the limit of open files (ulimit -n)")
     hint = "is it a video?"
     with suppress(OSError), path.open("rb") as file:
-        if file.read(12)[4:8] == b"ftyp":
+        head = file.read(12)
+        if head[4:8] == b"ftyp":
             hint = "an MP4 whose recording broke off has no index (moov); record it again"
+        elif head.startswith(PLAYLISTS):
+            hint = "what a playlist names is not opened; give the videos themselves"
     return InputError(f"{path}: cannot be opened as a video ({reason})", hint=hint)

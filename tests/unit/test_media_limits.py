@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import subprocess
@@ -118,13 +119,14 @@ def mp4(samples: int) -> bytes:
     return box(b"ftyp", b"isom", bytes(4)) + box(b"mdat", bytes(100)) + movie
 
 
-def film(path: Path, frames: int = 8, side: int = 32, rate: int = 4) -> Path:
-    with av.open(path, "w") as container:
-        stream = container.add_stream("mpeg4", rate=rate)
+def film(path: Path, **options: str) -> Path:
+    """Two seconds of 32x32 pixels at 4 frames per second."""
+    with av.open(path, "w", options=options) as container:
+        stream = container.add_stream("mpeg4", rate=4)
         assert isinstance(stream, VideoStream)
-        stream.height = stream.width = side
-        for number in range(frames):
-            image = np.full((side, side, 3), 30 * number, np.uint8)
+        stream.height = stream.width = 32
+        for number in range(8):
+            image = np.full((32, 32, 3), 30 * number, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
     return path
@@ -165,6 +167,18 @@ def test_an_index_is_not_believed_beyond_the_file(
     (tmp_path / "a.mp4").write_bytes(mp4(samples))
     with pytest.raises(InputError, match=message):
         probe(tmp_path / "a.mp4", Sampling(limits=Limits(frames=400)))
+
+
+def test_a_fragment_is_not_believed_beyond_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    film(path, movflags="+frag_every_frame+empty_moov")
+    assert probe(path).frames == 8
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"trun") + 8
+    data[place : place + 4] = (10**9).to_bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="claims 1000000007 samples"):
+        probe(path)
 
 
 @pytest.mark.parametrize(
@@ -257,3 +271,13 @@ def test_what_ffmpeg_may_open() -> None:
     assert not set(FORMATS) & (leading | making)
     known = {part for name in av.formats_available for part in (name, *name.split(","))}
     assert set(FORMATS) <= known
+
+
+def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").symlink_to("/dev/zero")
+    (tmp_path / "f_1.png").write_bytes(png(8, 8))
+    (tmp_path / "f_2.png").symlink_to(tmp_path / "a.mp4")
+    for name in ("a.mp4", "b.mp4", "f_%d.png"):
+        with pytest.raises(InputError, match="is not a regular file"):
+            probe(tmp_path / name)
