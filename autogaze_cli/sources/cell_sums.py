@@ -119,7 +119,7 @@ def library() -> ctypes.CDLL | None:
     """The compiled code; None where it was not built or is switched off."""
     if os.environ.get("AUTOGAZE_NATIVE") == "0":
         return None
-    for path in sorted(Path(__file__).parent.glob("_cells*.so")):
+    for path in sorted(Path(__file__).parent.glob("_cells.*")):
         try:
             return ctypes.CDLL(str(path))
         except OSError:

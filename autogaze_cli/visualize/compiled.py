@@ -25,7 +25,7 @@ def library() -> ctypes.CDLL | None:
     """The compiled code; None where it was not built or is switched off."""
     if os.environ.get("AUTOGAZE_NATIVE") == "0":
         return None
-    for path in sorted(Path(__file__).parent.glob("_draw*.so")):
+    for path in sorted(Path(__file__).parent.glob("_draw.*")):
         try:
             return ctypes.CDLL(str(path))
         except OSError:
