@@ -21,13 +21,13 @@ from pathlib import Path
 
 import torch
 
+from autogaze_cli.compare.canvas import Geometry
 from autogaze_cli.model.autogaze import load_model
 from scripts.train.data import normalise
 from scripts.train.forward import Runner
 from scripts.train.measure import bounds, measure
 from scripts.train.pack_data import measured_frames
 from scripts.train.play import Player
-from scripts.train.simulate import Geometry
 
 
 def main() -> None:

@@ -52,6 +52,14 @@ COMMANDS = {
         "autogaze_cli.commands.report:report",
         "Write a viewer page for each result in a folder, and an index of them.",
     ),
+    "compare": (
+        "autogaze_cli.commands.compare:compare",
+        "Measure gaze sources side by side: one table.",
+    ),
+    "calibrate": (
+        "autogaze_cli.commands.calibrate:calibrate",
+        "Find the task loss requirement that keeps its promise on your clips.",
+    ),
     "models": (
         "autogaze_cli.commands.models:models",
         "List, locate, fetch and verify the models that --model can name.",
