@@ -76,7 +76,8 @@ def measure_clips(
     Raises:
         AutogazeError: No clip can be measured, or outputs exist already.
     """
-    x = execution
+    x, outputs = execution, partial(_outputs, command, execution.out_dir)
+    refuse_existing(x, finals)
     with open_inputs(names) as inputs, ExitStack() as stack:
         report = Report(inputs, on_event)
         manifest = None
@@ -85,17 +86,7 @@ def measure_clips(
                 Manifest(x.out_dir, command, dict(described), None, write=not x.dry_run)
             )
             work = work.of_run(manifest.run)
-        refuse_existing(x, finals)
-        outputs = partial(_outputs, command, x.out_dir)
-        batch = Batch(
-            outputs=outputs,
-            check=lambda item: probe(Path(item.path), sampling),
-            overwrite=x.overwrite,
-            manifest=manifest,
-            resume=x.resume,
-            fail_fast=x.fail_fast,
-            writes=not x.dry_run,
-        )
+        batch = _batch(x, outputs, sampling, manifest)
         if x.dry_run:
             batch.plan(report, partial(_estimate, sampling, rows))
             return report, []
@@ -105,6 +96,23 @@ def measure_clips(
         report.close()
         done = report.results.keys() | report.skipped.keys()
         return report, list(_documents(outputs, [i for i in inputs if i in done]))
+
+
+def _batch(
+    x: Execution,
+    outputs: Callable[[Input], list[Path]],
+    sampling: Sampling,
+    manifest: Manifest | None,
+) -> Batch:
+    return Batch(
+        outputs=outputs,
+        check=lambda item: probe(Path(item.path), sampling),
+        overwrite=x.overwrite,
+        manifest=manifest,
+        resume=x.resume,
+        fail_fast=x.fail_fast,
+        writes=not x.dry_run,
+    )
 
 
 def refuse_existing(execution: Execution, finals: Sequence[str]) -> None:

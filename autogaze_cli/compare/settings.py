@@ -110,7 +110,7 @@ class CompareSettings:
         plain = asdict(self)
         for name in ("device", "threads", "repeats"):
             del plain[name]
-        plain["sampling"] = {k: _plain(v) for k, v in plain["sampling"].items()}
+        plain["sampling"] = plain_sampling(self.sampling)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
 
 
@@ -131,5 +131,21 @@ def check_frames(sampling: Sampling) -> None:
         raise ConfigError(f"frames must be within 2 to {MAX_FRAMES}, not {sampling.frames}")
 
 
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | None) else str(value)
+def plain_sampling(sampling: Sampling) -> dict[str, Any]:
+    """The frames that are read, as JSON values."""
+    return {
+        name: value if isinstance(value, str | int | None) else str(value)
+        for name, value in asdict(sampling).items()
+    }
+
+
+def calibrated_model(name: str | None) -> str:
+    """The model of that name, or the bundled one.
+
+    Raises:
+        ConfigError: None is named, and none is bundled.
+    """
+    found = name or default_model()
+    if found is None:
+        raise ConfigError("calibrate needs a model", hint="give --model FOLDER or a Hub id")
+    return found

@@ -145,7 +145,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     for title, setting, free in SECTIONS:
         rows = section_rows(document, setting, free)
         if rows:
-            parts.append(f"### {title}\n\n{_aligned(section_cells(rows))}")
+            parts.append(f"### {title}\n\n{aligned(section_cells(rows))}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -190,7 +190,8 @@ def _cell(name: str, figure: Mapping[str, float | None]) -> str:
     return text
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns are aligned as text too; the first line is its head."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * width for width in widths]
     return "\n".join(
