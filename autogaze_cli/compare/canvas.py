@@ -102,6 +102,39 @@ class Geometry:
             picture = torch.where(level == rank, scale, picture)
         return picture
 
+    def cut(self, shown: Tensor) -> Tensor:
+        """What the scales show, block by block, for ``replay``.
+
+        Args:
+            shown: ``[t, scales, 3, side, side]``.
+
+        Returns:
+            ``[t, scales, blocks, 3, block, block]``.
+        """
+        t, scales = shown.shape[:2]
+        n, b = self.side // self.block, self.block
+        cut = shown.view(t, scales, 3, n, b, n, b).permute(0, 1, 3, 5, 2, 4, 6)
+        return cut.reshape(t, scales, self.blocks, 3, b, b)
+
+    def replay(self, cut: Tensor, levels: Tensor) -> Tensor:
+        """The canvas after every frame of a clip, from nothing seen: as ``paint``, but at once.
+
+        Args:
+            cut: Of the clip's frames, see ``cut``.
+            levels: The rank that each block shows, 0 = the canvas before, ``[t, blocks]``.
+
+        Returns:
+            ``[t, 3, side, side]``.
+        """
+        number = torch.arange(len(levels))[:, None]
+        last = torch.where(levels > 0, number, -1).cummax(0).values  # the frame a block is from
+        level = levels.gather(0, last.clamp(min=0)) - 1
+        pieces = cut[last.clamp(min=0), level.clamp(min=0), torch.arange(self.blocks)]
+        pieces[last < 0] = 0
+        n, b = self.side // self.block, self.block
+        whole = pieces.view(-1, n, n, 3, b, b).permute(0, 3, 1, 4, 2, 5)
+        return whole.reshape(-1, 3, self.side, self.side)
+
     def pixels(self, blocks: Tensor) -> Tensor:
         """Block values ``[b, blocks]`` as pixels ``[b, 1, side, side]``."""
         across = self.side // self.block

@@ -52,7 +52,7 @@ class Clip:
         self.geometry = Geometry(LAYOUT, SIDE)
         small = np.stack([resize_shortest(rgb, {"shortest_edge": SIDE}) for rgb in frames])
         self.frames = square(normalise(torch.from_numpy(small)), SIDE)
-        self._shown = self.geometry.shown(self.frames)
+        self._cut = self.geometry.cut(self.geometry.shown(self.frames))
         self._pixels = to_pixels(self.frames)
         self._ssim = Ssim(self._pixels)
 
@@ -70,19 +70,16 @@ class Clip:
         g, levels = self.geometry, [self._levels(fixations) for fixations in gaze]
         if first_frame_free:
             levels[0] = torch.full_like(levels[0], len(g.ranks))
-        picture, pictures = torch.zeros_like(self.frames[:1]), []
-        for shown, level in zip(self._shown, levels, strict=True):
-            picture = g.paint(picture, shown[None], level[None])
-            pictures.append(picture[0])
-        stacked = torch.stack(pictures)
-        updated = torch.stack(levels).gt(0).double().mean(1)
-        loss = (stacked - self.frames).abs().double().mean((1, 2, 3))
-        return Played(stacked, loss.numpy(), updated.numpy())
+        stacked = torch.stack(levels)
+        pictures = g.replay(self._cut, stacked)
+        loss = (pictures - self.frames).abs().mean((1, 2, 3)).double()
+        updated = stacked.gt(0).double().mean(1)
+        return Played(pictures, loss.numpy(), updated.numpy())
 
     def measures(self, played: Played) -> dict[str, float]:
         """The figures of the frames after the first: PSNR, SSIM, loss, pixels updated."""
         pixels = to_pixels(played.pictures[1:])
-        error = (pixels - self._pixels[1:]).double().square().mean()
+        error = torch.nn.functional.mse_loss(pixels, self._pixels[1:])
         return {
             "psnr_db": psnr_db(float(error)),
             "ssim": float(self._ssim.of(pixels, first=1).mean()),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from autogaze_cli.model.preprocess import IMAGE_MEAN, IMAGE_STD
 
@@ -15,6 +15,7 @@ MAX_PSNR_DB = 100.0
 """The PSNR of equal pictures."""
 
 _WINDOW, _SIGMA = 11, 1.5
+_GREY = 128.0
 _LUMA = (0.299, 0.587, 0.114)
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
@@ -24,8 +25,9 @@ def to_pixels(
 ) -> Tensor:
     """Normalised values ``[..., 3, h, w]`` as pixels, clipped to 0..255, not rounded."""
     shape = (-1, 1, 1)
-    scaled = values * torch.tensor(std).view(shape) + torch.tensor(mean).view(shape)
-    return ((scaled + 1) * 127.5).clamp(0, 255)
+    scale = torch.tensor(std).view(shape) * 127.5
+    offset = (torch.tensor(mean).view(shape) + 1) * 127.5
+    return torch.addcmul(offset, values, scale).clamp_(0, 255)
 
 
 def psnr_db(error: float) -> float:
@@ -62,20 +64,28 @@ class Ssim:
         variance_y = windowed(y * y) - mean_y**2
         covariance = windowed(x * y) - mean_x * mean_y
         structure = (2 * covariance + _C2) / (variance_x + variance_y + _C2)
-        light = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
-        return (light * structure).mean((1, 2, 3))
+        bright_x, bright_y = mean_x + _GREY, mean_y + _GREY
+        light = (2 * bright_x * bright_y + _C1) / (bright_x**2 + bright_y**2 + _C1)
+        return (light * structure).mean((1, 2))
 
 
 def luma(pixels: Tensor) -> Tensor:
-    """``[n, 3, h, w]`` as float64 ``[n, 1, h, w]``: variances are differences of large numbers."""
-    weights = torch.tensor(_LUMA, dtype=torch.float64).view(1, 3, 1, 1)
-    return (pixels.double() * weights).sum(1, keepdim=True)
+    """``[n, 3, h, w]`` as ``[n, h, w]``, less grey: variances are differences of squares."""
+    return torch.einsum("nchw,c->nhw", pixels, torch.tensor(_LUMA)).sub_(_GREY)
 
 
 def windowed(values: Tensor) -> Tensor:
-    """The Gaussian mean around each place of ``[n, 1, h, w]`` that has a whole window."""
+    """The Gaussian mean around each place of ``[n, h, w]`` that has a whole window."""
+    down, across = (_window_matrix(side).to(values.dtype) for side in values.shape[1:])
+    return down @ values @ across.T
+
+
+@lru_cache(maxsize=8)
+def _window_matrix(side: int) -> Tensor:
+    """The window as a matrix on one axis, ``[side - 10, side]``: far faster than a convolution."""
     at = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
     weights = torch.exp(-(at**2) / (2 * _SIGMA**2))
-    weights /= weights.sum()
-    across = F.conv2d(values, weights.view(1, 1, 1, -1))
-    return F.conv2d(across, weights.view(1, 1, -1, 1))
+    matrix = torch.zeros(side - _WINDOW + 1, side, dtype=torch.float64)
+    for start, row in enumerate(matrix):
+        row[start : start + _WINDOW] = weights / weights.sum()
+    return matrix

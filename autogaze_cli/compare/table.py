@@ -34,6 +34,7 @@ _NAMES = {
     "tokens_per_frame": "tokens per frame",
     "tokens_first_frame": "in frame 0",
     "choose_ms": "ms per frame",
+    "choose_cpu_ms": "CPU ms",
     "peak_memory_mb": "peak MB",
     "encode_ms": "ms to encode",
     "dense_encode_ms": "densely",

@@ -148,7 +148,7 @@ class _Measured:
 
 def _cost(chosen: Chosen) -> dict[str, float]:
     memory = {} if chosen.memory_mb is None else {"peak_memory_mb": chosen.memory_mb}
-    return {"choose_ms": chosen.ms, **memory}
+    return {"choose_ms": chosen.ms, "choose_cpu_ms": chosen.cpu_ms, **memory}
 
 
 def _means(draws: Sequence[Mapping[str, float]]) -> dict[str, float]:
