@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import Result
+
+ROOT = Path(__file__).parents[2]
 
 Run = Callable[..., Result]
 
@@ -33,8 +36,14 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def check_schema(document: Any, name: str) -> None:
+    schema = read(ROOT / f"docs/schemas/{name}.schema.json")
+    jsonschema.Draft202012Validator(schema).validate(document)
+
+
 def test_compare_writes_one_table_in_every_form(compared: Path) -> None:
     document = read(compared / "compare.json")
+    check_schema(document, "compare")
     assert len(document["clips"]) == 2
     assert len(document["rows"]) == 3 * 3 * 2
     for row in document["rows"]:
@@ -134,6 +143,7 @@ def test_calibrate_measures_every_requirement(run: Run, clip: Path, tmp_path: Pa
     assert done.exit_code == 0, done.stderr
     assert "task_loss_requirement 0.4 reaches a loss of 0.9 on 50% of frames" in done.stdout
     document = read(tmp_path / "calibrate.json")
+    check_schema(document, "calibrate")
     strict, lax = document["rows"]
     assert strict["loss"] < lax["loss"]
     assert strict["tokens_per_frame"] > lax["tokens_per_frame"]
