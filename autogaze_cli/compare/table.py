@@ -47,7 +47,6 @@ _WITHIN = {
     "cosine_similarity": (-1.0, 1.0),
     "update_ratio": (0.0, 1.0),
 }
-_WITH_INTERVAL = frozenset(COMPARED)
 
 Clips = Sequence[Mapping[str, Any]]
 
@@ -101,7 +100,11 @@ def table_rows(clips: Clips) -> Iterator[dict[str, Any]]:
                 for name, each in values.items()
             },
             "against_first": {
-                name: _difference(values[name], [figures[reference][name] for figures in found])
+                name: _difference(
+                    values[name],
+                    [figures[reference][name] for figures in found],
+                    higher_is_better=name in HIGHER_IS_BETTER,
+                )
                 for name in COMPARED
             },
         }
@@ -112,11 +115,17 @@ def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in _KEY)
 
 
-def _difference(values: Sequence[float], first: Sequence[float]) -> dict[str, float | None]:
-    """The mean over clips of a figure less that of the first source, and its interval."""
+def _difference(
+    values: Sequence[float], first: Sequence[float], *, higher_is_better: bool
+) -> dict[str, float | None]:
+    """A figure less that of the first source: mean over clips, interval, clips where it is better.
+
+    Clips differ far more than sources do; this compares like with like.
+    """
     each = [a - b for a, b in zip(values, first, strict=True)]
     low, high = mean_interval(each)
-    return _rounded({"mean": sum(each) / len(each), "low": low, "high": high})
+    better = sum(d > 0 if higher_is_better else d < 0 for d in each)
+    return _rounded({"mean": sum(each) / len(each), "low": low, "high": high, "better": better})
 
 
 def _rounded(figures: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -137,16 +146,19 @@ def csv_text(document: Mapping[str, Any]) -> str:
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """All four tables, as aligned Markdown."""
-    count = len(document["clips"])
-    parts = [
-        f"{count} {'clip' if count == 1 else 'clips'}; means over clips, in brackets the 95 % "
-        "bootstrap interval. Figures are of the frames after the first."
-    ]
+    """All tables, as aligned Markdown."""
+    count, first = len(document["clips"]), document["rows"][0]["source"]
+    about = "Figures are of the frames after the first"
+    if count > 1:
+        about += f": means over {count} clips, in brackets the 95 % bootstrap interval"
+    parts = [f"{about}."]
     for title, setting, free in SECTIONS:
-        rows = section_rows(document, setting, free)
-        if rows:
+        if rows := section_rows(document, setting, free):
             parts.append(f"### {title}\n\n{aligned(section_cells(rows))}")
+    for title, setting, free in SECTIONS if count > 1 else ():
+        rows = [r for r in section_rows(document, setting, free) if r["source"] != first]
+        if rows:
+            parts.append(f"### {title}: less {first}\n\n{aligned(difference_cells(rows, count))}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -174,20 +186,37 @@ def section_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     names = [name for name in _NAMES if name in rows[0]["figures"]]
     if rows[0]["setting"] == "tokens":  # where all have them, they are in the first column
         names = [name for name in names if not name.startswith("tokens")]
-    elif rows[0]["first_frame_free"]:
-        names.remove("tokens_first_frame")
-    lines = [["tokens" if rows[0]["tokens"] else "", "source", *(_NAMES[n] for n in names)]]
+    if rows[0]["first_frame_free"]:  # costs are those of the other table
+        names = [name for name in names if name in (*COMPARED, "update_ratio", "tokens_per_frame")]
+    lines = [["source", *(_NAMES[name] for name in names)]]
+    lines += [[r["source"], *(_cell(name, r["figures"][name]) for name in names)] for r in rows]
+    return _with_budgets(rows, lines)
+
+
+def difference_cells(rows: Sequence[Mapping[str, Any]], clips: int) -> list[list[str]]:
+    """The cells of a table of differences from the first source, the headings first."""
+    lines = [["source", *(title for n in COMPARED for title in (_NAMES[n], "better on"))]]
     for row in rows:
-        asked = "" if row["tokens"] is None else str(row["tokens"])
-        lines.append([asked, row["source"], *(_cell(name, row["figures"][name]) for name in names)])
-    return lines if rows[0]["tokens"] else [line[1:] for line in lines]
+        lines.append([row["source"]])
+        for name in COMPARED:
+            found = row["against_first"][name]
+            lines[-1] += [_cell(name, found, "+"), f"{found['better']:.0f} of {clips}"]
+    return _with_budgets(rows, lines)
 
 
-def _cell(name: str, figure: Mapping[str, float | None]) -> str:
-    digits = _DIGITS.get(name, 1)
-    text = f"{figure['mean']:.{digits}f}"
-    if name in _WITH_INTERVAL and figure["low"] is not None:
-        text += f" [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
+def _with_budgets(rows: Sequence[Mapping[str, Any]], lines: list[list[str]]) -> list[list[str]]:
+    """The lines with a first column of budgets, where they are asked for."""
+    if rows[0]["tokens"] is None:
+        return lines
+    budgets = ["tokens", *(str(row["tokens"]) for row in rows)]
+    return [[budget, *line] for budget, line in zip(budgets, lines, strict=True)]
+
+
+def _cell(name: str, figure: Mapping[str, float | None], sign: str = "") -> str:
+    form = f"{sign}.{_DIGITS.get(name, 1)}f"
+    text = format(figure["mean"], form)
+    if name in COMPARED and figure["low"] is not None:
+        text += f" [{format(figure['low'], form)}, {format(figure['high'], form)}]"
     return text
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from click.testing import Result
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,7 @@ def read(path: Path) -> Any:
 
 def check_schema(document: Any, name: str) -> None:
     schema = read(ROOT / f"docs/schemas/{name}.schema.json")
-    jsonschema.Draft202012Validator(schema).validate(document)
+    Draft202012Validator(schema).validate(document)
 
 
 def test_compare_writes_one_table_in_every_form(compared: Path) -> None:
@@ -105,6 +105,19 @@ def test_compare_resumes_and_plans(run: Run, clips: tuple[str, str], compared: P
     assert [r["figures"]["loss"] for r in after["rows"]] == [
         r["figures"]["loss"] for r in before["rows"]
     ]
+
+
+def test_an_encoder_adds_its_columns(run: Run, tmp_path: Path) -> None:
+    small = ("--frames", "2", "--tokens", "4,196", "--sources", "rlt", "--repeats", "1")
+    encoder = ("--encoder", ROOT / "fixtures/encoders/siglip-tiny-p16", "-o", tmp_path)
+    done = run("compare", "synthetic:pan", *small, *encoder, "-q", "--threads", "1")
+    assert done.exit_code == 0, done.stderr
+    document = read(tmp_path / "compare.json")
+    check_schema(document, "compare")
+    few, all_ = (row["figures"]["cosine_similarity"]["mean"] for row in document["rows"][:4:2])
+    assert few < all_ <= 1
+    assert all_ > 0.99  # every patch, if not with the same attention
+    assert "in brackets" not in done.stdout  # one clip has no interval
 
 
 @pytest.mark.parametrize(

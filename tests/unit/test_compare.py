@@ -241,7 +241,8 @@ def test_a_table_row_sums_clips_up() -> None:
     assert b["figures"]["psnr_db"]["worst"] == 28.7
     assert a["figures"]["loss"]["low"] >= 0
     assert b["against_first"]["loss"]["mean"] == pytest.approx(0.6)
-    assert a["against_first"]["loss"] == {"mean": 0, "low": 0, "high": 0}
+    assert b["against_first"]["loss"]["better"] == 0
+    assert a["against_first"]["loss"] == {"mean": 0, "low": 0, "high": 0, "better": 0}
     rows = list(csv.DictReader(io.StringIO(csv_text({"rows": [a, b]}))))
     assert [row["source"] for row in rows] == ["a", "b"]
     assert float(rows[1]["loss_median"]) == 0.6
@@ -251,7 +252,7 @@ def test_a_check_names_what_changed_and_ignores_times(tmp_path: Path) -> None:
     old, new = (
         {"settings": {"tokens": [5]}, "models": {}, "clips": clips((0.1, 0.5))} for _ in range(2)
     )
-    changed: dict[str, Any] = new["clips"][0]["rows"][1]["figures"]  # type: ignore[index, call-overload]
+    changed: dict[str, Any] = new["clips"][0]["rows"][1]["figures"]  # type: ignore[index]
     changed["choose_ms"] = 9.0
     assert list(differences(new, old)) == []
     changed["loss"] = 0.4
