@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
@@ -40,7 +40,7 @@ def draw(document: Mapping[str, Any]) -> Figure:
         for n, name in enumerate(names)
     }
     figure = Figure(figsize=(14, 8.6), dpi=100, layout="constrained")
-    plots = figure.subplots(len(_ROWS), len(MEASURES), sharex=True, sharey="col")
+    plots = figure.subplots(len(_ROWS), len(MEASURES), sharex=True)
     for line, (free, title) in zip(plots, _ROWS.items(), strict=True):
         for axes, (measure, label) in zip(line, MEASURES.items(), strict=True):
             _draw_measure(axes, document, measure, free, looks)
@@ -70,9 +70,11 @@ def _draw_measure(
         # Intervals of several sources at one budget stand beside each other.
         x = [row["tokens"] * 1.012 ** (shift - len(looks) / 2) for row in own]
         figures = [row["figures"][measure] for row in own]
-        means = [figure["mean"] for figure in figures]
-        axes.errorbar(x, means, yerr=_reach(figures), label=name, linewidth=1.6, elinewidth=0.7,
-                      capsize=2, **look)  # fmt: skip
+        axes.plot(x, [figure["mean"] for figure in figures], label=name, linewidth=1.6, **look)
+        spans = [(at, f["low"], f["high"]) for at, f in zip(x, figures, strict=True)]
+        spans = [span for span in spans if None not in span]  # one clip has no interval
+        if spans:
+            axes.vlines(*zip(*spans, strict=True), color=look["color"], alpha=0.35, linewidth=1)
         for row in points:
             if row["source"] == name:
                 at = row["figures"]["tokens_per_frame"]["mean"]
@@ -80,7 +82,7 @@ def _draw_measure(
                     [at], [row["figures"][measure]["mean"]], **look | {"markersize": 13},
                     markerfacecolor="none", markeredgewidth=1.8,
                 )  # fmt: skip
-    shown = [row["figures"][measure]["mean"] for row in document["rows"]]
+    shown = [row["figures"][measure]["mean"] for row in lines + points]
     margin = 0.08 * (max(shown) - min(shown)) or 1  # wide intervals must not flatten the lines
     axes.set_ylim(min(shown) - margin, max(shown) + margin)
     axes.set_xscale("log")
@@ -91,16 +93,3 @@ def _draw_measure(
     axes.grid(axis="y", color="#dddddd")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.yaxis.set_tick_params(labelleft=True)
-
-
-def _reach(figures: Sequence[Mapping[str, float | None]]) -> list[list[float]] | None:
-    """How far each interval reaches below and above its mean; None of one clip."""
-    below, above = [], []
-    for figure in figures:
-        mean, low, high = figure["mean"], figure["low"], figure["high"]
-        if mean is None or low is None or high is None:
-            return None
-        below.append(max(0.0, mean - low))
-        above.append(max(0.0, high - mean))
-    return [below, above]

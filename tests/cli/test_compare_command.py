@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from autogaze_cli.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,11 +28,18 @@ def clips(clip: Path) -> tuple[str, str]:
     return str(clip), "synthetic:pan"
 
 
-@pytest.fixture
-def compared(run: Run, clips: tuple[str, str], tmp_path: Path) -> Path:
-    done = run("compare", *clips, *SMALL, "-o", tmp_path)
+@pytest.fixture(scope="module")
+def measured(clips: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison; tests change a copy of it."""
+    folder = tmp_path_factory.mktemp("compare")
+    done = CliRunner().invoke(cli, ["compare", *clips, *SMALL, "-o", str(folder)])
     assert done.exit_code == 0, done.stderr
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def compared(measured: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(measured, tmp_path / "compared"))
 
 
 def read(path: Path) -> Any:
