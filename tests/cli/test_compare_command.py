@@ -138,6 +138,7 @@ def test_an_encoder_adds_its_columns(run: Run, tmp_path: Path) -> None:
         (("--sources", "rlt,,evs"), "none of them empty"),
         (("--frames", "1"), "frames must be within 2 to"),
         (("--check", "missing.json"), "missing.json: cannot be read"),
+        (("--frames", "99", "--sources", "uniform"), "24 frames were decoded, 99 were"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(
