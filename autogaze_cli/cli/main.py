@@ -60,6 +60,14 @@ COMMANDS = {
         "autogaze_cli.commands.view:view",
         "Gaze at a camera or a video live, on a page that this command serves.",
     ),
+    "compare": (
+        "autogaze_cli.commands.compare:compare",
+        "Measure gaze sources side by side: one table.",
+    ),
+    "calibrate": (
+        "autogaze_cli.commands.calibrate:calibrate",
+        "Find the task loss requirement that keeps its promise on your clips.",
+    ),
     "models": (
         "autogaze_cli.commands.models:models",
         "List, locate, fetch and verify the models that --model can name.",
