@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError, FormatError
+from autogaze_cli.reading import parse_json
 from autogaze_cli.readout.coords import video_readout_tokens_to_coords
 from autogaze_cli.readout.grids import (
     SparseReadoutGrid,
@@ -22,7 +23,7 @@ from autogaze_cli.readout.grids import (
 from autogaze_cli.readout.keep import KeepIndices, merged_grid
 from autogaze_cli.readout.ragged import Ragged
 from autogaze_cli.readout.settings import SparseReadoutOptions, SparseVideoReadoutOptions
-from autogaze_cli.trace.header import TraceHeader, expect, expect_keys, parse_json
+from autogaze_cli.trace.header import TraceHeader, expect, expect_keys
 
 FORMAT = "autogaze-readout"
 VERSION = 1

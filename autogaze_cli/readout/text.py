@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from io import StringIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import FormatError
+from autogaze_cli.reading import parse_json, read_document
 from autogaze_cli.readout.document import Readout, ReadoutHeader
 from autogaze_cli.readout.ragged import offsets_of
-from autogaze_cli.trace.header import expect, expect_keys, parse_json
+from autogaze_cli.trace.header import expect, expect_keys
 from autogaze_cli.trace.text import decimals
 
 _HEADER_KEYS = ["format", "version", *(field.name for field in fields(ReadoutHeader))]
@@ -57,7 +59,7 @@ def read_json(path: Path) -> Readout:
     Raises:
         FormatError: The file is damaged, or not such a readout.
     """
-    document = parse_json(path.read_text("utf-8"), "the file")
+    document = parse_json(read_document(path), "the file")
     expect(isinstance(document, dict), "the file", document, "an object")
     names = [name for name in document if name not in _HEADER_KEYS]
     header = ReadoutHeader.from_mapping({k: v for k, v in document.items() if k in _HEADER_KEYS})
@@ -120,19 +122,19 @@ def read_csv(path: Path) -> Readout:
     Raises:
         FormatError: The file is damaged, or not such a readout.
     """
-    with path.open(encoding="utf-8") as file:
-        header = ReadoutHeader.parse(file.readline().removeprefix("#"))
-        names = file.readline().rstrip("\n")
-        expect(names == ",".join(_CSV_COLUMNS), "the second line", names, ",".join(_CSV_COLUMNS))
-        tables: dict[str, Table] = {
-            kind: {name: [] for name in cells} for kind, cells in _KINDS.items()
-        }
-        end: list[str] = []
-        for number, line in enumerate(file, start=3):
-            if end or line.startswith("#"):
-                end.append(line)
-            else:
-                _add_row(tables, line.rstrip("\n").split(","), number)
+    file = StringIO(read_document(path), newline=None)
+    header = ReadoutHeader.parse(file.readline().removeprefix("#"))
+    names = file.readline().rstrip("\n")
+    expect(names == ",".join(_CSV_COLUMNS), "the second line", names, ",".join(_CSV_COLUMNS))
+    tables: dict[str, Table] = {
+        kind: {name: [] for name in cells} for kind, cells in _KINDS.items()
+    }
+    end: list[str] = []
+    for number, line in enumerate(file, start=3):
+        if end or line.startswith("#"):
+            end.append(line)
+        else:
+            _add_row(tables, line.rstrip("\n").split(","), number)
     if len(end) != 1:
         raise FormatError(
             "the last line does not state the shapes", hint="the file may be cut short"

@@ -5,13 +5,13 @@ Source: inference spec 10.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from autogaze_cli.errors import ConfigError, FormatError
 from autogaze_cli.gaze.fixations import Fixations
@@ -22,7 +22,7 @@ from autogaze_cli.version import __version__
 _TENSORS = ("fixations", "scales", "confidences", "stop_probabilities")
 
 
-def read_store(path: Path, clip: int) -> Trace:
+def trace_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -> Trace:
     """One clip of a trace store.
 
     The store knows neither the video nor its times: sizes are 0, frame ``i`` is at second ``i``.
@@ -32,18 +32,14 @@ def read_store(path: Path, clip: int) -> Trace:
 
     Args:
         path: The safetensors file.
+        tensors: What it holds.
         clip: Which clip, from 0.
 
     Raises:
         FormatError: A tensor is missing, neither F32 nor F16, of a wrong shape, or not finite.
         ConfigError: There is no such clip.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            tensors = [_tensor(file, name) for name in _TENSORS]
-    except SafetensorError as error:
-        raise FormatError(f"not a whole safetensors file ({error})") from error
-    points, scales, confidences, stops = tensors
+    points, scales, confidences, stops = [_tensor(tensors, name) for name in _TENSORS]
     shape = scales.shape
     expect(len(shape) == 3, "shape of scales", shape, "[clips, frames, k]")
     expect(points.shape == (*shape, 2), "shape of fixations", points.shape, str((*shape, 2)))
@@ -97,12 +93,22 @@ def _header(path: Path) -> TraceHeader:
     )
 
 
-def _tensor(file: Any, name: str) -> NDArray[np.float32]:
-    if name not in set(file.keys()):
+def _tensor(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float32]:
+    if name not in tensors:
         raise FormatError(f"neither a trace (no header) nor a trace store (no tensor {name!r})")
-    dtype = file.get_slice(name).get_dtype()
-    expect(dtype in ("F32", "F16"), f"dtype of {name}", dtype, "F32 or F16")
-    tensor = np.asarray(file.get_tensor(name), np.float32)
+    dtype = tensors[name].dtype.name
+    expect(dtype in ("float32", "float16"), f"dtype of {name}", dtype, "float32 or float16")
+    tensor = np.asarray(tensors[name], np.float32)
     if not np.isfinite(tensor).all():
         raise FormatError(f"{name} holds NaN or infinity")
     return tensor
+
+
+def check_one_clip(path: Path, clip: int) -> None:
+    """Refuse any clip but the only one of a trace.
+
+    Raises:
+        ConfigError: It is another.
+    """
+    if clip:
+        raise ConfigError(f"{path}: has no clip {clip}", hint="a trace is one clip, number 0")
