@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta, defstruct
+from msgspec.structs import asdict as asdict_of
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError, FormatError
-from autogaze_cli.reading import parse_json
+from autogaze_cli.reading import checked, fields_of, parse_json
 from autogaze_cli.readout.coords import video_readout_tokens_to_coords
 from autogaze_cli.readout.grids import (
+    Count,
     SparseReadoutGrid,
     SparseVideoPatchGeometry,
     SparseVideoReadoutGrid,
-    check_whole,
 )
 from autogaze_cli.readout.keep import KeepIndices, merged_grid
 from autogaze_cli.readout.ragged import Ragged
 from autogaze_cli.readout.settings import SparseReadoutOptions, SparseVideoReadoutOptions
+from autogaze_cli.trace.header import HEADER as TRACE_HEADER
 from autogaze_cli.trace.header import TraceHeader, expect, expect_keys
 
 FORMAT = "autogaze-readout"
@@ -82,24 +85,21 @@ class ReadoutHeader:
 
     def __post_init__(self) -> None:
         """Refuse what no readout could be."""
+        checked(self.to_mapping(), HEADER, "the header")
         grid, tubelet = self.geometry.readout_grid(), self.geometry.tubelet_size
         expect(self.video_grid == grid, "video_grid", self.video_grid, f"{grid}, as geometry has")
         expect(not self.image_grid.is_empty, "image_grid", self.image_grid, "one with tokens")
         given = self.video_options.tubelet_size
         expect(given == tubelet, "video_options.tubelet_size", given, f"{tubelet}, as geometry has")
-        for name in ("confidence_threshold", "fixation_scale"):
-            value = getattr(self.readout_options, name)
-            real = type(value) in (int, float) and math.isfinite(value)
-            expect(real, f"readout_options.{name}", value, "a finite number")
         known = [name for name in EMITS if name in self.emit]
         expect(list(self.emit) == known != [], "emit", self.emit, f"some of {EMITS} in this order")
-        expect(type(self.tool_version) is str, "tool_version", self.tool_version, "text")
         if "keep-indices" in self.emit:
             merged_grid(grid, self.merge)
         else:
             expect(self.merge == 1, "merge", self.merge, "1, as there are no keep-indices")
         if {"tokens", "coords"} & set(self.emit):
-            check_whole(projected_tokens=self.projected_tokens)
+            there = self.projected_tokens is not None
+            expect(there, "projected_tokens", self.projected_tokens, "an integer")
         else:
             expect(self.projected_tokens is None, "projected_tokens", self.projected_tokens, "null")
 
@@ -141,25 +141,20 @@ class ReadoutHeader:
         Raises:
             FormatError: Another format or version, or a key is missing, unknown or out of range.
         """
-        if isinstance(mapping, dict) and mapping.get("format") == FORMAT:
-            version = mapping.get("version")
-            if type(version) is not int or version != VERSION:
-                raise FormatError(
-                    f"version is {version!r}, and this program knows {VERSION} only",
-                    hint="read it with the version of autogaze that wrote it",
-                )
-        if isinstance(mapping, dict):
-            mapping = {"merge": 1, **mapping}
-        expect_keys(mapping, ["format", "version", *(f.name for f in fields(cls))], "the header")
-        expect(mapping["format"] == FORMAT, "format", mapping["format"], repr(FORMAT))
-        values = {field.name: mapping[field.name] for field in fields(cls)}
-        for name, part in _PARTS.items():
-            expect_keys(values[name], [field.name for field in fields(part)], name)
-        expect(isinstance(values["emit"], list), "emit", values["emit"], "a list")
+        form = mapping.get("format") if isinstance(mapping, dict) else mapping
+        expect(form == FORMAT, "format", form, repr(FORMAT))
+        version = mapping.get("version")
+        if type(version) is not int or version != VERSION:
+            raise FormatError(
+                f"version is {reprlib.repr(version)}, and this program knows {VERSION} only",
+                hint="read it with the version of autogaze that wrote it",
+            )
+        found = checked(mapping, HEADER, "the header")
+        values = {field.name: getattr(found, field.name) for field in fields(cls)}
+        parts = {name: part(**asdict_of(values[name])) for name, part in _PARTS.items()}
+        source, emit = TraceHeader.from_document(values["source"]), tuple(values["emit"])
         try:
-            values |= {name: part(**values[name]) for name, part in _PARTS.items()}
-            values["source"] = TraceHeader.from_mapping(values["source"])
-            return cls(**{**values, "emit": tuple(values["emit"])})
+            return cls(**{**values, **parts, "source": source, "emit": emit})
         except ConfigError as error:
             raise FormatError(str(error)) from error
 
@@ -171,6 +166,22 @@ _PARTS: dict[str, type[Any]] = {
     "readout_options": SparseReadoutOptions,
     "video_options": SparseVideoReadoutOptions,
 }
+
+HEADER: Any = defstruct(
+    "ReadoutHeader",
+    [
+        ("format", Literal[FORMAT]),
+        ("version", Literal[VERSION]),
+        ("source", TRACE_HEADER),
+        *((name, fields_of(part)) for name, part in _PARTS.items()),
+        ("emit", Annotated[list[Literal[EMITS]], Meta(min_length=1)]),  # type: ignore[valid-type]
+        ("projected_tokens", Count | None),
+        ("tool_version", Annotated[str, Meta(max_length=1 << 16)]),
+        ("merge", Annotated[int, Meta(ge=1, le=1 << 16)], 1),
+    ],
+    forbid_unknown_fields=True,
+)
+"""What a header is in a file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

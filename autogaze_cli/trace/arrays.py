@@ -32,7 +32,7 @@ _MOST_HEADER = 1 << 24
 _STORED = 4  # times the limit for text: arrays are not larger in memory than in the file
 _NPY = re.compile(
     rb"\{'descr': '([<|][fiubU][0-9]{1,9})', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:[0-9]{1,18},? ?)*)\),? ?\} *\n"
+    rb"'shape': \(((?:[0-9]{1,18}(?:, ?|(?=\))))*+)\),? ?\} *\n"
 )
 _NPY_STARTS = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}
 _TYPES = ("F16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")

@@ -47,7 +47,7 @@ def expect_keys(mapping: object, names: Mapping[str, object] | list[str], what: 
     if missing := [name for name in names if name not in mapping]:
         raise FormatError(f"{what} has no {missing[0]!r}")
     if unknown := sorted(set(mapping) - set(names)):
-        raise FormatError(f"{what} has an unknown {unknown[0]!r}")
+        raise FormatError(f"{what} has an unknown {reprlib.repr(unknown[0])}")
 
 
 def check_fraction(value: Fraction, name: str) -> Fraction:
