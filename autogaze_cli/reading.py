@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
-from autogaze_cli.errors import ConfigError, FormatError
+from autogaze_cli.errors import AutogazeError, ConfigError, FormatError
 
 T = TypeVar("T")
 
@@ -155,7 +155,13 @@ def parse_json(text: str | bytes, what: str, object_hook: Any = dict) -> Any:
         raise FormatError(f"{what} is not JSON ({error})") from error
 
 
-def checked(value: object, kind: type[T], what: str, prefix: str = "") -> T:
+def checked(
+    value: object,
+    kind: type[T],
+    what: str,
+    prefix: str = "",
+    error: type[AutogazeError] = FormatError,
+) -> T:
     """``value``, of JSON types, as a ``kind``.
 
     Args:
@@ -163,18 +169,19 @@ def checked(value: object, kind: type[T], what: str, prefix: str = "") -> T:
         kind: Any type that msgspec knows; a ``Fraction`` is text such as ``1/8``, or one already.
         what: How a message names the whole; what is in it is named by its path.
         prefix: What a message puts before a path.
+        error: What is raised.
 
     Raises:
-        FormatError: Something is missing, unknown, of another type, or out of range.
+        AutogazeError: Something is missing, unknown, of another type, or out of range.
     """
     import msgspec  # only needed if there is a document
 
     try:
         return msgspec.convert(value, kind, dec_hook=_fraction)
-    except msgspec.ValidationError as error:
-        raise FormatError(_told(str(error), value, what, prefix)) from error
-    except RecursionError as error:
-        raise FormatError(f"{what} is nested too deeply") from error
+    except msgspec.ValidationError as problem:
+        raise error(_told(str(problem), value, what, prefix)) from problem
+    except RecursionError as problem:
+        raise error(f"{what} is nested too deeply") from problem
 
 
 def document_of(kind: Any, name: str, version: int) -> type[Any]:
@@ -188,7 +195,7 @@ def document_of(kind: Any, name: str, version: int) -> type[Any]:
 
 
 @cache
-def fields_of(kind: Any) -> type[Any]:
+def fields_of(kind: Any) -> Any:
     """A closed record with the fields and annotations of a dataclass."""
     import msgspec
 
@@ -236,5 +243,6 @@ def _told(problem: str, value: Any, what: str, prefix: str) -> str:
     if match := re.fullmatch(r"Expected `(.*?)`( [^,]*)?(, got .*)?", rule, re.DOTALL):
         kinds = " or ".join(_NAMES.get(name, name) for name in match[1].split(" | "))
         limit = re.sub(r" [<>]=?(?= )", lambda sign: _LIMITS[sign[0]], match[2] or "")
+        limit = limit.replace("length of", "length")
         return f"{place} is {shown}, not {kinds}{limit.removesuffix('.0')}"
     return f"{place} is {shown}: {rule[:1].lower()}{rule[1:]}"

@@ -159,7 +159,7 @@ class ReadoutHeader:
             raise FormatError(str(error)) from error
 
 
-_PARTS: dict[str, type[Any]] = {
+_PARTS: dict[str, Any] = {
     "geometry": SparseVideoPatchGeometry,
     "image_grid": SparseReadoutGrid,
     "video_grid": SparseVideoReadoutGrid,
