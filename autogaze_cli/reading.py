@@ -152,7 +152,7 @@ def parse_json(text: str | bytes, what: str, object_hook: Any = dict) -> Any:
     except RecursionError as error:
         raise FormatError(f"{what} is not JSON that can be read: nested too deeply") from error
     except ValueError as error:
-        raise FormatError(f"{what} is not JSON ({error})") from error
+        raise FormatError(f"{what} is not JSON ({brief(error)})") from error
 
 
 def checked(
@@ -180,8 +180,16 @@ def checked(
         return msgspec.convert(value, kind, dec_hook=_fraction)
     except msgspec.ValidationError as problem:
         raise error(_told(str(problem), value, what, prefix)) from problem
+    except UnicodeEncodeError as problem:
+        raise error(f"{what} holds half of a surrogate pair, which is no text") from problem
     except RecursionError as problem:
         raise error(f"{what} is nested too deeply") from problem
+
+
+def brief(error: Exception) -> str:
+    """A library's message, which may repeat what it read, as part of one line."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def document_of(kind: Any, name: str, version: int) -> type[Any]:

@@ -23,6 +23,7 @@ import traceback
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -61,16 +62,21 @@ width = 224
 """
 
 INSERTED: list[Any] = [
-    None, True, False, "", "x", "1/0", "1e99999999", "-1/3", "nan", "9" * 5000, "32+" * 100_000 + "1",
-    "\ud800", "\x00", "a\nb", "../../etc/passwd", 0, -1, 1, 2, 0.5, -0.0, 1e-320, 1e300, 10**9, 10**6,
-    2**31 - 1, 2**31, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**400, 10**4000, [], {}, [[]], [0] * 1000,
-    [None], {"a": 1}, [1e9, 1e9], [224, 224], "silu", "224", "1" * 300,
+    None, True, False, "", "x", "1/0", "1e99999999", "-1/3", "nan", "9" * 5000, "1" * 300,
+    "32+" * 100_000 + "1", "\ud800", "\x00", "a\nb", "../../etc/passwd", "silu", "224",
+    0, -1, 1, 2, 10**6, 10**9, 2**31 - 1, 2**31, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**400,
+    10**4000, 0.5, -0.0, 1e-320, 1e300, [], {}, [[]], [0] * 1000, [None], {"a": 1}, [1e9, 1e9],
+    [224, 224],
 ]  # fmt: skip
 """Values for a field."""
 
 RAW = (b"NaN", b"Infinity", b"-Infinity", b"1e999", b"[" * 100_000, b"9" * 5000, b'{"a":' * 50_000,
        b'"\\ud800"', b"tru", b"01", b"1.", b"[" + b"0," * 100_000 + b"0]", b"\xff")  # fmt: skip
 """What stands in a file in place of a value, most of it no JSON."""
+
+CELLS = (b"", b"-1", b"1e999", b"nan", b"9" * 5000, b"1_0", b" 1", b"0x1", b"1/0", b"9" * 19,
+         b"2147483648", b"1.5", b"," * 100_000, b"\xd9\xa3")  # fmt: skip
+"""What stands in a cell of a CSV file."""
 
 PIECES = (b"{", b"}", b"[", b"]", b'"', b",", b":", b"-", b"9999999999", b"\0", b"\xff", b"e9",
           b"\n", b"#", b"\xef\xbb\xbf", b"PK\x03\x04", b"[[", b"= ", b"'''", b"a.a.a.")  # fmt: skip
@@ -88,12 +94,12 @@ def change_field(text: bytes, chance: random.Random) -> bytes:
     document = json.loads(text)
     places: list[tuple[Any, Any]] = []
 
-    def walk(value: Any, depth: int = 0) -> None:
+    def walk(value: Any) -> None:
         keys = list(value) if isinstance(value, dict) else range(min(len(value), 3))
         for key in keys:
             places.append((value, key))
             if isinstance(value[key], dict | list):
-                walk(value[key], depth + 1)
+                walk(value[key])
 
     walk(document)
     if not places:
@@ -164,7 +170,15 @@ def change_member(name: str, content: bytes, chance: random.Random) -> bytes:
         head += b" " * (-(len(head) + 11) % 64) + b"\n"
         start = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little")
         return start + head + words.encode("utf-32-le")
-    shapes = (b"()", b"(0,)", b"(1000000000,)", b"(-1,)", b"(2, 2)", b"x", b"(9" + b"9" * 30 + b",)")
+    shapes = (
+        b"()",
+        b"(0,)",
+        b"(1000000000,)",
+        b"(-1,)",
+        b"(2, 2)",
+        b"x",
+        b"(9" + b"9" * 30 + b",)",
+    )
     old, new = chance.choice(
         ((b"(", b"((" * 100), (b"<", b">"), (b"<f4", b"|O8"), (b"<i8", b"<f8"), (b"False", b"True"),
          (b"{", b"__import__('os'){"), (b"descr", b"shape"))
@@ -204,14 +218,18 @@ def change_csv(data: bytes, chance: random.Random) -> bytes:
         return b"\n".join(lines)
     at = chance.randrange(1, len(lines))
     cells = lines[at].split(b",")
-    value = chance.choice((b"", b"-1", b"1e999", b"nan", b"9" * 5000, b"1_0", b" 1", b"0x1", b"1/0",
-                           b"9" * 19, b"2147483648", b"1.5", b"," * 100_000, b"\xd9\xa3"))  # fmt: skip
+    value = chance.choice(CELLS)
     cells[chance.randrange(len(cells))] = value
     lines[at] = b",".join(cells)
     return b"\n".join(lines)
 
 
-CHANGES = {"json": change_field, "npz": change_npz, "safetensors": change_safetensors, "csv": change_csv}
+CHANGES = {
+    "json": change_field,
+    "npz": change_npz,
+    "safetensors": change_safetensors,
+    "csv": change_csv,
+}
 
 
 def mutate(name: str, seed: bytes, chance: random.Random) -> bytes:
@@ -229,14 +247,9 @@ def use_trace(path: Path) -> None:
     sampling_of(trace.header, "x")
     for i in range(min(len(trace), 2)):
         trace.frame(i)
-    errors = []
     for emit in EMITS:
-        try:
+        with suppress(AutogazeError):  # as for a trace without ids
             readout_trace(trace, ReadoutSettings(clip_height=224, clip_width=224, emit=(emit,)))
-        except AutogazeError as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]
 
 
 def read_models(path: Path) -> None:

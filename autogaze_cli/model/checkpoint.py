@@ -47,7 +47,7 @@ _Mean = Annotated[float, Meta(ge=-1e6, le=1e6)]
 _Std = Annotated[float, Meta(ge=1e-6, le=1e6)]
 
 
-class _File(Struct):
+class PreprocessorFile(Struct):
     """What is read of ``preprocessor_config.json``; an entry that is null counts as absent."""
 
     image_mean: tuple[_Mean, _Mean, _Mean]
@@ -104,7 +104,7 @@ class Preprocessing:
             ConfigError: A value is missing, of the wrong type, or not what the published processor
                 does.
         """
-        raw = checked(without_nulls(values), _File, "the file", error=ConfigError)
+        raw = checked(without_nulls(values), PreprocessorFile, "the file", error=ConfigError)
         for name in ("do_rescale", "offset", "do_normalize"):
             if not getattr(raw, name):
                 raise ConfigError(f"{name} must be True, not False")

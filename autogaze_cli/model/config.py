@@ -95,7 +95,7 @@ class _Setting(Struct):
     fixed: _Fixed = field(default_factory=_Fixed)
 
 
-class _Root(Struct):
+class ConfigFile(Struct):
     """What is read of ``config.json``; an entry that is null counts as absent."""
 
     gaze_model_config: _Gaze
@@ -219,7 +219,7 @@ class GazeConfig:
             ConfigError: ``gaze_model_config`` is missing, or a value is of the wrong type, out of
                 range, or contradicts another.
         """
-        root = checked(without_nulls(raw), _Root, "the file", error=ConfigError)
+        root = checked(without_nulls(raw), ConfigFile, "the file", error=ConfigError)
         gaze = root.gaze_model_config
         vision, decoder = gaze.vision_model_config, gaze.gaze_decoder_config
         kernel, heads = vision.kernel_size, decoder.num_attention_heads

@@ -51,6 +51,29 @@ COLUMNS: dict[str, dict[str, type[np.int64 | np.float64 | np.float32 | np.bool_]
 
 EMITS = tuple(name for name in COLUMNS if name)
 
+_Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Seconds = Annotated[float, Meta(ge=-float(np.finfo(float).max), le=float(np.finfo(float).max))]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Three, _Four = Meta(min_length=3, max_length=3), Meta(min_length=4, max_length=4)
+
+ARRAYS: dict[str, Any] = {
+    "frame_index": list[_Whole],
+    "frame_time_s": list[_Seconds],
+    "rects": list[Annotated[list[_Share], _Four]],
+    "rect_offsets": list[_Whole],
+    "image_tokens": list[_Whole],
+    "image_token_offsets": list[_Whole],
+    "video_tokens": list[_Whole],
+    "coords": list[Annotated[list[_Whole], _Four]],
+    "gazing_pos": Annotated[list[list[_Whole]], Meta(min_length=1)],
+    "if_padded_gazing": Annotated[list[list[bool]], Meta(min_length=1)],
+    "num_gazing_each_frame": list[_Whole],
+    "keep_indices": list[_Whole],
+    "grid_thw": Annotated[list[_Whole], _Three],
+    "mrope": list[Annotated[list[_Whole], _Three]],
+}
+"""What each array is in the JSON form."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadoutHeader:
@@ -204,7 +227,8 @@ class Readout:
         columns = self.header.columns
         expect_keys(dict(self.arrays), list(columns), "the readout")
         for name, dtype in columns.items():
-            found = self.arrays[name].dtype
+            shape, found = self.arrays[name].shape, self.arrays[name].dtype
+            expect(bool(shape), f"shape of {name}", shape, "that of a list")
             expect(found == np.dtype(dtype), f"dtype of {name}", str(found), np.dtype(dtype).name)
         check_arrays(self.header, self.arrays)
 

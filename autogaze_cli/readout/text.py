@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from io import StringIO
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import FormatError
-from autogaze_cli.reading import parse_json, read_document
-from autogaze_cli.readout.document import Readout, ReadoutHeader
+from autogaze_cli.reading import checked, parse_json, read_document
+from autogaze_cli.readout.document import ARRAYS, Readout, ReadoutHeader
 from autogaze_cli.readout.ragged import offsets_of
 from autogaze_cli.trace.header import expect, expect_keys
 from autogaze_cli.trace.text import decimals
@@ -255,19 +254,10 @@ def _words(array: NDArray[Any]) -> list[str]:
 
 def _array(value: Any, dtype: type[np.generic], name: str) -> NDArray[Any]:
     """A list, or a list of lists, of JSON as an array."""
-    expect(isinstance(value, list), name, value, "a list")
-    if not value and name in _NO_ROWS:
+    found = checked(value, ARRAYS[name], name, name)
+    if not found and name in _NO_ROWS:
         return np.empty(_NO_ROWS[name], dtype)
-    nested = bool(value) and isinstance(value[0], list)
-    if nested:
-        expect(all(isinstance(row, list) for row in value), name, value, "a list of lists")
-        expect(len({len(row) for row in value}) == 1, name, value, "rows of one length")
-    types = set(map(type, chain.from_iterable(value) if nested else value))
-    kinds: dict[type[np.generic], set[type]] = {np.bool_: {bool}, np.int64: {int}}
-    right = types <= kinds.get(dtype, {int, float})
-    expect(right, name, value, f"a list of {np.dtype(dtype).name}")
     try:
-        with np.errstate(over="ignore"):
-            return np.array(value, dtype)
-    except OverflowError as error:
-        raise FormatError(f"{name} holds a number that does not fit {dtype.__name__}") from error
+        return np.array(found, dtype)
+    except ValueError as error:
+        raise FormatError(f"{name} is a list of lists, not of rows of one length") from error

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from autogaze_cli.errors import FormatError
-from autogaze_cli.reading import DOCUMENT_VARIABLE, most_document_bytes, parse_json
+from autogaze_cli.reading import DOCUMENT_VARIABLE, brief, most_document_bytes, parse_json
 from autogaze_cli.trace.header import expect
 
 HEADER = "header"
@@ -73,7 +73,7 @@ def read_npz_arrays(path: Path) -> tuple[str, dict[str, NDArray[Any]]]:
                 key = name.removesuffix(".npy")
                 arrays[key] = _npy(archive.read(info), key)
     except _NPZ_ERRORS as error:
-        raise FormatError(f"not a whole npz file ({error})") from error
+        raise FormatError(f"not a whole npz file ({brief(error)})") from error
     header = arrays.pop(HEADER)
     expect(header.dtype.kind == "U" and header.ndim == 0, HEADER, header, "text")
     return _text(header), arrays
@@ -121,7 +121,7 @@ def read_safetensors_arrays(path: Path) -> tuple[str | None, dict[str, NDArray[A
         with safe_open(path, framework="np") as file:
             return metadata.get(HEADER), {name: file.get_tensor(name) for name in entries}
     except (SafetensorError, OSError, ValueError, MemoryError) as error:
-        raise FormatError(f"not a whole safetensors file ({error})") from error
+        raise FormatError(f"not a whole safetensors file ({brief(error)})") from error
 
 
 def _entries(path: Path) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _entries(path: Path) -> dict[str, Any]:
     try:
         entries = parse_json(text, "the list of tensors")
     except FormatError as error:
-        raise FormatError(f"not a whole safetensors file ({error})") from error
+        raise FormatError(f"not a whole safetensors file ({brief(error)})") from error
     right = isinstance(entries, dict) and len(entries) <= MOST_ARRAYS
     expect(right, "the list of tensors", entries, f"an object of at most {MOST_ARRAYS}")
     metadata = entries.get("__metadata__") or {}

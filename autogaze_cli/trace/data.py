@@ -43,6 +43,9 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """The lowest and the highest value of a column; ``tile`` is also below the header's count."""
 
+MOST_FRAMES = 1 << 21
+"""Of a trace in one file: 9 hours of 60 per second."""
+
 
 def column_shape(name: str, *, frames: int, fixations: int, tiles: int) -> tuple[int, ...]:
     """The shape of a column in a trace of that many frames, fixations and tiles per frame."""
@@ -197,6 +200,11 @@ class Trace:
         Raises:
             FormatError: See the class.
         """
+        for name, column in columns.items():
+            flat = 2 if name == "num_gazing" else 1
+            expect(column.ndim == flat, f"shape of {name}", column.shape, f"of {flat} dimensions")
+        frames = len(columns["index"])
+        expect(frames <= MOST_FRAMES, "number of frames", frames, f"at most {MOST_FRAMES}")
         numerators, denominators = columns["time_numerator"], columns["time_denominator"]
         for name in ("time_numerator", "time_denominator"):
             column, shape = columns[name], columns["index"].shape
