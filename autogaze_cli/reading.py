@@ -186,7 +186,7 @@ def checked(
         raise error(f"{what} is nested too deeply") from problem
 
 
-def brief(error: Exception) -> str:
+def brief(error: object) -> str:
     """A library's message, which may repeat what it read, as part of one line."""
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else text[:197] + "..."
@@ -253,4 +253,4 @@ def _told(problem: str, value: Any, what: str, prefix: str) -> str:
         limit = re.sub(r" [<>]=?(?= )", lambda sign: _LIMITS[sign[0]], match[2] or "")
         limit = limit.replace("length of", "length")
         return f"{place} is {shown}, not {kinds}{limit.removesuffix('.0')}"
-    return f"{place} is {shown}: {rule[:1].lower()}{rule[1:]}"
+    return f"{place} is {shown}: {brief(rule[:1].lower() + rule[1:])}"

@@ -22,8 +22,8 @@ import time
 import traceback
 import zipfile
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -303,15 +303,32 @@ def execute(number: int, table: Table, scratch: Path, counts: Counter[tuple[str,
     name = list(table)[number % len(table)]
     file, files, read = table[name]
     chance = random.Random(number)
+    changed = files | {file: mutate(file, files[file], chance)}
+    with opened(scratch, changed) as folder:
+        wrong = outcome(name, folder / file, read, counts)
+    if wrong is not None:
+        counts[name, wrong] += 1
+        print(f"execution {number} ({name}): {wrong}", file=sys.stderr)
+    counts[name, "executions"] += 1
+
+
+@contextmanager
+def opened(scratch: Path, files: dict[str, bytes]) -> Iterator[Path]:
+    """A folder with these files, for as long as it is used."""
     folder = scratch / "folder"
     folder.mkdir()
-    for other, content in files.items():
-        (folder / other).write_bytes(content)
-    (folder / file).write_bytes(mutate(file, files[file], chance))
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def outcome(name: str, path: Path, read: Reader, counts: Counter[tuple[str, str]]) -> str | None:
+    """What is wrong with reading a file; None if nothing is."""
     before, begin = memory_bytes(), time.monotonic()
     wrong = None
     try:
-        read(folder / file)
+        read(path)
     except AutogazeError as error:
         counts[name, "refused"] += 1
         if len(error.line()) > 2000 or "\n" in error.line():
@@ -324,11 +341,7 @@ def execute(number: int, table: Table, scratch: Path, counts: Counter[tuple[str,
         wrong = "over 10 s"
     elif memory_bytes() > max(before, MOST_BYTES):
         wrong = "over 1 GB"
-    if wrong is not None:
-        counts[name, wrong] += 1
-        print(f"execution {number} ({name}): {wrong}", file=sys.stderr)
-    counts[name, "executions"] += 1
-    shutil.rmtree(folder)
+    return wrong
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -339,8 +352,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first execution")
     options = parser.parse_args(arguments)
     table, counts = readers(), Counter[tuple[str, str]]()
-    end, number = time.monotonic() + options.seconds, options.first
     with tempfile.TemporaryDirectory() as scratch:
+        for file, files, read in table.values():  # valid, and all that is imported is imported
+            with opened(Path(scratch), files) as folder:
+                read(folder / file)
+        end, number = time.monotonic() + options.seconds, options.first
         while time.monotonic() < end and number - options.first != options.count:
             execute(number, table, Path(scratch), counts)
             number += 1

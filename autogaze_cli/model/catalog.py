@@ -132,8 +132,11 @@ def default_model(models: Path = MODELS) -> str | None:
     return name
 
 
+_Name = Annotated[str, Meta(pattern=r"^\w[\w.-]{0,99}$")]
+
+
 class _Entry(Struct, forbid_unknown_fields=True):
-    name: Annotated[str, Meta(pattern=r"^\w[\w.-]{0,99}$")]
+    name: _Name
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     bytes: Annotated[int, Meta(ge=0, le=1 << 40)]
     licence: Annotated[str, Meta(max_length=1000)]
@@ -143,7 +146,7 @@ class _Entry(Struct, forbid_unknown_fields=True):
 class Record(Struct, forbid_unknown_fields=True):
     """What ``models.json`` records of the bundled models."""
 
-    default: str | None
+    default: _Name | None
     models: Annotated[list[_Entry], Meta(max_length=1000)]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import FormatError
-from autogaze_cli.reading import checked, parse_json, read_document
+from autogaze_cli.reading import brief, checked, parse_json, read_document
 from autogaze_cli.readout.document import ARRAYS, Readout, ReadoutHeader
 from autogaze_cli.readout.ragged import offsets_of
 from autogaze_cli.trace.header import expect, expect_keys
@@ -141,7 +141,9 @@ def read_csv(path: Path) -> Readout:
     shapes = parse_json(end[0].removeprefix("#"), "the last line")
     arrays = _from_tables(header, tables)
     found = {name: list(array.shape) for name, array in arrays.items()}
-    expect(found == shapes, "shapes of the arrays", found, f"{shapes}, as the end states")
+    expect(
+        found == shapes, "shapes of the arrays", found, f"{brief(shapes)}, as the end states"
+    )
     return Readout(header=header, arrays=arrays)
 
 
@@ -224,7 +226,7 @@ def _column(
         with np.errstate(over="ignore"):  # becomes infinite, which is out of every range
             return np.array([parse(cell) for cell in cells], dtype)
     except (KeyError, ValueError, OverflowError) as error:
-        raise FormatError(f"{name} of a {kind} is not as it must be ({error})") from error
+        raise FormatError(f"{name} of a {kind} is not as it must be ({brief(error)})") from error
 
 
 def _expect_column(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import FormatError
 from autogaze_cli.gaze.fixations import COLUMNS, Fixations
-from autogaze_cli.reading import checked, parse_json, read_document
+from autogaze_cli.reading import brief, checked, parse_json, read_document
 from autogaze_cli.trace.data import RANGES, TRACE_COLUMNS, FrameTrace, Trace
 from autogaze_cli.trace.header import TraceHeader, dump_header, expect, parse_header
 from autogaze_cli.trace.writer import TraceWriter
@@ -280,4 +280,4 @@ def _numbers(cells: Sequence[str], whole: bool, name: str) -> list[int] | list[f
     try:
         return list(map(int if whole else float, cells))
     except ValueError as error:
-        raise FormatError(f"{name} holds what is not a number ({error})") from error
+        raise FormatError(f"{name} holds what is not a number ({brief(error)})") from error

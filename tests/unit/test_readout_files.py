@@ -186,7 +186,10 @@ BROKEN: list[Callable[[Document], Any]] = [
 ]
 # What only a reader can refuse, and the words it says it with.
 CONTRADICTIONS: list[tuple[Callable[[Document], Any], str]] = [
-    (lambda d: d.update(num_gazing_each_frame=[52.0, 0]), r"each_frame\[0\] is 52.0, not an integer"),
+    (
+        lambda d: d.update(num_gazing_each_frame=[52.0, 0]),
+        r"each_frame\[0\] is 52.0, not an integer",
+    ),
     (lambda d: d["geometry"].update(frames=0), "frame count must be nonzero"),
     (lambda d: d["image_grid"].update(height=0), "image_grid"),
     (lambda d: d["geometry"].update(frames=3), "frames .3. must be divisible"),

@@ -116,7 +116,10 @@ X = ("frames", 0, "fixations", "x")
         (setter("frames", 1, "time", to=0.1), "frames[1].time is 0.1, not a fraction"),
         (setter("frames", 1, "time", to="9999999999999999999"), "frames[1].time is '9999999999"),
         (setter("frames", 1, "time_s", to=0.5), "frames[1].time_s is 0.5, not 0.0333"),
-        (setter("frames", 1, "stop_probability", to="no"), "frames[1].stop_probability is 'no', not"),
+        (
+            setter("frames", 1, "stop_probability", to="no"),
+            "frames[1].stop_probability is 'no', not",
+        ),
         (
             setter("frames", 1, "stop_probability", to=1.5),
             "frames[1].stop_probability is 1.5, not a number of at most 1",
@@ -126,7 +129,10 @@ X = ("frames", 0, "fixations", "x")
             "shape of num_gazing of frame 0 is (1,), not (2,)",
         ),
         (setter("frames", 0, "num_gazing", to=3), "frames[0].num_gazing is 3, not a list"),
-        (setter("frames", 0, "num_gazing", to=[1, -1]), "frames[0].num_gazing[1] is -1, not an integer of at least 0"),
+        (
+            setter("frames", 0, "num_gazing", to=[1, -1]),
+            "frames[0].num_gazing[1] is -1, not an integer of at least 0",
+        ),
         (setter("frames", 0, "fixations", to=[]), f"{FIXATIONS} is [], not an object"),
         (lambda d: d["frames"][0]["fixations"].pop("y"), f"{FIXATIONS} has no 'y'"),
         (setter("frames", 0, "fixations", "z", to=[]), f"{FIXATIONS} has an unknown 'z'"),

@@ -115,5 +115,5 @@ def test_bfloat16_is_refused(tmp_path: Path) -> None:
     end = 8 + int.from_bytes(whole[:8], "little")
     head = whole[8:end].replace(b'"F16"', b'"BF16"')  # as many bytes an element
     path.write_bytes(len(head).to_bytes(8, "little") + head + whole[end:])
-    with pytest.raises(FormatError, match="dtype of .* is 'BF16', not one of"):
+    with pytest.raises(FormatError, match=r"dtype of .* is 'BF16', not one of"):
         read_trace(path)
