@@ -15,9 +15,9 @@ from msgspec import UNSET, UnsetType, defstruct
 from msgspec.json import schema
 
 from autogaze_cli.batch.manifest import Line
-from autogaze_cli.model.catalog import Record
 from autogaze_cli.model.checkpoint import PreprocessorFile
 from autogaze_cli.model.config import ConfigFile
+from autogaze_cli.model.record import Record
 from autogaze_cli.readout.document import ARRAYS, COLUMNS
 from autogaze_cli.readout.document import HEADER as READOUT
 from autogaze_cli.trace.header import HEADER as TRACE

@@ -10,14 +10,14 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-from msgspec import Meta, Struct
-from msgspec.structs import asdict
+from typing import TYPE_CHECKING, Literal
 
 from autogaze_cli.errors import FormatError, ModelError
 from autogaze_cli.model.section import read_json
 from autogaze_cli.reading import MOST_BYTES, checked, parse_json, read_regular
+
+if TYPE_CHECKING:
+    from autogaze_cli.model.record import Record
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -112,7 +112,15 @@ def bundled(models: Path = MODELS) -> dict[str, Model]:
         ModelError: ``models.json`` is missing or damaged.
     """
     return {
-        entry.name: Model(kind="bundled", folder=models / entry.name, **asdict(entry))
+        entry.name: Model(
+            name=entry.name,
+            kind="bundled",
+            folder=models / entry.name,
+            sha256=entry.sha256,
+            bytes=entry.bytes,
+            licence=entry.licence,
+            summary=entry.summary,
+        )
         for entry in _recorded(models).models
     }
 
@@ -132,25 +140,9 @@ def default_model(models: Path = MODELS) -> str | None:
     return name
 
 
-_Name = Annotated[str, Meta(pattern=r"^\w[\w.-]{0,99}$")]
-
-
-class _Entry(Struct, forbid_unknown_fields=True):
-    name: _Name
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    bytes: Annotated[int, Meta(ge=0, le=1 << 40)]
-    licence: Annotated[str, Meta(max_length=1000)]
-    summary: Annotated[str, Meta(max_length=1000)]
-
-
-class Record(Struct, forbid_unknown_fields=True):
-    """What ``models.json`` records of the bundled models."""
-
-    default: _Name | None
-    models: Annotated[list[_Entry], Meta(max_length=1000)]
-
-
 def _recorded(models: Path) -> Record:
+    from autogaze_cli.model.record import Record  # no --help needs it
+
     try:
         text = read_regular(models / "models.json", MOST_BYTES).decode("utf-8")
         return checked(parse_json(text, "the file"), Record, "the file")

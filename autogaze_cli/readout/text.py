@@ -141,9 +141,7 @@ def read_csv(path: Path) -> Readout:
     shapes = parse_json(end[0].removeprefix("#"), "the last line")
     arrays = _from_tables(header, tables)
     found = {name: list(array.shape) for name, array in arrays.items()}
-    expect(
-        found == shapes, "shapes of the arrays", found, f"{brief(shapes)}, as the end states"
-    )
+    expect(found == shapes, "shapes of the arrays", found, f"{brief(shapes)}, as the end states")
     return Readout(header=header, arrays=arrays)
 
 
