@@ -116,7 +116,7 @@ def read_safetensors_arrays(path: Path) -> tuple[str | None, dict[str, NDArray[A
     metadata = entries.pop("__metadata__", None) or {}
     for name, entry in entries.items():
         dtype = entry.get("dtype") if isinstance(entry, dict) else entry
-        expect(dtype in _TYPES, f"dtype of {name}", dtype, f"one of {', '.join(_TYPES)}")
+        expect(dtype in _TYPES, f"dtype of {brief(name)}", dtype, f"one of {', '.join(_TYPES)}")
     try:
         with safe_open(path, framework="np") as file:
             return metadata.get(HEADER), {name: file.get_tensor(name) for name in entries}
