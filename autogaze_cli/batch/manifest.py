@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -19,17 +18,28 @@ from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import Meta, Struct
 
 from autogaze_cli.batch.inputs import Input, file_state, files_of
 from autogaze_cli.batch.outputs import NO_ROOM, PREFIX, remove_entry
 from autogaze_cli.batch.result import MANIFEST
-from autogaze_cli.errors import InputError, OutputError
+from autogaze_cli.errors import FormatError, InputError, OutputError
+from autogaze_cli.reading import checked, parse_json
 from autogaze_cli.version import __version__
 
 FORMAT_VERSION = 1
 
-_RUN = re.compile(r"[0-9a-f]{8}")
+
+class Line(Struct):
+    """What a line of a manifest must have; it may have more."""
+
+    event: Literal["run", "started", "finished", "failed"]
+    run: Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
+    command: str
+    input: str | None = None
+    stem: str | None = None
 
 
 class ManifestError(OutputError):
@@ -191,8 +201,7 @@ class Manifest:
         return self._by_output.get(_key(self._identify(item)), [])
 
     def _remember(self, line: dict[str, Any]) -> None:
-        if _RUN.fullmatch(str(line.get("run"))):
-            self._runs.add(line["run"])
+        self._runs.add(line["run"])
         # A failure has no files: outputs appear complete or not at all.
         if "input" in line and line["event"] != "failed":
             self._by_output.setdefault(_key(line), []).append(line)
@@ -262,10 +271,10 @@ def _read(file: FileIO) -> list[dict[str, Any]]:
         file.truncate(whole)
     lines = []
     for line in data[:whole].splitlines():
-        with suppress(ValueError, RecursionError):  # damaged lines are ignored
-            found = json.loads(line)
-            if isinstance(found, dict) and "event" in found:
-                lines.append(found)
+        with suppress(FormatError):  # damaged lines are ignored
+            found = parse_json(line, "the line")
+            checked(found, Line, "the line")
+            lines.append(found)
     return lines
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
@@ -257,7 +258,7 @@ def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
             hint="see autogaze config show",
         )
     if option.is_flag and not isinstance(value, bool | str):
-        raise ConfigError(f"{path}: {key} must be true or false, not {value}")
+        raise ConfigError(f"{path}: {key} must be true or false, not {reprlib.repr(value)}")
     if option.multiple:
         return items
     return ",".join(map(str, value)) if isinstance(value, list) else value
@@ -286,7 +287,7 @@ def _unknown(
         return ConfigError(f"{path}: {key!r} is a command", hint=f"write a table, [{key}]")
     words = {name for command in below for name in options[command]} | inner
     hint = did_you_mean(spelling, words, "see autogaze config show")
-    return ConfigError(f"{path}: unknown key {key!r}", hint=hint)
+    return ConfigError(f"{path}: unknown key {reprlib.repr(key)}", hint=hint)
 
 
 def _has_our_table(path: Path) -> bool:
