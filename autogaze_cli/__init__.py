@@ -1,10 +1,12 @@
 """Gaze-driven sparse video: traces, masks, interframe video and readouts.
 
-``load_model`` opens a model for use from Python; each command is one call (``autogaze_cli.api``).
+Each command is one call (``autogaze_cli.api``). ``AutoGazePipeline`` gazes at frames in memory, and
+``load_model`` opens a model by itself.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +24,15 @@ if TYPE_CHECKING:
     )
     from autogaze_cli.audit.call import audit_readout
     from autogaze_cli.encoders import load_encoder
+    from autogaze_cli.inference.pipeline import AutoGazePipeline
+    from autogaze_cli.inference.tensors import AutoGazeTensorPipeline
     from autogaze_cli.model.autogaze import load_model
+    from autogaze_cli.readout.packet import AutoGazePipelinePacket
 
 __all__ = [
+    "AutoGazePipeline",
+    "AutoGazePipelinePacket",
+    "AutoGazeTensorPipeline",
     "__version__",
     "audit_readout",
     "encode_video",
@@ -44,22 +52,19 @@ if not (Path(__file__).parent / "commands").exists() and (_beside / "__init__.py
     __path__.append(str(_beside.parent))
 
 
+_HOMES = {
+    "AutoGazePipeline": "inference.pipeline",
+    "AutoGazePipelinePacket": "readout.packet",
+    "AutoGazeTensorPipeline": "inference.tensors",
+    "audit_readout": "audit.call",
+    "load_encoder": "encoders",
+    "load_model": "model.autogaze",
+}
+"""The modules of the entry points; those that are not here are in ``api``."""
+
+
 def __getattr__(name: str) -> Any:
     """Import the library's entry points on first use, so that ``--help`` never imports PyTorch."""
-    if name == "load_model":
-        from autogaze_cli.model.autogaze import load_model
-
-        return load_model
-    if name == "load_encoder":
-        from autogaze_cli.encoders import load_encoder
-
-        return load_encoder
-    if name == "audit_readout":
-        from autogaze_cli.audit.call import audit_readout
-
-        return audit_readout
-    if name in __all__:  # the commands as functions
-        from autogaze_cli import api
-
-        return getattr(api, name)
+    if name in __all__:
+        return getattr(import_module(f"autogaze_cli.{_HOMES.get(name, 'api')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -41,6 +41,18 @@ def _explain(ctx: click.Context, parameter: click.Parameter, value: str | None) 
     ctx.exit()
 
 
+def _show_patch(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is None:
+        return
+    from autogaze_cli.audit.patches import MIGRATIONS
+
+    if value not in MIGRATIONS:
+        known = ", ".join(MIGRATIONS)
+        raise click.BadParameter(f"no patch for {value!r}, only for {known}", ctx, parameter)
+    click.echo(MIGRATIONS[value].read_text(encoding="utf-8"), nl=False)
+    ctx.exit()
+
+
 def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> dict[str, str]:
     pairs = [str(value).partition("=") for value in values]
     for rule, equals, level in pairs:
@@ -149,9 +161,13 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
 @click.option(
     "--check-patch",
     type=click.Path(),
-    metavar="FILE",
+    metavar="FILE|NAME",
     help="Check whether this patch still applies to PATH; changes nothing.",
 )
+@click.option(
+    "--show-patch", is_eager=True, expose_value=False, callback=_show_patch, metavar="NAME",
+    help="Print the migration patch for a known repository: burn_jepa.",
+)  # fmt: skip
 @click.option(
     "--list-rules", is_flag=True, is_eager=True, expose_value=False, callback=_print_rules,
     help="List the rules.",
@@ -316,8 +332,10 @@ def _write(values: dict[str, Any], text: str) -> None:
 def _check_patch(patch: Path, paths: list[Path]) -> None:
     if len(paths) != 1:
         raise click.UsageError("--check-patch takes one PATH, the folder the patch is for")
-    from autogaze_cli.audit.patches import patch_problems
+    from autogaze_cli.audit.patches import MIGRATIONS, patch_problems
 
+    if not patch.exists():
+        patch = MIGRATIONS.get(str(patch), patch)
     problems = patch_problems(patch, paths[0])
     for problem in problems:
         print_line(problem)

@@ -59,7 +59,35 @@ _readout_options = options.section(
         help="Maximum rectangles per frame.  [default: all]",
     ),
     option(
-        "--dilation", type=Whole(0), default=0, help="Tokens added on all four sides of a cell."
+        "--fixation-scale",
+        type=Real(1e-6, 1e6),
+        default=1.0,
+        help="Factor on the width and height of each gazed cell.",
+    ),
+    option(
+        "--dilation",
+        type=Whole(0),
+        default=0,
+        help="Tokens of a frame added on all four sides of a cell.",
+    ),
+    option(
+        "--route",
+        type=click.Choice(["tokens", "rects"]),
+        default="tokens",
+        help="What is projected on the clip's grid: the tokens of each frame, or its rectangles, "
+        "which are rounded outward only once.",
+    ),
+    option(
+        "--video-dilation",
+        type=Whole(0),
+        default=0,
+        help="Tokens of the clip added on all four sides of what is projected on its grid.",
+    ),
+    option(
+        "--batch-index",
+        type=Whole(0),
+        default=0,
+        help="The first column of the coordinates.",
     ),
     option(
         "--max-tokens-per-frame", type=Whole(0), help="Maximum tokens per frame.  [default: all]"
@@ -88,8 +116,10 @@ _readout_options = options.section(
         help="Saved trace; repeatable. Same as naming it among INPUTS.",
     ),
 )
+@options.store
 @_readout_options
 @options.sampling_options()
+@options.preset
 @options.gaze_options()
 @options.compute
 @options.output_options("npz", "safetensors", "json", "csv")

@@ -7,6 +7,9 @@ from typing import Any
 import click
 
 from autogaze_cli.cli import options
+from autogaze_cli.jobs.presets import PRESETS
+
+_OWN = PRESETS["assets"]
 
 
 @click.command(
@@ -15,16 +18,10 @@ from autogaze_cli.cli import options
     short_help="Write the input, mask and output GIFs of a video, and their metrics.",
 )
 @options.inputs
-@options.sampling_options(fps=8, frames=16, inference_width=1920, inference_height=1080)
-@options.gaze_options(mode="tiled", top_k=10)
+@options.sampling_options(_OWN)
+@options.gaze_options(_OWN)
 @options.compute
-@options.drawing_options(
-    mask_visualization="overlay",
-    blend_alpha=0.55,
-    keyframe_duration=12,
-    min_keyframe_duration=1,
-    gif_size=(384, 216),
-)
+@options.drawing_options(_OWN, min_keyframe_duration=1)
 @options.output_options()
 @click.option(
     "--check",

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
 
 from autogaze_cli.bench.synthetic import seeded_frames
 from autogaze_cli.bench.timing import Timer
@@ -292,9 +293,10 @@ def main() -> None:
     found: dict[str, list[Row]] = {}
     for what in args.what or ["clip", "figure8"]:
         found[what] = []
-        for row in {"clip": clip_rows, "figure8": figure8_rows}[what](args):
+        rows = {"clip": clip_rows, "figure8": figure8_rows}[what](args)
+        for row in tqdm(rows, desc=what, unit="row", disable=None):
             found[what].append(row)
-            print({name: row[name] for name in ("what", "dtype", "speed_up")}, flush=True)
+            tqdm.write(str({name: row[name] for name in ("what", "dtype", "speed_up")}))
         show(found[what])
     if "figure8" in found:
         crossover(found["figure8"])

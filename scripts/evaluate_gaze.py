@@ -20,6 +20,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from autogaze_cli.model.autogaze import load_model
 from scripts.train.data import normalise
@@ -28,6 +29,8 @@ from scripts.train.measure import bounds, measure
 from scripts.train.pack_data import measured_frames
 from scripts.train.play import Player
 from scripts.train.simulate import Geometry
+
+_LINE = "        {:7.4f}  {:7.4f}  {:7.4f}  {:10.3f}  {:10.4f} {}"
 
 
 def main() -> None:
@@ -47,16 +50,16 @@ def main() -> None:
     p = model.preprocessing
     video = normalise(frames.permute(0, 1, 4, 2, 3).to(model.device), p.mean, p.std)
     player, runner = Player(geometry, len(video), k), Runner(model.network, model.config)
-    for n in args.tokens:
+    for n in tqdm(args.tokens, unit="budget", disable=None):
         known = bounds(geometry, video, n, k)
         found = measure(player, runner, video, n, known)
         columns = (known.teacher, known.random, found.model, found.each, found.head_error)
-        print(f"n = {n}  teacher   random    model  gap closed  head error")
+        tqdm.write(f"n = {n}  teacher   random    model  gap closed  head error")
         for path, row in zip(args.videos, torch.stack(columns, 1).tolist(), strict=True):
-            print("        {:7.4f}  {:7.4f}  {:7.4f}  {:10.3f}  {:10.4f}".format(*row), path.name)
+            tqdm.write(_LINE.format(*row, path.name))
         means = [float(c.mean()) for c in columns]
         means[3] = found.gap
-        print("        {:7.4f}  {:7.4f}  {:7.4f}  {:10.3f}  {:10.4f}".format(*means), "mean\n")
+        tqdm.write(_LINE.format(*means, "mean\n"))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from tqdm import tqdm
 
 from autogaze_cli.model.autogaze import load_model
 from scripts.train.data import normalise
@@ -44,7 +45,7 @@ def main() -> None:
     video = normalise(frames.permute(0, 1, 4, 2, 3), p.mean, p.std)
     player, runner = Player(geometry, len(video), k), Runner(model.network, model.config)
     lines: dict[str, list[float]] = {name: [] for name in COLOURS}
-    for n in args.tokens:
+    for n in tqdm(args.tokens, unit="budget", disable=None):
         known = bounds(geometry, video, n, k)
         found = {
             "random": known.random,
@@ -54,9 +55,8 @@ def main() -> None:
         }
         for name, losses in found.items():
             lines[name].append(float(losses.mean()))
-        print(
-            n, "  ".join(f"{name} {values[-1]:.3f}" for name, values in lines.items()), flush=True
-        )
+        means = "  ".join(f"{name} {values[-1]:.3f}" for name, values in lines.items())
+        tqdm.write(f"{n} {means}")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     draw(args.tokens, lines).savefig(args.out)
 

@@ -18,6 +18,11 @@ from autogaze_cli.audit.reading import shown
 from autogaze_cli.errors import InputError
 from autogaze_cli.reading import read_regular
 
+MIGRATIONS = {
+    path.stem: path for path in sorted((Path(__file__).parent / "migrations").glob("*.patch"))
+}
+"""Patches that come with the program, by the name of the repository they are for."""
+
 _MOST_BYTES = 1 << 26
 _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _NOWHERE = "/dev/null"

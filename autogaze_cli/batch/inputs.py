@@ -16,9 +16,16 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from autogaze_cli.batch.lists import read_list
-from autogaze_cli.errors import AutogazeError, ConfigError, InputError, as_autogaze_error
+from autogaze_cli.errors import (
+    AutogazeError,
+    ConfigError,
+    InputError,
+    as_autogaze_error,
+    refuse_address,
+)
 from autogaze_cli.media.looks import LOOK_BYTES, is_text
 from autogaze_cli.media.sequence import PATTERN, images_of, is_pattern
+from autogaze_cli.media.synthetic import is_synthetic, synthetic_stem
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +71,13 @@ def is_named_as_trace(path: str) -> bool:
 
 
 def files_of(path: str) -> list[Path]:
-    """The file of an input, or all images of an image pattern.
+    """The file of an input, all images of an image pattern, or nothing for a synthetic clip.
 
     Raises:
         OSError: There is no such file.
     """
+    if is_synthetic(path):
+        return []
     images = images_of(Path(path))
     if images is None:
         return [Path(path)]
@@ -92,9 +101,10 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
 
     A name is a file, a folder (searched for videos, recursively; hidden files are skipped), a
     glob, an image pattern (``frame_%04d.png``), ``@list.txt`` (whose lines are names, never globs;
-    see ``read_list``), or ``-`` (a video on stdin, kept in a temporary file while the context is
-    open). An existing file is always taken literally, even if its name contains wildcards. A name
-    that yields no video becomes an input with a problem, so that only this input fails.
+    see ``read_list``), a synthetic clip (``synthetic:pan``), or ``-`` (a video on stdin, kept in a
+    temporary file while the context is open). An existing file is always taken literally, even if
+    its name contains wildcards. A name that yields no video becomes an input with a problem, so
+    that only this input fails.
 
     Args:
         names: The names given by the user.
@@ -127,10 +137,11 @@ def named_paths(names: Sequence[str]) -> list[Path]:
     """Files and folders unchanged, with globs and ``@list.txt`` expanded.
 
     Raises:
-        InputError: A list cannot be read, or a glob matches nothing.
+        InputError: A list cannot be read, a glob matches nothing, or a name is an address.
     """
     paths: list[Path] = []
     for name, literal in (pair for given in names for pair in _listed(given)):
+        refuse_address(name)
         pattern = _glob(name)
         if literal or pattern is None:
             paths.append(Path(name))
@@ -189,6 +200,9 @@ def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input
         raise InputError("an input has an empty name", hint="is a variable of the shell unset?")
     if name == STDIN and not literal:
         return [_stdin(spool)]
+    if is_synthetic(name):
+        return [Input(name=name, path=name, stem=PurePath(synthetic_stem(name)))]
+    refuse_address(name)
     path = Path(name)
     if path.is_dir():
         return _expand_folder(name, path, traces)
@@ -344,6 +358,7 @@ def _listed(name: str) -> list[tuple[str, bool]]:
     """The names in ``@list.txt``, with True as they are literal; any other name unchanged."""
     if not name.startswith("@") or Path(name).exists():
         return [(name, False)]
+    refuse_address(name[1:])
     return [(line, True) for line in read_list(Path(name[1:]))]
 
 

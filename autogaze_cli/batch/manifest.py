@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, Self
 from msgspec import Meta, Struct
 
 from autogaze_cli.batch.inputs import Input, file_state, files_of
-from autogaze_cli.batch.outputs import PREFIX, remove_entry
+from autogaze_cli.batch.outputs import NO_ROOM, PREFIX, remove_entry
 from autogaze_cli.batch.result import MANIFEST
 from autogaze_cli.errors import FormatError, InputError, OutputError
 from autogaze_cli.reading import checked, parse_json
@@ -40,6 +40,10 @@ class Line(Struct):
     command: str
     input: str | None = None
     stem: str | None = None
+
+
+class ManifestError(OutputError):
+    """The manifest cannot be written; outputs are not concerned."""
 
 
 class Manifest:
@@ -76,7 +80,7 @@ class Manifest:
             "version": __version__,
             "format_version": FORMAT_VERSION,
         }
-        self._runs: set[str] = set()
+        self._runs = {self.run}
         self._by_output: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._started: dict[Input, object] = {}
         self._file = _opened(folder, write)
@@ -145,7 +149,11 @@ class Manifest:
                         remove_entry(entry)
 
     def start(self, item: Input, outputs: Iterable[Path]) -> None:
-        """Record that an input is started."""
+        """Record that an input is started.
+
+        Raises:
+            ManifestError: That cannot be recorded: a later run would not know the outputs as ours.
+        """
         self._started[item] = file_state(item.path)
         paths = [self._relative(path) for path in outputs]
         self._append({"event": "started", **self._identify(item), "outputs": paths})
@@ -155,6 +163,8 @@ class Manifest:
 
         Raises:
             InputError: The input has changed since it was started.
+            OutputError: An output has vanished.
+            ManifestError: That cannot be recorded: ``--resume`` will process the input again.
         """
         before = self._started.pop(item, None)
         try:
@@ -166,12 +176,22 @@ class Manifest:
                 f"{item.name}: was changed or moved while it was read",
                 hint="once it is complete, give --resume to process it again",
             )
-        files = [described(self.folder, path) for path in outputs]
+        try:
+            files = [described(self.folder, path) for path in outputs]
+        except OSError as error:
+            raise OutputError(
+                f"{error.filename}: was removed while the batch was running",
+                hint="give --resume to process it again",
+            ) from error
         line = {"event": "finished", **self._identify(item), "seconds": round(seconds, 3)}
         self._append({**line, **found, "outputs": files})
 
     def fail(self, item: Input, error: Exception) -> None:
-        """Record that an input failed."""
+        """Record that an input failed.
+
+        Raises:
+            ManifestError: That cannot be recorded.
+        """
         self._append({"event": "failed", **self._identify(item), "error": str(error)})
 
     def _identify(self, item: Input) -> dict[str, Any]:
@@ -194,16 +214,24 @@ class Manifest:
             return  # opened for reading only
         line = {"event": line["event"], "run": self.run, **line}
         text = json.dumps(line, ensure_ascii=True, default=str)
-        self._remember(json.loads(text))
         data = text.encode() + b"\n"
+        path = self.folder / MANIFEST
         try:
-            if self._file.write(data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._file.fileno())
+            status = os.fstat(self._file.fileno())
+            if not os.path.samestat(status, path.stat()):
+                raise FileNotFoundError(errno.ENOENT, "it was replaced")
+            try:
+                if self._file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(status.st_size)  # no line may continue a partial one
+                raise
         except OSError as error:
-            raise OutputError(
-                f"{self.folder / MANIFEST}: cannot be written: {error.strerror}",
-                hint="free some space, then continue with --resume",
+            what = "free some space" if error.errno in NO_ROOM else "check the folder"
+            raise ManifestError(
+                f"{path}: cannot be written: {error.strerror}",
+                hint=f"{what}, then continue with --resume",
             ) from error
 
 
@@ -273,7 +301,7 @@ def _identity(path: str) -> dict[str, Any]:
 
 def _modified(path: str) -> str:
     """When the newest file of an input was written, for information only."""
-    newest = max(file.stat().st_mtime for file in files_of(path))
+    newest = max((file.stat().st_mtime for file in files_of(path)), default=0)
     return datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,13 @@ class Result:
         files: Final paths of the files, by role.
         document: The metrics document; for a trace or a readout, a summary of it.
         differences: Differences found by a check, one line each.
+        timing: With ``timing``, the milliseconds of each frame; see ``docs/timing_format.md``.
     """
 
     files: Mapping[str, Path]
     document: Mapping[str, Any]
     differences: tuple[str, ...] = ()
+    timing: Sequence[Mapping[str, Any]] = ()
 
 
 def output_files(command: str, base: Path, format: str, *, report: bool = False) -> dict[str, Path]:

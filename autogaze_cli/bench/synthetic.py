@@ -6,8 +6,11 @@ from fractions import Fraction
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.media.synthetic import Synthetic
+from autogaze_cli.media.synthetic_source import synthetic_picture
 from autogaze_cli.media.video import Frame
 from autogaze_cli.model.autogaze import AutoGaze
 from autogaze_cli.model.checkpoint import Preprocessing
@@ -38,17 +41,14 @@ def seeded_model(
 
 
 def seeded_frames(frames: int, width: int, height: int, seed: int = SEED) -> list[Frame]:
-    """Pictures with soft ground, some grain and a square that moves, the same for a seed."""
-    rng = np.random.default_rng(seed)
-    down, across = np.ogrid[:height, :width]
-    ground = (127 + 60 * np.sin(across / 97) + 50 * np.cos(down / 61))[..., None]
-    grain = rng.normal(0, 6, (height, width, 3))
-    side = height // 4
-    made = []
-    for n in range(frames):
-        shifted = np.roll(grain, 7 * n, axis=1)
-        rgb = np.clip(ground + np.array([0, 10, -15]) + shifted, 0, 255).astype(np.uint8)
-        left = (n * width // 40) % (width - side)
-        rgb[side : 2 * side, left : left + side] = (230, 60, 40)
-        made.append(Frame(n, Fraction(n, 30), rgb))
-    return made
+    """The clip ``synthetic:local-motion`` with grain that moves, the same for a seed."""
+    clip = Synthetic(motion="local-motion", width=width, height=height, frames=frames)
+    grain = np.random.default_rng(seed).normal(0, 6, (height, width, 3))
+    return [
+        Frame(n, Fraction(n, 30), _add(synthetic_picture(clip, n), np.roll(grain, 7 * n, axis=1)))
+        for n in range(frames)
+    ]
+
+
+def _add(rgb: NDArray[np.uint8], grain: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.clip(rgb + grain, 0, 255).astype(np.uint8)

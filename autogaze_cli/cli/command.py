@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from autogaze_cli.cli.config import CONFIG, long_name, read_config
+from autogaze_cli.cli.config import CONFIG, UNTRUSTED, long_name, read_config
+from autogaze_cli.cli.presets import apply_preset
+from autogaze_cli.errors import refuse_address
 from autogaze_cli.progress import configure_logging
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -32,6 +34,7 @@ COMMON = ("more_inputs", "out_dir", "frames", "model", "overwrite")
 """The options that are shown first, unless a command names others."""
 
 TASK_LOSS = "task_loss_requirement"
+_TYPED = "autogaze.typed"
 _VERBOSITY = "autogaze.verbosity"
 _LOG_FILE = "autogaze.log_file"
 
@@ -71,7 +74,8 @@ class Command(click.Command):
     def make_parser(self, ctx: click.Context) -> Any:
         """As ``click.Command``; a task loss in dB is ignored if a plain one follows it.
 
-        Click itself processes options in the order of their first appearance only.
+        Click itself processes options in the order of their first appearance only. What was typed
+        is kept for ``--preset``, whose values depend on it.
         """
         parser = super().make_parser(ctx)
         parse = parser.parse_args
@@ -81,10 +85,18 @@ class Command(click.Command):
             losses = [p.name for p in order if p.name and p.name.startswith(TASK_LOSS)]
             if losses and losses[-1] == TASK_LOSS:
                 values.pop(f"{TASK_LOSS}_db", None)
+            ctx.meta[_TYPED] = values
             return values, rest, order
 
         parser.parse_args = parse_args  # type: ignore[method-assign]  # avoids parsing twice
         return parser
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As ``click.Command``, unless an option that names a file has an address."""
+        for name, value in ctx.params.items():
+            if isinstance(value, str) and name != "address":  # that of a Ray cluster
+                refuse_address(value)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in sections."""
@@ -138,8 +150,15 @@ def _verbosity(ctx: click.Context, param: click.Parameter, value: int) -> None:
 
 def _log_file(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if value is not None:
+        refuse_address(value)
         ctx.meta[_LOG_FILE] = value
         configure_logging(ctx.meta.get(_VERBOSITY, 0), value)
+
+
+def untrusted(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    """The callback of ``--untrusted``, which comes before any configuration file is looked for."""
+    ctx.meta[UNTRUSTED] = value
+    return value
 
 
 def _config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -147,6 +166,7 @@ def _config(ctx: click.Context, param: click.Parameter, value: str | None) -> No
         ctx.meta[CONFIG] = value
     if not isinstance(ctx.command, click.Group):
         read_config(ctx)
+        apply_preset(ctx, ctx.meta.get(_TYPED, {}))
 
 
 always = section(

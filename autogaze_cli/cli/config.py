@@ -3,7 +3,7 @@
 The file is the one given by ``--config``, otherwise the nearest of ``autogaze.toml`` and
 ``pyproject.toml`` with a table ``[tool.autogaze]``, in the current folder or above, but not above
 the root of a repository. A file that was only found may be somebody else's: it cannot set what
-replaces files, writes outside of its folder or reaches other machines.
+replaces files, writes outside of its folder, reaches other machines or lifts limits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from autogaze_cli.errors import ConfigError, did_you_mean
+from autogaze_cli.cli.presets import apply_preset, preset_of
+from autogaze_cli.errors import ConfigError, did_you_mean, refuse_address
 from autogaze_cli.reading import MOST_BYTES, parse_toml, read_regular
 
 logger = logging.getLogger(__name__)
@@ -28,15 +29,19 @@ logger = logging.getLogger(__name__)
 CONFIG = "autogaze.config"
 """The key in a context's ``meta`` of the path of the configuration file, if there is one."""
 
+UNTRUSTED = "autogaze.untrusted"
+"""The key of whether files beside the inputs are not to be trusted."""
+
 NAME = "autogaze.toml"
 PYPROJECT = "pyproject.toml"
 
-_NEVER = frozenset({"config", "help", "version"})
+_NEVER = frozenset({"config", "help", "untrusted", "version"})
 """Options that cannot be set in a file."""
 
 _WRITING = frozenset({"fix", "log-file", "output", "overwrite", "timing", "write-baseline"})
 _REACHING = frozenset({"address", "engine", "revision", "sha256"})
-_NAMED_ONLY = _WRITING | _REACHING
+_BOUNDING = frozenset({"isolate", "limit"})
+_NAMED_ONLY = _WRITING | _REACHING | _BOUNDING
 """Options that only a file named by ``--config`` can set."""
 
 _FOLDERS = frozenset({"out-dir"})
@@ -53,9 +58,11 @@ def read_config(ctx: click.Context) -> None:
         ConfigError: The file cannot be read, or contains an unknown key.
     """
     named = ctx.meta.get(CONFIG)
-    path = find_config() if named is None else Path(named)
+    found = None if ctx.meta.get(UNTRUSTED) or named is not None else find_config()
+    path = found if named is None else Path(named)
     if path is None:
         return
+    refuse_address(str(named or path))
     ctx.meta[CONFIG] = str(path)
     root = ctx.find_root().command
     known = dict(commands(root))
@@ -179,7 +186,7 @@ def describe_source(
             (f"environment, {name}" for name in names if os.environ.get(name)), "environment"
         )
     if source is ParameterSource.DEFAULT_MAP:
-        return str(ctx.meta.get(CONFIG, "config"))
+        return preset_of(ctx, param) or str(ctx.meta.get(CONFIG, "config"))
     return "command line" if source is ParameterSource.COMMANDLINE else "default"
 
 
@@ -200,6 +207,7 @@ def command_values(
     own = click.Context(command, info_name=path[-1] if path else None, parent=root)
     if CONFIG in ctx.meta:
         own.default_map = default_maps(Path(ctx.meta[CONFIG]), dict(commands(root.command)))[path]
+    apply_preset(own, {})
     for param in command.params:
         if not isinstance(param, click.Option) or not param.expose_value:
             continue

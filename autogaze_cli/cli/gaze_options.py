@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 from click.core import ParameterSource
 
 from autogaze_cli.cli.command import Decorator, group, option, section
-from autogaze_cli.cli.types import ModelName, Real, TaskLoss, Whole
-from autogaze_cli.gaze.settings import GazeSettings
+from autogaze_cli.cli.types import ModelName, Real, SourceName, TaskLoss, Whole, Word
+from autogaze_cli.gaze.settings import MODES, GazeSettings
+from autogaze_cli.jobs.values import Preset, Values
 from autogaze_cli.model.catalog import is_offline
 
 _GAZE = GazeSettings()
@@ -25,24 +26,25 @@ model = option(
 )
 
 
-def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorator:
+def gaze_options(own: Values | None = None) -> Decorator:
     """The options of the gaze source.
 
     Args:
-        mode: Default inference mode.
-        top_k: Default minimum of the token budget.
+        own: The command's own defaults.
     """
+    own = own or {}
     return group(
         section("Model and device", model),
         section(
             "Gaze",
             option(
                 "--mask-source",
-                type=click.Choice(["autogaze", "patch-diff"]),
-                help="Run a model (autogaze), or compare each frame with the previous one "
-                "(patch-diff).  [default: autogaze if there is a model, otherwise patch-diff]",
+                type=SourceName(),
+                metavar="NAME",
+                help="autogaze runs a model; patch-diff, rlt, evs, codec, random and uniform need "
+                "none.  [default: autogaze if there is a model, otherwise patch-diff]",
             ),
-            _tile_options(mode),
+            _tile_options(own.get("mode", _GAZE.mode)),
             option(
                 "--clip-len",
                 "--frames-per-clip",
@@ -57,21 +59,34 @@ def gaze_options(*, mode: str = _GAZE.mode, top_k: int = _GAZE.top_k) -> Decorat
                 help="Rolling context: attend to the last N frames instead of independent clips "
                 "(mode resize only).",
             ),
-            _budget_options(top_k),
             option(
-                "--patch-diff-grid",
+                "--target-scales",
+                metavar="N+N+...",
+                help="Gaze at the frame as a square of the largest of these scales, in pixels, cut "
+                "into tiles; ids are those of grids of that size (mode resize only).  "
+                "[default: the model's own]",
+            ),
+            option(
+                "--target-patch-size",
                 type=Whole(),
-                default=_GAZE.patch_diff_grid,
-                help="Patch-diff grid size (N x N).",
+                help="Patch side of --target-scales, in pixels; given with them.",
             ),
-            option(
-                "--patch-diff-threshold",
-                type=Real(0),
-                default=_GAZE.patch_diff_threshold,
-                help="Mean difference above which patch-diff selects a cell.",
-            ),
+            _budget_options(own.get("top_k", _GAZE.top_k)),
+            _cell_options,
         ),
     )
+
+
+preset = section(
+    "Gaze",
+    option(
+        "--preset",
+        type=click.Choice(get_args(Preset)),
+        help="Set options together: those of a viewer (realtime), of tiles at full HD "
+        "(tiled), or of render-assets (assets). Options that are given come first.",
+    ),
+)
+"""Of the commands that have no defaults of their own; ``render-assets`` has those of ``assets``."""
 
 
 def _tile_options(mode: str) -> Decorator:
@@ -79,7 +94,7 @@ def _tile_options(mode: str) -> Decorator:
     return group(
         option(
             "--mode",
-            type=click.Choice(["resize", "tiled", "tiled-full"]),
+            type=Word(MODES),
             default=mode,
             help="Show the model the whole frame resized (resize), tiles of the frame "
             "stretched to a whole grid (tiled), or tiles at full resolution (tiled-full).",
@@ -108,13 +123,24 @@ def _budget_options(top_k: int) -> Decorator:
         option("--top-k", type=Whole(), default=top_k, help="Minimum of a tile's token budget."),
         option(
             "--max-gaze-tokens-each-frame",
-            type=Whole(),
-            help="Maximum tokens per tile per frame.  [default: the model's own]",
+            type=Whole(0),
+            help="Maximum tokens per tile per frame; 0 = the model's own.  [default: 0]",
         ),
         option(
             "--gazing-ratio",
             type=Real(0, 1),
             help="The same maximum as a fraction of a frame's tokens.",
+        ),
+        option(
+            "--exact",
+            is_flag=True,
+            help="Choose exactly that maximum in every frame, whatever the thresholds say.",
+        ),
+        option(
+            "--coverage-ratio",
+            type=Real(0, 1),
+            help="Early stopping: end a frame (in tiled modes, a tile) once its cells cover this "
+            "share of it, above 0 to 1.  [default: never]",
         ),
         option(
             "--task-loss-requirement",
@@ -136,6 +162,48 @@ def _budget_options(top_k: int) -> Decorator:
     )
 
 
+_cell_options = group(
+    option(
+        "--pruning-rate",
+        type=Real(0, 1),
+        help="Fraction of the whole video's tokens to leave out, for any source without a model.  "
+        "[default: 0.75 for evs, otherwise choose by threshold]",
+    ),
+    option(
+        "--patch-diff-grid",
+        type=Whole(),
+        default=_GAZE.patch_diff_grid,
+        help="Grid size (N x N) of every source without a model.",
+    ),
+    option(
+        "--patch-diff-threshold",
+        type=Real(0),
+        default=_GAZE.patch_diff_threshold,
+        help="Mean difference above which patch-diff selects a cell.",
+    ),
+    option(
+        "--rlt-threshold",
+        type=Real(0),
+        default=_GAZE.rlt_threshold,
+        help="Mean difference (of pixels in -1 to 1) above which rlt keeps a patch.",
+    ),
+    option(
+        "--rlt-tubelet",
+        type=Whole(),
+        default=_GAZE.rlt_tubelet,
+        help="Frames per tubelet of rlt.",
+    ),
+    option(
+        "--codec-threshold",
+        type=Real(0),
+        default=_GAZE.codec_threshold,
+        help="Score above which codec selects a cell.",
+    ),
+    option("--seed", type=Whole(0), default=_GAZE.seed, help="Seed of random."),
+)
+"""The options of the sources without a model."""
+
+
 def _prefer_command_line(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     """A plain task loss on the command line overrides one in dB from elsewhere."""
     plain = ctx.get_parameter_source("task_loss_requirement")  # processed first if typed
@@ -150,7 +218,7 @@ offline = option(
     callback=lambda ctx, param, value: value or is_offline(),
     help="Refuse network access; AUTOGAZE_OFFLINE=1 in the environment does the same.",
 )
-"""Only ``models fetch`` and ``trace --live`` with a URL use the network."""
+"""Only ``models fetch`` and ``--live`` with a URL use the network."""
 
 compute = section(
     "Model and device",

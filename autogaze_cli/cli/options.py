@@ -6,10 +6,12 @@ A group of options is a decorator. A command receives all values by parameter na
 
 from __future__ import annotations
 
+from typing import cast
+
 import click
 
 from autogaze_cli.cli.command import Command as Command
-from autogaze_cli.cli.command import Decorator
+from autogaze_cli.cli.command import Decorator, untrusted
 from autogaze_cli.cli.command import always as always
 from autogaze_cli.cli.command import group as group
 from autogaze_cli.cli.command import option as option
@@ -18,13 +20,18 @@ from autogaze_cli.cli.gaze_options import compute as compute
 from autogaze_cli.cli.gaze_options import gaze_options as gaze_options
 from autogaze_cli.cli.gaze_options import model as model
 from autogaze_cli.cli.gaze_options import offline as offline
+from autogaze_cli.cli.gaze_options import preset as preset
 from autogaze_cli.cli.types import Rate, Real, Time, Whole, Word
+from autogaze_cli.jobs.values import Values
 from autogaze_cli.visualize.settings import (
     GEOMETRIES,
     MASK_VISUALIZATIONS,
     VISUALIZATION_MODES,
     Visualization,
 )
+
+NONE: Values = {}
+"""A command without defaults of its own."""
 
 _VIEW = Visualization()
 """The defaults of the drawing options."""
@@ -40,8 +47,8 @@ inputs = group(
             "more_inputs",
             multiple=True,
             metavar="INPUT",
-            help="Video, folder, glob, image pattern (frame_%04d.png), @list.txt, or - for stdin; "
-            "repeatable. Same as the INPUTS arguments.",
+            help="Video, folder, glob, image pattern (frame_%04d.png), @list.txt, synthetic clip "
+            "(synthetic:pan), or - for stdin; repeatable. Same as the INPUTS arguments.",
         ),
     ),
 )
@@ -65,26 +72,38 @@ _reading_options = group(
         is_flag=True,
         help="Read a file whose end is missing as far as it goes.",
     ),
+    option(
+        "--limit",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Limit of a video, beyond which it fails: pixels (of a frame), frames, seconds, bytes "
+        "(of all frames); with --isolate, memory (bytes) and frame_seconds. Repeatable.",
+    ),
+    option(
+        "--isolate",
+        is_flag=True,
+        help="Decode each video in a process of its own, which may crash or hang.",
+    ),
+    option(
+        "--untrusted",
+        is_flag=True,
+        is_eager=True,
+        callback=untrusted,
+        help="The videos are somebody else's: --isolate, stricter limits, and no configuration "
+        "file that is not named by --config.",
+    ),
 )
 """How a video is read."""
 
 
-def sampling_options(
-    *,
-    fps: int | None = None,
-    frames: int | None = None,
-    inference_width: int | None = None,
-    inference_height: int | None = None,
-) -> Decorator:
+def sampling_options(own: Values = NONE) -> Decorator:
     """The options of the frames to decode and their size.
 
     Args:
-        fps: Default sampling rate in frames per second; None = the video's own.
-        frames: Default number of frames; None = all.
-        inference_width: Default width in pixels; None = the video's own.
-        inference_height: Default height in pixels; None = the video's own.
+        own: The command's own defaults; without one, an option is the video's own, or all frames.
     """
-    own = "  [default: the video's own]"
+    frames, fps = own.get("frames"), own.get("fps")
+    videos = "  [default: the video's own]"
     return section(
         "Input",
         option("--start", type=Time(), help="Start time (seconds or h:m:s).  [default: 0]"),
@@ -92,52 +111,29 @@ def sampling_options(
             "--frames",
             type=Whole(),
             default=frames,
-            help="Number of frames to read; fails if the video is shorter."
+            help="Number of frames to read; fails if the video is shorter. A picture is repeated."
             + ("" if frames else "  [default: all]"),
         ),
         option(
             "--fps",
             type=Rate(),
             default=fps,
-            help="Sampling rate in frames per second." + ("" if fps else own),
+            help="Sampling rate in frames per second." + ("" if fps else videos),
         ),
-        option(
-            "--inference-width",
-            "--width",
-            "inference_width",
-            type=Whole(),
-            default=inference_width,
-            help="Width of decoded frames, in pixels." + ("" if inference_width else own),
-        ),
-        option(
-            "--inference-height",
-            "--height",
-            "inference_height",
-            type=Whole(),
-            default=inference_height,
-            help="Height of decoded frames, in pixels." + ("" if inference_height else own),
-        ),
+        _side_option("--inference-width", "--width", "Width of decoded frames", videos, own),
+        _side_option("--inference-height", "--height", "Height of decoded frames", videos, own),
         _reading_options,
     )
 
 
-def drawing_options(
-    *,
-    mask_visualization: str,
-    blend_alpha: float = _VIEW.blend_alpha,
-    keyframe_duration: int = _VIEW.keyframe_duration,
-    min_keyframe_duration: int = 0,
-    gif_size: tuple[int, int] | None = None,
-) -> Decorator:
+def drawing_options(own: Values = NONE, *, min_keyframe_duration: int = 0) -> Decorator:
     """The options of drawing masks and interframes.
 
     Args:
-        mask_visualization: Default mask panel.
-        blend_alpha: Default opacity of color in the image panels.
-        keyframe_duration: Default number of frames from one keyframe to the next.
+        own: The command's own defaults.
         min_keyframe_duration: 0 if "only the first" is allowed, otherwise 1.
-        gif_size: Default width and height of drawn files in pixels; None = from the frames.
     """
+    frames = "  [default: the frames', at most 640 wide for a GIF]"
     return section(
         "Drawing",
         option(
@@ -149,7 +145,7 @@ def drawing_options(
         option(
             "--mask-visualization",
             type=Word(MASK_VISUALIZATIONS),
-            default=mask_visualization,
+            default="overlay",
             help="How the mask is drawn: cells in the colors of their scales (overlay), one row "
             "per scale (scale-rows), or over the image.",
         ),
@@ -162,7 +158,7 @@ def drawing_options(
         option(
             "--blend-alpha",
             type=Real(0, 1),
-            default=blend_alpha,
+            default=own.get("blend_alpha", _VIEW.blend_alpha),
             help="Opacity of color in the image masks and in full-blend, 0 to 1.",
         ),
         option(
@@ -175,37 +171,48 @@ def drawing_options(
         option(
             "--keyframe-duration",
             type=Whole(min_keyframe_duration),
-            default=keyframe_duration,
+            default=own.get("keyframe_duration", _VIEW.keyframe_duration),
             help="Frames from one keyframe to the next"
             + ("." if min_keyframe_duration else "; 0 = only the first."),
         ),
-        _size_options(gif_size),
+        _side_option("--gif-width", "--display-width", "Width of drawn panels", frames, own),
+        _side_option("--gif-height", "--display-height", "Height of drawn panels", frames, own),
     )
 
 
-def _size_options(gif_size: tuple[int, int] | None) -> Decorator:
-    """The options of the size of drawn files."""
-    width, height = gif_size or (None, None)
-    own = "" if gif_size else "  [default: the frames', at most 640 wide for a GIF]"
-    return group(
-        option(
-            "--gif-width",
-            "--display-width",
-            "gif_width",
-            type=Whole(),
-            default=width,
-            help="Width of drawn files, in pixels." + own,
-        ),
-        option(
-            "--gif-height",
-            "--display-height",
-            "gif_height",
-            type=Whole(),
-            default=height,
-            help="Height of drawn files, in pixels." + own,
-        ),
-    )
+def _side_option(long: str, alias: str, what: str, without: str, own: Values) -> Decorator:
+    """An option of a width or height in pixels, which is optional if there is no default."""
+    name = long[2:].replace("-", "_")
+    default = cast("int | None", own.get(name))
+    help = f"{what}, in pixels." + ("" if default else without)
+    return option(long, alias, name, type=Whole(), default=default, help=help)
 
+
+side_by_side = section(
+    "Drawing",
+    option(
+        "--side-by-side",
+        is_flag=True,
+        help="Draw the input to the left of the result; the file is twice as wide.",
+    ),
+)
+
+
+store = section(
+    "Input",
+    option(
+        "--trace-clip",
+        type=Whole(0),
+        default=0,
+        help="Which clip of a trace store of the reference is read, from 0.",
+    ),
+    option(
+        "--trace-maps",
+        is_flag=True,
+        help="Read the visibility maps of a trace store instead of its points.",
+    ),
+)
+"""What is read of saved traces of several clips."""
 
 from_trace = section(
     "Input",
@@ -244,6 +251,13 @@ def output_options(*formats: str) -> Decorator:
         ),
         *([form] if formats else []),
         option("--overwrite", is_flag=True, help="Replace existing outputs."),
+        option(
+            "--timing",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Also write how long decoding, gazing, drawing and writing took for each frame, "
+            "in milliseconds, to this JSON file.",
+        ),
     )
 
 

@@ -201,3 +201,19 @@ class ModelName(click.ParamType[str]):
         names = {**catalog.bundled(), **catalog.cached()}
         found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
         return [*found, CompletionItem(incomplete, type="dir")]
+
+
+class SourceName(click.ParamType[str]):
+    """A gaze source: one of this package, or one that another package adds."""
+
+    name = "source"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names of all sources."""
+        from click.shell_completion import CompletionItem
+
+        from autogaze_cli.sources.registry import source_names
+
+        return [CompletionItem(name) for name in source_names() if name.startswith(incomplete)]

@@ -290,7 +290,7 @@ def tile_layout(header: TraceHeader, height: int, width: int) -> TileLayout:
     Raises:
         ConfigError: The trace has other tiles than frames of that size.
     """
-    mode: Any = "resize" if header.mask_source == "patch-diff" else header.mode
+    mode: Any = "resize" if header.scales is None else header.mode  # without a model: whole frames
     layout = TileLayout(
         mode=mode,
         height=height,

@@ -63,7 +63,7 @@ class ScaleLayout:
         >>> ScaleLayout.from_config("32+64+112+224", 265, 16).grids
         (2, 4, 7, 14)
         """
-        return cls.in_order(_parse_scales(scales), num_tokens, patch)
+        return cls.in_order(parse_scales(scales), num_tokens, patch)
 
     @staticmethod
     def count_ids(scales: str | int | Sequence[int], patch: int) -> int:
@@ -79,7 +79,7 @@ class ScaleLayout:
         >>> ScaleLayout.count_ids("32+64+112+224", 16)
         265
         """
-        return sum(max(1, side // patch) ** 2 for side in _parse_scales(scales))
+        return sum(max(1, side // patch) ** 2 for side in parse_scales(scales))
 
     @classmethod
     def in_order(cls, sides: Sequence[int], num_tokens: int, patch: int) -> ScaleLayout:
@@ -310,7 +310,12 @@ def frame_tokens(num_gazing_each_frame: Sequence[int], frame: int) -> slice:
     return slice(start, start + num_gazing_each_frame[frame])
 
 
-def _parse_scales(scales: str | int | Sequence[int]) -> list[int]:
+def parse_scales(scales: str | int | Sequence[int]) -> list[int]:
+    """Scales in pixels, ascending, from ``"32+64+112+224"``, one number or a sequence of numbers.
+
+    Raises:
+        ConfigError: One is not a whole number above 0.
+    """
     try:
         parts = str(scales).split("+") if isinstance(scales, str | int) else list(scales)
         sides = sorted(int(part) for part in parts)

@@ -17,7 +17,8 @@ from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.batch.result import Result, output_files
 from autogaze_cli.jobs.frames import QUEUE_SIZE, Job, OnFrame, gazed_frames, trace_header
 from autogaze_cli.jobs.pipeline import Behind, Feed
-from autogaze_cli.jobs.request import Drawing
+from autogaze_cli.jobs.settings import Drawing
+from autogaze_cli.jobs.timing import Timing, timed
 from autogaze_cli.media.colour import BT709_TAGS, Tags
 from autogaze_cli.media.hdr import is_hdr
 from autogaze_cli.media.video import Frame
@@ -34,6 +35,14 @@ _PIXELS: dict[str, Callable[[FrameView], NDArray[np.uint8]]] = {
     "mask": lambda view: view.mask_panel,
     "output": lambda view: view.output,
 }
+
+
+def pixels_of(role: str, drawing: Drawing) -> Callable[[FrameView], NDArray[np.uint8]]:
+    """What is drawn for a role: a panel, or the input with the panel to its right."""
+    panel = _PIXELS[role]
+    if not drawing.side_by_side:
+        return panel
+    return lambda view: np.concatenate([view.frame, panel(view)[..., :3]], axis=1)
 
 
 def draw(
@@ -65,7 +74,7 @@ def draw(
     """
     files = output_files(command, base, drawing.format, report=report)
     header = trace_header(job)
-    size = drawing.size(*job.size)
+    size = drawing.file_size(*job.size)
     metrics = RenderMetrics(header.tile_size)
     drawn = {role: path for role, path in files.items() if role not in ("metrics", "report")}
     with Outputs(overwrite=overwrite, check=check) as outputs, ExitStack() as opened:
@@ -100,17 +109,16 @@ def _draw_frames(
     on_frame: OnFrame | None,
 ) -> int:
     """Gaze, compose, draw and encode in concurrent stages; return the number of frames."""
-    size, on_frame = drawing.size(*job.size), _synchronized(on_frame)
+    size, on_frame = drawing.file_size(*job.size), _synchronized(on_frame)
     with ExitStack() as stack:
         branches = []
         for role, path in drawn.items():
             writer = _opened(outputs, role, path, drawing, job, size)
-            branch = Behind(partial(_write, writer, _PIXELS[role]), QUEUE_SIZE)
+            write = partial(_write, writer, pixels_of(role, drawing), job.timing)
+            branch = Behind(write, QUEUE_SIZE)
             branches.append(stack.enter_context(branch))
         shown = stack.enter_context(Behind(partial(_show, page), QUEUE_SIZE)) if page else None
-        compose = partial(
-            _compose, drawing.visualization, branches, shown, metrics, job.total, on_frame
-        )
+        compose = partial(_compose, job, drawing.visualization, branches, shown, metrics, on_frame)
         composer = stack.enter_context(Behind(compose, job.queue_size))
         frames = 0
         for gazed in gazed_frames(job, on_frame):
@@ -126,18 +134,19 @@ def _show(page: PageWriter, views: Feed[tuple[FrameView, FrameTrace]]) -> None:
 
 
 def _compose(
+    job: Job,
     visualization: Visualization,
     branches: list[Behind[tuple[FrameView, Frame]]],
     shown: Behind[tuple[FrameView, FrameTrace]] | None,
     metrics: RenderMetrics,
-    total: int | None,
     on_frame: OnFrame | None,
     gazed: Feed[tuple[Frame, FrameTrace]],
 ) -> None:
     """Compose frames, compute their metrics, and pass them to the drawing stages."""
-    compositor = Compositor(visualization)
+    compositor, total = Compositor(visualization), job.total
     for done, (frame, gaze) in enumerate(gazed, 1):
-        view = compositor.step(frame.rgb, gaze.fixations)
+        with timed(job.timing, "draw", done - 1):
+            view = compositor.step(frame.rgb, gaze.fixations)
         for branch in branches:
             branch.put((view, frame))
         metrics.add(view)
@@ -152,12 +161,16 @@ def _compose(
 def _write(
     writer: FrameWriter,
     draw: Callable[[FrameView], NDArray[np.uint8]],
+    timing: Timing | None,
     views: Feed[tuple[FrameView, Frame]],
 ) -> None:
     """Draw and encode one output."""
     with writer:
-        for view, frame in views:
-            writer.write(draw(view), frame.time, frame.duration)
+        for n, (view, frame) in enumerate(views):
+            with timed(timing, "draw", n):
+                drawn = draw(view)
+            with timed(timing, "write", n):
+                writer.write(drawn, frame.time, frame.duration)
         writer.close(views.check)
 
 
@@ -185,7 +198,7 @@ def _opened(
         fps=job.fps,
         width=size[0],
         height=size[1],
-        palette=_palette(role, drawing.visualization),
+        palette=_palette(role, drawing),
         colours=_colours(job),
     )
 
@@ -212,7 +225,7 @@ def _differences(outputs: Outputs, metrics: Path, document: Mapping[str, Any]) -
     return (*lines, *([f"{metrics}: keys that differ: {', '.join(keys)}"] if keys else []))
 
 
-def _palette(role: str, visualization: Visualization) -> Palette:
+def _palette(role: str, drawing: Drawing) -> Palette:
     """``mask`` for panels that use only the five mask colours."""
-    plain = visualization.mask_visualization in ("overlay", "scale-rows")
-    return "mask" if role == "mask" and plain else "video"
+    plain = drawing.visualization.mask_visualization in ("overlay", "scale-rows")
+    return "mask" if role == "mask" and plain and not drawing.side_by_side else "video"

@@ -18,7 +18,7 @@ from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.jobs.comparison import Clip, Comparison
 from autogaze_cli.jobs.frames import Job, OnFrame, Stopwatch, gazed_frames, trace_header
 from autogaze_cli.jobs.readout import about
-from autogaze_cli.jobs.request import Encoding
+from autogaze_cli.jobs.settings import Encoding
 from autogaze_cli.media.video import Frame, read_frames
 from autogaze_cli.player.page import PAGE_VIEW, draw_frames
 from autogaze_cli.sources.source import GazeSource
@@ -110,7 +110,7 @@ def _write_page(
     encoding |= encoding.pop("comparison", {})
     if worst := encoding.get("worst_frame"):
         encoding["worst_frame"] = f"{worst['index']} (cosine {worst['cosine_similarity']})"
-    traced = replace(job, gaze=Trace.from_frames(header, gaze))
+    traced = replace(job, gaze=Trace.from_frames(header, gaze), timing=None)
     draw_frames(path, header, job.size, PAGE_VIEW, gazed_frames(traced), encoding)
 
 

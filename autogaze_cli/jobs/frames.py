@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from autogaze_cli.errors import ConfigError, FormatError, InputError
+from autogaze_cli.inference import header_of
 from autogaze_cli.jobs.pipeline import ahead
+from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
-from autogaze_cli.sources.source import GazeSource
+from autogaze_cli.media.video import Frame, VideoInfo, open_video, probe
+from autogaze_cli.sources.cells import CellSource
+from autogaze_cli.sources.source import GazeSource, OnGazed
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
 from autogaze_cli.trace.header import expect
-from autogaze_cli.version import __version__
 
 OnFrame = Callable[[float, int | None, str | None], None]
 """Progress callback: frames done, total frames if known, and a line about the frame.
@@ -37,7 +39,10 @@ _READING = ("stream", "tone_map", "allow_truncated")
 """Settings of ``Sampling`` that a trace records only where they are not at their defaults."""
 
 QUEUE_SIZE = 3
-"""Maximum number of frames between two stages; at least a clip for a model that takes clips."""
+"""Maximum number of frames between two stages; a clip for a model that takes clips."""
+
+_QUEUE_BYTES = 512 << 20
+"""Above which a clip of frames is not queued beside the one that the model has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,7 @@ class Job:
         gaze: A source, or a saved trace of the same frames.
         name: The video's name in outputs and messages.
         notes: What was assumed or corrected; complete when all frames have been read.
+        timing: Where the time of each frame is noted, if it is.
     """
 
     video: Path
@@ -59,6 +65,7 @@ class Job:
     gaze: GazeSource | Trace
     name: str
     notes: list[str] = field(default_factory=list)
+    timing: Timing | None = None
 
     @property
     def total(self) -> int | None:
@@ -87,11 +94,13 @@ class Job:
 
     @property
     def queue_size(self) -> int:
-        """Maximum number of frames queued before or after the gaze source: at least one clip."""
-        if not isinstance(self.gaze, GazeSource) or self.gaze.mask_source == "patch-diff":
+        """Maximum number of frames queued before or after the gaze source: one clip, if it fits."""
+        if not isinstance(self.gaze, GazeSource) or self.gaze.mask_source != "autogaze":
             return QUEUE_SIZE
         settings = self.gaze.settings
-        return max(QUEUE_SIZE, 0 if settings.horizon_frames else settings.clip_len)
+        width, height = self.size
+        fit = _QUEUE_BYTES // (3 * width * height)
+        return max(QUEUE_SIZE, 0 if settings.horizon_frames else min(settings.clip_len, fit))
 
 
 def open_job(
@@ -162,14 +171,19 @@ def gazed_frames(
             changed while it was read.
     """
     total = job.total
-    frames = ahead(_frames(job), job.queue_size)
-    if decoding is not None:
-        frames = decoding.waits(frames)
+    decoding = decoding or Stopwatch()
+    frames = decoding.waits(ahead(_frames(job), job.queue_size))
     if on_frame:
         on_frame(0, total, None)
     if isinstance(job.gaze, GazeSource):
         on_gazed = (lambda done: on_frame(done, total, None)) if on_frame else None
-        yield from job.gaze.trace(frames, on_gazed)
+        if isinstance(job.gaze, CellSource) and job.gaze.whole_clip:
+            gazed = _read_twice(job, job.gaze, frames, decoding, on_gazed)
+        else:
+            gazed = job.gaze.trace(frames, on_gazed)
+        if job.timing is not None:
+            gazed = job.timing.waits("gaze", gazed, less=lambda: decoding.seconds)
+        yield from gazed
         return
     trace, done = job.gaze, 0
     for frame in frames:
@@ -181,9 +195,30 @@ def gazed_frames(
         raise _not_the_trace(job, f"it has {done} frames, the trace {len(trace)}")
 
 
+def _read_twice(
+    job: Job,
+    source: CellSource,
+    frames: Iterator[Frame],
+    decoding: Stopwatch,
+    on_gazed: OnGazed | None,
+) -> Iterator[tuple[Frame, FrameTrace]]:
+    """The gaze of a source that sees all frames first: their scores are kept, they are not."""
+
+    def first_reading() -> Iterator[Frame]:
+        for n, frame in enumerate(decoding.waits(_frames(job)), 1):
+            if on_gazed:
+                on_gazed(n / 2)
+            yield frame
+
+    scores = source.clip_scores(first_reading())
+    yield from source.gaze_again(frames, scores)
+
+
 def _frames(job: Job) -> Iterator[Frame]:
-    with Video(job.video, job.sampling) as video:
-        yield from video.frames(require=True)
+    motion = isinstance(job.gaze, GazeSource) and job.gaze.reads_motion
+    with open_video(job.video, job.sampling, motion=motion) as video:
+        frames = video.frames(require=True)
+        yield from frames if job.timing is None else job.timing.waits("decode", frames)
         job.notes[:] = video.info.notes
 
 
@@ -237,16 +272,12 @@ def trace_header(job: Job) -> TraceHeader:
             sizes = f"frames are {width}x{height}, in the trace {header.width}x{header.height}"
             raise _not_the_trace(job, sizes)
         return replace(header, source=job.name)
-    source, sampling = job.gaze, job.sampling
-    settings = asdict(source.settings) | {
-        "max_gaze_tokens_each_frame": source.max_gaze_tokens_each_frame,
-        "task_loss_requirement": source.task_loss_requirement,
-        "device": source.device.partition(":")[0],  # the index of the GPU does not matter
+    sampling = job.sampling
+    settings: dict[str, Any] = {
         "start": str(sampling.start),
         "frames": sampling.frames,
         "fps": None if sampling.fps is None else str(sampling.fps),
     }
-    del settings["threads"]  # results do not depend on them
     settings |= {
         n: getattr(sampling, n) for n in _READING if getattr(sampling, n) != getattr(_PLAIN, n)
     }
@@ -254,24 +285,13 @@ def trace_header(job: Job) -> TraceHeader:
         settings["notes"] = list(job.info.notes)
     if job.info.missing_bytes:
         settings["missing_bytes"] = job.info.missing_bytes
-    return TraceHeader(
-        source=job.name,
-        source_width=job.info.width,
-        source_height=job.info.height,
-        width=width,
-        height=height,
+    return header_of(
+        job.gaze,
+        name=job.name,
+        size=(width, height),
+        source_size=(job.info.width, job.info.height),
         fps=job.fps,
-        mask_source=source.mask_source,
-        model=source.model,
-        model_sha256=source.model_sha256,
-        scales=source.scales,
-        num_vision_tokens_each_frame=source.num_vision_tokens_each_frame,
-        mode=source.settings.mode,
-        tile_size=source.settings.tile_size,
-        stride=source.settings.stride or source.settings.tile_size,
-        tile_count=source.tile_count(width, height),
         settings=settings,
-        tool_version=__version__,
     )
 
 

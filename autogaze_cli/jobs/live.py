@@ -18,19 +18,21 @@ from numpy.typing import NDArray
 
 from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.batch.result import Result, output_files
-from autogaze_cli.errors import InputError
+from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.jobs.frames import open_job, trace_header
 from autogaze_cli.jobs.pipeline import Behind, Feed, ahead
 from autogaze_cli.media.live import STDIN, read_live
 from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.synthetic import is_synthetic, synthetic_stem
 from autogaze_cli.media.video import Frame, VideoInfo
+from autogaze_cli.sources.cells import CellSource
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, TraceWriter, open_trace_writer
 
 OnGaze = Callable[[FrameTrace, float], None]
 """Called with each frame's gaze and latency in seconds, from a separate thread."""
 
-_WAITING = 2
+WAITING = 2
 """Frames queued between decoder, gaze and file: few, because queueing adds latency."""
 
 _PATIENCE_S = 1.0
@@ -71,7 +73,7 @@ class Latencies:
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """The counts of a running stream."""
 
     frames: int = 0
@@ -80,6 +82,13 @@ class _Run:
     start: float = 0.0
     end: float = 0.0
     interrupt: BaseException | None = None
+
+    def add(self, gaze: FrameTrace, latency_s: float) -> None:
+        """Count a frame that is done."""
+        self.frames += 1
+        self.fixations += len(gaze.fixations.active())
+        self.latencies.add(latency_s)
+        self.end = time.perf_counter()
 
     def summary(self) -> dict[str, Any]:
         """Frames, rate and latency as entries of a JSON document."""
@@ -103,6 +112,8 @@ def live_stem(name: str) -> str:
     """
     if name == STDIN:
         return "stdin"
+    if is_synthetic(name):
+        return synthetic_stem(name)
     try:
         return Path(urlsplit(name).path if "://" in name else name).stem or "live"
     except ValueError:  # no address: whoever opens it will say so
@@ -138,14 +149,42 @@ def trace_live(
         The result, and the interrupt that ended the stream, if any.
 
     Raises:
-        AutogazeError: The stream cannot be read, or the file cannot be written.
+        AutogazeError: The stream or the file fails, or the source needs all frames to choose.
     """
     sampling = sampling or Sampling()
     files = output_files("trace", base, format)
-    run = _Run()
+    run = Run()
+    info, gazed = gaze_live(name, source, sampling)
+    with Outputs(overwrite=overwrite) as outputs:
+        header = trace_header(open_job(Path(name), source, sampling, name=name, info=info))
+        writer = open_trace_writer(outputs.add(files["trace"]), header, format)
+        run.start = run.end = time.perf_counter()
+        # The file is written in a separate thread, where no interrupt can split a frame.
+        with Behind(partial(_write, writer, run, on_gaze), WAITING) as behind:
+            try:
+                for _, gaze, latency_s in gazed:
+                    behind.put((gaze, latency_s))
+            except KeyboardInterrupt as interrupt:
+                run.interrupt = interrupt
+    document = header.to_mapping() | run.summary()
+    document["output_files"] = {role: str(path) for role, path in files.items()}
+    return Result(files=files, document=document), run.interrupt
+
+
+def gaze_live(
+    name: str, source: GazeSource, sampling: Sampling
+) -> tuple[VideoInfo, Iterator[tuple[Frame, FrameTrace, float]]]:
+    """A stream's metadata, and its frames with their gaze and its latency in seconds.
+
+    Raises:
+        ConfigError: The source needs all frames to choose.
+        InputError: The stream cannot be read.
+    """
+    _check_streams(source)
     arrived: deque[float] = deque()
     # Its thread may block on a frame that never arrives, and must not be joined then.
-    stream = ahead(read_live(name, sampling), _WAITING, patience_s=_PATIENCE_S)
+    live = read_live(name, sampling, motion=source.reads_motion)
+    stream = ahead(live, WAITING, patience_s=_PATIENCE_S)
     info, first = _first(stream, name, sampling)
 
     def frames() -> Iterator[Frame]:
@@ -153,20 +192,20 @@ def trace_live(
             arrived.append(time.perf_counter())
             yield frame
 
-    with Outputs(overwrite=overwrite) as outputs:
-        header = trace_header(open_job(Path(name), source, sampling, name=name, info=info))
-        writer = open_trace_writer(outputs.add(files["trace"]), header, format)
-        run.start = run.end = time.perf_counter()
-        # The file is written in a separate thread, where no interrupt can split a frame.
-        with Behind(partial(_write, writer, run, on_gaze), _WAITING) as behind:
-            try:
-                for _, gaze in source.trace(frames()):
-                    behind.put((gaze, time.perf_counter() - arrived.popleft()))
-            except KeyboardInterrupt as interrupt:
-                run.interrupt = interrupt
-    document = header.to_mapping() | run.summary()
-    document["output_files"] = {role: str(path) for role, path in files.items()}
-    return Result(files=files, document=document), run.interrupt
+    return info, (
+        (frame, gaze, time.perf_counter() - arrived.popleft())
+        for frame, gaze in source.trace(frames())
+    )
+
+
+def _check_streams(source: GazeSource) -> None:
+    """Refuse a source that has to see all frames before it chooses."""
+    if isinstance(source, CellSource) and source.whole_clip:
+        raise ConfigError(
+            f"{source.mask_source} chooses among all frames by pruning_rate, and a live stream "
+            "has no last frame",
+            hint="give --exact and --max-gaze-tokens-each-frame instead",
+        )
 
 
 def _first(
@@ -182,15 +221,12 @@ def _first(
 
 
 def _write(
-    writer: TraceWriter, run: _Run, on_gaze: OnGaze | None, gazed: Feed[tuple[FrameTrace, float]]
+    writer: TraceWriter, run: Run, on_gaze: OnGaze | None, gazed: Feed[tuple[FrameTrace, float]]
 ) -> None:
     """Write the trace and update the counts."""
     with writer:
         for gaze, latency_s in gazed:
             writer.write(gaze)
-            run.frames += 1
-            run.fixations += len(gaze.fixations.active())
-            run.latencies.add(latency_s)
-            run.end = time.perf_counter()
+            run.add(gaze, latency_s)
             if on_gaze:
                 on_gaze(gaze, latency_s)

@@ -14,10 +14,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from autogaze_cli.errors import ConfigError
+from autogaze_cli.errors import ConfigError, refuse_address
 from autogaze_cli.gaze.budget import requirement_from_db
-from autogaze_cli.gaze.settings import Attend, GazeSettings
-from autogaze_cli.jobs.values import EngineName, Source, Values
+from autogaze_cli.gaze.settings import MODES, GazeSettings
+from autogaze_cli.jobs.settings import BatchSettings, Drawing, Encoding
+from autogaze_cli.jobs.values import Source, Values
+from autogaze_cli.media.limits import UNTRUSTED, Limits
 from autogaze_cli.media.sampling import MAX_SIDE, Sampling
 from autogaze_cli.media.times import parse_rate, parse_time
 from autogaze_cli.model.catalog import MODELS, default_model
@@ -27,15 +29,15 @@ from autogaze_cli.readout import (
     SparseReadoutOptions,
     SparseVideoReadoutOptions,
 )
-from autogaze_cli.visualize.settings import Visualization
+from autogaze_cli.readout.grids import check_whole
+from autogaze_cli.sources.registry import check_source_name
+from autogaze_cli.trace import Trace, read_trace
+from autogaze_cli.visualize.settings import Visualization, canonical_name
 
 if TYPE_CHECKING:
     from autogaze_cli.media.writers import Format
 
 T = TypeVar("T")
-
-MAX_GIF_WIDTH = 640
-"""Maximum width of a GIF in pixels, unless a size is given."""
 
 COMMANDS = ("trace", "mask", "interframe", "readout", "render-assets", "encode")
 """The commands that process videos."""
@@ -44,91 +46,12 @@ _SIDES = (
     *("inference_width", "inference_height", "gif_width", "gif_height"),
     *("clip_width", "clip_height"),
 )
-_DRAWN = ("gif", "mp4", "webm", "png")
+_DRAWN = ("gif", "mp4", "webm", "png", "apng", "webp")
 _FORMATS = {
     "trace": ("json", "npz", "safetensors", "csv"),
     "readout": ("npz", "safetensors", "json", "csv"),
     "encode": ("safetensors",),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawing:
-    """How to draw, and the format of drawn files.
-
-    Attributes:
-        visualization: How masks and outputs are composed.
-        format: ``gif``, ``mp4``, ``webm`` or ``png``.
-        width: Width of the files in pixels; None = derived from the height, or that of the frames
-            (at most ``MAX_GIF_WIDTH`` for a GIF).
-        height: Height of the files in pixels; None = derived from the width, or as for ``width``.
-    """
-
-    visualization: Visualization
-    format: Format = "gif"
-    width: int | None = None
-    height: int | None = None
-
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the files for frames of that size."""
-        wanted = self.width
-        if self.format == "gif" and wanted is None and self.height is None:
-            wanted = min(width, MAX_GIF_WIDTH)
-        return Sampling(width=wanted, height=self.height).size(width, height)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoding:
-    """Which encoder runs, and on what.
-
-    Attributes:
-        encoder: A folder, or the id of a model in the Hub cache.
-        scales: Sides of the encoder's pictures in pixels, such as ``32+64+112+224``; None = those
-            that suit it.
-        attend: Which tokens a token sees; see ``load_encoder``.
-        dense: Encode every patch instead of the gazed ones.
-        compare_dense: Encode every patch too, and compare.
-    """
-
-    encoder: str
-    scales: str | None = None
-    attend: Attend = "block-causal"
-    dense: bool = False
-    compare_dense: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchSettings:
-    """Output folder and execution of a batch. The content of outputs never depends on these.
-
-    Attributes:
-        out_dir: Output folder.
-        overwrite: Replace existing outputs.
-        check: Write nothing; compare with what exists.
-        dry_run: Plan only.
-        resume: Skip what an earlier run into the same folder finished.
-        fail_fast: Stop at the first input that fails.
-        workers: Worker processes.
-        engine: ``local`` or ``ray``.
-        address: Address of the Ray cluster, ``HOST:PORT``.
-        gpus_per_worker: GPUs that Ray reserves per worker; None = 1 on a GPU, otherwise 0.
-    """
-
-    out_dir: Path = Path()
-    overwrite: bool = False
-    check: bool = False
-    dry_run: bool = False
-    resume: bool = False
-    fail_fast: bool = False
-    workers: int = 1
-    engine: EngineName = "local"
-    address: str | None = None
-    gpus_per_worker: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse invalid settings."""
-        if self.workers < 1:
-            raise ConfigError(f"workers must be at least 1, not {self.workers}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +68,10 @@ class Request:
         encoding: How to encode; None for commands other than ``encode``.
         format: Format of the command's output file.
         report: Whether to also write a page.
+        timing: Where to write how long each frame took.
         trace: A saved trace that replaces the gaze source.
+        trace_clip: Which clip of a trace store is read.
+        trace_maps: Whether the visibility maps of a trace store are read.
         traces: Those of ``inputs`` that were given as saved traces.
         batch: Output folder and execution of the batch.
         origin: Text appended to the logged name of the gaze source.
@@ -161,7 +87,10 @@ class Request:
     encoding: Encoding | None = None
     format: str
     report: bool = False
+    timing: Path | None = None
     trace: Path | None = None
+    trace_clip: int = 0
+    trace_maps: bool = False
     traces: tuple[str, ...] = ()
     batch: BatchSettings = field(default_factory=BatchSettings)
     origin: str = ""
@@ -172,9 +101,12 @@ class Request:
         gaze = asdict(self.gaze)
         for name in ("device", "threads"):
             del gaze[name]
+        sampling = asdict(self.sampling)
+        for name in ("limits", "isolate"):
+            del sampling[name]
         parts: dict[str, Any] = {
             "gaze": gaze,
-            "sampling": asdict(self.sampling),
+            "sampling": sampling,
             "drawing": self.drawing and asdict(self.drawing),
             "readout": self.readout and asdict(self.readout),
             "format": self.format,
@@ -182,7 +114,13 @@ class Request:
         }
         if self.encoding is not None:
             parts["encoding"] = asdict(self.encoding)
+        if self.trace_clip or self.trace_maps:
+            parts["store"] = {"clip": self.trace_clip, "maps": self.trace_maps}
         return cast("dict[str, Any]", _plain(parts))
+
+    def read_trace(self, path: str | Path) -> Trace:
+        """A saved trace; of a trace store, what the request asks for."""
+        return read_trace(path, clip=self.trace_clip, maps=self.trace_maps)
 
     def refuse_gaze_settings(self, trace: str) -> None:
         """Refuse settings that choose a video's frames or gaze, which a saved trace fixes.
@@ -226,37 +164,27 @@ def make_request(
     Raises:
         ConfigError: A setting is out of range, or contradicts another.
     """
-    for name in _SIDES:
-        side = values.get(name)
-        if side is not None and not 1 <= cast("int", side) <= MAX_SIDE:
-            raise ConfigError(f"{name} must be within 1 to {MAX_SIDE}, not {side}")
+    _check(values)
     formats = _FORMATS.get(command, _DRAWN)
     format = values.get("format", formats[0])
     if format not in formats:
         raise ConfigError(f"format must be one of {', '.join(formats)}, not {format!r}")
-    drawing = None
-    if command in ("mask", "interframe", "render-assets"):
-        drawing = Drawing(
-            visualization=_pick(Visualization, values),
-            format=cast("Format", format),
-            width=values["gif_width"],
-            height=values["gif_height"],
-        )
-        if command == "render-assets" and drawing.visualization.keyframe_duration < 1:
-            raise ConfigError("keyframe_duration of render-assets must be at least 1")
     traces = tuple(os.fspath(name) for name in values.get("traces", ()))
-    trace = values.get("trace")
+    trace, timing = values.get("trace"), values.get("timing")
     request = Request(
         command=command,
         inputs=(*(os.fspath(name) for name in inputs), *traces),
         gaze=gaze_settings(values, models),
         sampling=_sampling(values),
-        drawing=drawing,
+        drawing=_drawing(command, values, format),
         readout=_readout(values) if command == "readout" else None,
         encoding=_encoding(values, given) if command == "encode" else None,
         format=format,
         report=values.get("report", False),
+        timing=None if timing is None else Path(timing),
         trace=None if trace is None else Path(trace),
+        trace_clip=values.get("trace_clip", 0),
+        trace_maps=values.get("trace_maps", False),
         traces=traces,
         batch=replace(_pick(BatchSettings, values), out_dir=Path(values["out_dir"])),
         origin="" if values["mask_source"] or trace else ", because no --model is given",
@@ -267,14 +195,48 @@ def make_request(
     return request
 
 
+def _check(values: Values) -> None:
+    """Refuse what no settings class takes."""
+    for name in _SIDES:
+        side = values.get(name)
+        if side is not None and not 1 <= cast("int", side) <= MAX_SIDE:
+            raise ConfigError(f"{name} must be within 1 to {MAX_SIDE}, not {side}")
+    timing = values.get("timing")
+    for place in (values.get("trace"), values["out_dir"], timing):
+        if place is not None:
+            refuse_address(os.fspath(place))
+    if timing is not None and not os.fspath(timing):
+        raise ConfigError("timing must be the name of a file, not empty")
+    if values.get("trace_clip", 0) < 0:
+        raise ConfigError(f"trace_clip must be at least 0, not {values['trace_clip']}")
+
+
+def _drawing(command: str, values: Values, format: str) -> Drawing | None:
+    """How to draw; None for commands that do not."""
+    if command not in ("mask", "interframe", "render-assets"):
+        return None
+    drawing = Drawing(
+        visualization=_pick(Visualization, values),
+        format=cast("Format", format),
+        width=values["gif_width"],
+        height=values["gif_height"],
+        side_by_side=values.get("side_by_side", False),
+    )
+    if command == "render-assets" and drawing.visualization.keyframe_duration < 1:
+        raise ConfigError("keyframe_duration of render-assets must be at least 1")
+    return drawing
+
+
 def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
-    """Settings of the gaze source: the given model, or the default model, or patch-diff.
+    """Settings of the gaze source: the one given, or the default model, or patch-diff.
 
     Raises:
-        ConfigError: A setting is out of range, or contradicts another.
+        ConfigError: There is no such source, or a setting is out of range or contradicts another.
     """
     source, model = values["mask_source"], values["model"]
-    if source == "patch-diff":
+    if source is not None:
+        check_source_name(source)
+    if source not in (None, "autogaze"):
         model = None
     elif model is None:
         model = default_model(models)
@@ -285,11 +247,14 @@ def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
         if not db > -math.inf:  # nor NaN
             raise ConfigError(f"task_loss_requirement_db must be a number of decibels, not {db}")
         requirement = requirement_from_db(db)
+    tokens = values["max_gaze_tokens_each_frame"]
     resolved: Values = {
         **values,
         "mask_source": source or ("patch-diff" if model is None else "autogaze"),
         "model": model,
         "task_loss_requirement": requirement,
+        "mode": canonical_name("mode", values["mode"], MODES),
+        "max_gaze_tokens_each_frame": None if tokens == 0 else tokens,
     }
     return _pick(GazeSettings, resolved)
 
@@ -305,11 +270,14 @@ def _sampling(values: Values) -> Sampling:
         stream=values["stream"],
         tone_map=values["tone_map"],
         allow_truncated=values["allow_truncated"],
+        limits=(UNTRUSTED if values["untrusted"] else Limits()).changed(values["limit"]),
+        isolate=values["isolate"] or values["untrusted"],
     )
 
 
 def _readout(values: Values) -> ReadoutSettings:
     grid = values["image_grid"]
+    check_whole(video_dilation=values["video_dilation"])
     patch_h, patch_w = _sides("patch_size", values["patch_size"])
     return ReadoutSettings(
         patch_h=patch_h,
@@ -320,16 +288,20 @@ def _readout(values: Values) -> ReadoutSettings:
         readout_options=SparseReadoutOptions(
             confidence_threshold=float(values["min_confidence"]),
             max_fixations_per_frame=values["max_fixations_per_frame"],
+            fixation_scale=float(values["fixation_scale"]),
             dilation=values["dilation"],
             max_tokens_per_frame=values["max_tokens_per_frame"],
         ),
         video_options=SparseVideoReadoutOptions(
             tubelet_size=values["tubelet_size"],
+            dilation=values["video_dilation"],
             min_tokens=values["min_tokens"],
             max_tokens=values["max_tokens"],
         ),
         emit=tuple(values["emit"]),
         merge=values["merge"],
+        route=values["route"],
+        batch_index=values["batch_index"],
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,15 +12,18 @@ from pathlib import Path
 from autogaze_cli.batch.inputs import Input, is_named_as_trace, open_inputs
 from autogaze_cli.batch.local import one_process, processes
 from autogaze_cli.batch.manifest import Manifest
+from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.batch.report import OnEvent, Report
 from autogaze_cli.batch.result import output_files
 from autogaze_cli.batch.run import Batch
 from autogaze_cli.batch.work import Engine
-from autogaze_cli.errors import AutogazeError, ConfigError
+from autogaze_cli.errors import ConfigError, OutputError, as_autogaze_error
 from autogaze_cli.jobs.plan import Plan, gpus_per_worker
 from autogaze_cli.jobs.request import Request
+from autogaze_cli.jobs.timing import timing_document
 from autogaze_cli.jobs.traces import plan_of_traces
 from autogaze_cli.trace import is_trace
+from autogaze_cli.visualize.document import write_document
 
 logger = logging.getLogger(__name__)
 
@@ -43,17 +46,46 @@ def run(request: Request, on_event: OnEvent | None = None) -> Report:
     of_traces = request.command == "readout"
     with open_inputs(request.inputs, traces=of_traces) as inputs:
         if of_traces and _are_traces(inputs, request.traces):
+            if request.timing is not None:
+                raise ConfigError(
+                    "--timing is for videos, and a saved trace has none", hint="leave it out"
+                )
             request.refuse_gaze_settings(inputs[0].name)
             inputs, plan = _without_trace_suffix(inputs), plan_of_traces(request)
         else:
             from autogaze_cli.jobs.videos import plan_of_videos  # only videos need PyAV
 
             plan = plan_of_videos(request, inputs)
-        report = _execute(request, inputs, plan, on_event)
+        with _timing(request) as timing:
+            report = _execute(request, inputs, plan, on_event)
+            if timing is not None:
+                frames = [
+                    {"input": item.name, "frames": result.timing}
+                    for item, result in report.results.items()
+                ]
+                write_document(timing, timing_document(request.command, frames))
     writes = report.results and not (request.batch.check or request.batch.dry_run)
     if request.report and len(inputs) > 1 and writes:
         _write_index(request, report)
     return report
+
+
+@contextmanager
+def _timing(request: Request) -> Iterator[Path | None]:
+    """Where to write the timing; the file is there if the block ends without an error."""
+    batch = request.batch
+    if request.timing is None or batch.dry_run:
+        yield None
+        return
+    with Outputs(overwrite=batch.overwrite or batch.check) as outputs:
+        try:
+            temporary = outputs.add(request.timing)
+        except OutputError as error:
+            raise OutputError(
+                f"timing: {error}", hint="name another file, or give --overwrite"
+            ) from error
+        yield temporary
+    logger.info("wrote %s", request.timing)
 
 
 def _execute(
@@ -78,6 +110,7 @@ def _execute(
         tasks = Batch(
             outputs=partial(output_paths, request),
             check=plan.check,
+            out_dir=batch.out_dir,
             overwrite=batch.overwrite or batch.check,
             manifest=manifest,
             resume=batch.resume,
@@ -147,8 +180,8 @@ def _write_index(request: Request, report: Report) -> None:
 
     try:
         pages = write_pages(request.batch.out_dir, lambda page: nullcontext(_silent))
-    except AutogazeError as error:
-        report.lose(error)
+    except Exception as error:  # noqa: BLE001  # the outputs are in place
+        report.lose(as_autogaze_error(error, str(request.batch.out_dir)))
     else:
         logger.info("wrote %s", pages.index)
 

@@ -10,6 +10,7 @@ from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.batch.result import Result, output_files
 from autogaze_cli.jobs.frames import Job, OnFrame, gazed_frames, trace_header
 from autogaze_cli.jobs.pipeline import Behind
+from autogaze_cli.jobs.timing import timed
 from autogaze_cli.player.page import PAGE_VIEW, draw_frames
 from autogaze_cli.trace import Trace, open_trace_writer
 
@@ -51,7 +52,8 @@ def save_trace(
             making = partial(draw_frames, path, header, job.size, PAGE_VIEW)
             page = stack.enter_context(Behind(making, job.queue_size))
         for frame, gaze in gazed_frames(job, on_frame):
-            writer.write(gaze)
+            with timed(job.timing, "write", frames):
+                writer.write(gaze)
             if page:
                 page.put((frame, gaze))
             frames += 1

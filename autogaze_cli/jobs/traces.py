@@ -13,7 +13,6 @@ from autogaze_cli.jobs.readout import about, read_out_trace
 from autogaze_cli.jobs.request import Request
 from autogaze_cli.progress import Advance
 from autogaze_cli.readout import first_frames
-from autogaze_cli.trace import read_trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +39,7 @@ class TraceWork:
     def _one(self, task: Task, advance: Advance) -> Result:
         request, item = self.request, task.item
         assert request.readout is not None
-        trace = read_trace(item.path)
+        trace = request.read_trace(item.path)
         if request.sampling.frames is not None:
             with about(item.name):
                 trace = first_frames(trace, request.sampling.frames)
@@ -60,6 +59,6 @@ def plan_of_traces(request: Request) -> Plan:
     """The plan for saved traces."""
     return Plan(
         work=TraceWork(request=request),
-        check=lambda item: read_trace(item.path) and None,
+        check=lambda item: request.read_trace(item.path) and None,
         described=request.output_settings(),
     )

@@ -23,7 +23,9 @@ from autogaze_cli.jobs.encode import encode_video
 from autogaze_cli.jobs.frames import Job, OnFrame, frame_count, open_job, sampling_of
 from autogaze_cli.jobs.plan import Plan, gpus_per_worker
 from autogaze_cli.jobs.readout import about, read_out_trace
-from autogaze_cli.jobs.request import Encoding, Request
+from autogaze_cli.jobs.request import Request
+from autogaze_cli.jobs.settings import Encoding
+from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.jobs.trace import gaze_trace, save_trace
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import VideoInfo, probe
@@ -31,7 +33,7 @@ from autogaze_cli.model import catalog
 from autogaze_cli.progress import Advance
 from autogaze_cli.readout import ReadoutSettings, first_frames
 from autogaze_cli.sources.source import GazeSource
-from autogaze_cli.trace import Trace, read_trace
+from autogaze_cli.trace import Trace
 
 if TYPE_CHECKING:
     from autogaze_cli.encoders import Encoder
@@ -101,8 +103,11 @@ class VideoWork:
         if isinstance(task.found, Probed) and task.found.state == file_state(item.path):
             info = task.found.info
         job = open_job(Path(item.path), gaze, self.sampling, name=item.name, info=info)
+        timing = None if self.request.timing is None else Timing()
+        job = replace(job, timing=timing)
         base = self.request.batch.out_dir / item.stem
-        return make_outputs(self.request, job, base, task.overwrite, on_frame, encoder)
+        result = make_outputs(self.request, job, base, task.overwrite, on_frame, encoder)
+        return result if timing is None else replace(result, timing=timing.document())
 
 
 def make_outputs(
@@ -146,7 +151,7 @@ def worker_settings(
     settings: GazeSettings, worker: int, workers: int, *, encodes: bool = False
 ) -> GazeSettings:
     """The settings of one of several workers on a machine, with its CPU threads and GPU."""
-    if workers == 1 or (settings.mask_source == "patch-diff" and not encodes):
+    if workers == 1 or (settings.mask_source != "autogaze" and not encodes):
         return settings
     import torch
 
@@ -173,6 +178,13 @@ def open_encoder(encoding: Encoding, gaze: GazeSettings) -> Encoder:
     )
 
 
+def open_announced(request: Request) -> GazeSource:
+    """Open a request's gaze source, and log which it is."""
+    source = open_source(request.gaze)
+    announce(source, request)
+    return source
+
+
 def announce(gaze: GazeSource | Trace, request: Request) -> None:
     """Log the gaze source and the device."""
     if isinstance(gaze, Trace):
@@ -181,7 +193,7 @@ def announce(gaze: GazeSource | Trace, request: Request) -> None:
     if gaze.model is not None:
         logger.info("mask source: autogaze, model %s (sha256 %s)", gaze.model, gaze.model_sha256)
     else:
-        logger.info("mask source: patch-diff%s", request.origin)
+        logger.info("mask source: %s%s", gaze.mask_source, request.origin)
     chosen = logging.DEBUG if gaze.device == "cpu" else logging.INFO
     logger.log(chosen, "device: %s, %s", gaze.device, request.gaze.dtype)
 
@@ -219,6 +231,10 @@ def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
     device = _device_type(request)  # one that was asked for must be there, even unneeded
     if request.encoding is not None:
         described["encoding"] |= {"sha256": _encoder_sha256(request.encoding), "device": device}
+    if request.trace is None and (request.trace_clip or request.trace_maps):
+        raise ConfigError(
+            "trace_clip and trace_maps are for trace stores", hint="give --trace STORE"
+        )
     if request.trace is None:
         described["gaze"]["device"] = device
         return Plan(
@@ -230,8 +246,12 @@ def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
         )
     if len(inputs) > 1:
         raise ConfigError(f"--trace takes a single input, got {len(inputs)}")
-    trace, frames = read_trace(request.trace), request.sampling.frames
-    sampling = sampling_of(trace.header, str(request.trace))
+    trace, frames = request.read_trace(request.trace), request.sampling.frames
+    sampling = replace(
+        sampling_of(trace.header, str(request.trace)),
+        limits=request.sampling.limits,
+        isolate=request.sampling.isolate,
+    )
     if frames is not None:
         trace, sampling = first_frames(trace, frames), replace(sampling, frames=frames)
     described["gaze"] = {"trace": catalog.sha256_of(request.trace)}
@@ -252,7 +272,7 @@ def _device_type(request: Request) -> str:
     if request.batch.engine == "ray":  # the device may exist only on other machines
         gpus = gpus_per_worker(request)
         return "cuda" if gpus and request.gaze.device != "cpu" else "cpu"
-    without = request.trace is not None or request.gaze.mask_source == "patch-diff"
+    without = request.trace is not None or request.gaze.mask_source != "autogaze"
     if without and request.encoding is None:
         return "cpu"  # neither needs PyTorch
     from autogaze_cli.model.devices import choose_device
@@ -271,7 +291,7 @@ def _estimate(request: Request, sampling: Sampling, found: Probed) -> dict[str, 
     width, height = sampling.size(info.width, info.height)
     frames, s = frame_count(sampling, info), request.gaze
     tiles = 1
-    if s.mask_source != "patch-diff" and request.trace is None:
+    if s.mask_source == "autogaze" and request.trace is None:
         tiles = len(
             TileLayout(
                 mode=s.mode, height=height, width=width, tile_size=s.tile_size, stride=s.stride

@@ -13,11 +13,14 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from autogaze_cli.errors import InputError
+from autogaze_cli.media.ffmpeg import STREAM_PROTOCOLS, open_container
 from autogaze_cli.media.notes import Notes
-from autogaze_cli.media.sources import ContainerSource, open_container
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.sources import ContainerSource
+from autogaze_cli.media.synthetic import is_synthetic
 from autogaze_cli.media.video import (
     Frame,
-    Sampling,
+    Video,
     VideoInfo,
     first_frame,
     input_errors,
@@ -33,17 +36,26 @@ class _LiveSource(ContainerSource):
 
     _measured = False
 
-    def __init__(self, name: str, notes: Notes, stream: int | None) -> None:
+    def __init__(self, name: str, notes: Notes, sampling: Sampling, *, motion: bool) -> None:
         self._name = name
-        super().__init__(Path(name), notes, stream=stream)
+        super().__init__(
+            Path(name), notes, stream=sampling.stream, limits=sampling.limits, motion=motion
+        )
 
     def _opened(self) -> InputContainer:
         if self._name == STDIN:
-            address = "pipe:0"
+            address, protocols = "pipe:0", "pipe"
+        elif "://" in self._name:
+            address, protocols = self._name, STREAM_PROTOCOLS
         else:
-            address = self._name if "://" in self._name else os.path.abspath(self._name)  # noqa: PTH100
+            address, protocols = os.path.abspath(self._name), "file"  # noqa: PTH100
         device = Path(self._name).is_char_device()
-        return open_container(address, format="v4l2" if device else None)
+        return open_container(
+            address,
+            format="v4l2" if device else None,
+            max_pixels=self._limits.allocated_pixels,
+            protocols=protocols,
+        )
 
     def _open(self, thread_type: str, threads: int) -> None:
         # A decoder with a thread a frame holds back as many frames as it has threads.
@@ -66,16 +78,19 @@ def _named(name: str, path: Path) -> Iterator[None]:
         raise
 
 
-def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[VideoInfo, Frame]]:
+def read_live(
+    name: str, sampling: Sampling | None = None, *, motion: bool = False
+) -> Iterator[tuple[VideoInfo, Frame]]:
     """Decode, sample and scale a stream, one frame at a time, as ``read_frames`` does a video.
 
     The stream is opened with the first frame asked for, and closed when the iteration ends, fails
     or is abandoned.
 
     Args:
-        name: A file, ``-`` (standard input, not kept), a capture device such as ``/dev/video0``, or
-            an address that FFmpeg opens (``rtsp://...``, ``http://...``).
+        name: A file, ``-`` (standard input, not kept), a capture device such as ``/dev/video0``, an
+            address that FFmpeg opens (``rtsp://...``, ``http://...``), or a synthetic clip.
         sampling: Which frames; fewer than ``sampling.frames`` are no error.
+        motion: Read the motion vectors of the stream too.
 
     Yields:
         What the stream says of itself, with the notes so far, and a frame.
@@ -84,14 +99,18 @@ def read_live(name: str, sampling: Sampling | None = None) -> Iterator[tuple[Vid
         InputError: It cannot be opened or read, or holds no video.
     """
     sampling, path = sampling or Sampling(), Path(name)
+    if is_synthetic(name):
+        with Video(path, sampling) as video:
+            yield from ((video.info, frame) for frame in video.frames())
+        return
     notes = Notes(path, say=True)
     with (
         _named(name, path),
         input_errors(path),
-        _LiveSource(name, notes, sampling.stream) as source,
+        _LiveSource(name, notes, sampling, motion=motion) as source,
     ):
         decoded = source.decode()
-        first = first_frame(decoded, path)
+        first = first_frame(decoded, path, sampling.limits)
         info = video_info(path, source, first, notes)
         frames = sampled(source, first, chain([first], decoded), sampling, notes)
         for frame in islice(frames, sampling.frames):

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from autogaze_cli.errors import InputError
 from autogaze_cli.media.animations import WebPSource
+from autogaze_cli.media.claims import require_true_claims
+from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sequence import image_sequence
 from autogaze_cli.media.source import Source
 from autogaze_cli.media.sources import ContainerSource
+from autogaze_cli.media.synthetic import is_synthetic
+from autogaze_cli.media.synthetic_source import SyntheticSource
 from autogaze_cli.media.whole import ends_in_media, missing_bytes
 
 
@@ -20,15 +24,19 @@ def open_source(
     threads: int | None = None,
     stream: int | None = None,
     allow_truncated: bool = False,
+    limits: Limits,
+    motion: bool = False,
 ) -> tuple[Source, int]:
-    """Open a video, an image, or an image pattern such as ``frame_%04d.png``.
+    """Open a video, an image, an image pattern such as ``frame_%04d.png``, or a synthetic clip.
 
     Args:
-        path: The file, or the pattern.
+        path: The file, the pattern, or the clip's name.
         notes: Where corrections are noted.
         threads: Decoder threads; None = FFmpeg's own choice.
         stream: Index of the stream in the file; None = FFmpeg's own choice.
         allow_truncated: Whether a file of which the end is missing is opened.
+        limits: What it may claim; frames of more pixels are not decoded.
+        motion: Whether the motion vectors are wanted, where the codec gives them out.
 
     Returns:
         The source, and how many bytes are missing at the end of the file.
@@ -36,21 +44,23 @@ def open_source(
     Raises:
         InputError: When there is nothing to read at ``path``, or not all of it.
     """
+    if is_synthetic(str(path)):
+        return SyntheticSource(str(path)), 0
     images = image_sequence(path)
     if images:
-        return ContainerSource(path, notes, threads=threads, stream=stream, images=images), 0
-    if not path.exists():
-        raise InputError(f"{path}: no such file", hint="check the spelling")
-    if path.is_dir():
-        raise InputError(
-            f"{path}: is a folder, not a video",
-            hint=f"for numbered images give a pattern: {path / 'frame_%04d.png'}",
+        limits.require(path, "frames", len(images.files), f"{len(images.files)} images")
+        source: Source = ContainerSource(
+            path, notes, threads=threads, stream=stream, images=images, limits=limits
         )
+        return source, 0
+    _expect_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(64)
             missing = missing_bytes(file)
             indexed = bool(missing) and ends_in_media(file)
+            if head[4:8].isalnum():
+                require_true_claims(path, file, limits)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if not head:
@@ -59,11 +69,13 @@ def open_source(
     animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:] and head[20] & 2
     cut = missing and not allow_truncated
     if animated and not cut:
-        source: Source = WebPSource(path, notes, truncated=bool(missing))
+        source = WebPSource(path, notes, truncated=bool(missing), limits=limits)
     elif cut and not indexed:
         raise _truncated(path, missing)
     else:
-        container = ContainerSource(path, notes, threads=threads, stream=stream)
+        container = ContainerSource(
+            path, notes, threads=threads, stream=stream, limits=limits, motion=motion
+        )
         if indexed and container.has_all_of_index(path.stat().st_size):
             cut = missing = 0  # only the size that it states is wrong
         if cut:
@@ -73,6 +85,16 @@ def open_source(
     if missing:
         notes.add("truncated", f"truncated: {_bytes(missing)} missing; read as far as it goes")
     return source, missing
+
+
+def _expect_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: no such file", hint="check the spelling")
+    if path.is_dir():
+        raise InputError(
+            f"{path}: is a folder, not a video",
+            hint=f"for numbered images give a pattern: {path / 'frame_%04d.png'}",
+        )
 
 
 def _truncated(path: Path, missing: int) -> InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
@@ -26,6 +27,7 @@ class Source(AbstractContextManager["Source"], ABC):
         duration: Seconds, or None.
         aspect: Width of a pixel by its height.
         still: Whether this is a single picture, which has no duration.
+        motion: Whether the frames carry motion vectors, see ``media.motion``.
         time_base: Seconds in one unit of the frames' ``pts``.
     """
 
@@ -37,6 +39,7 @@ class Source(AbstractContextManager["Source"], ABC):
     duration: Fraction | None
     aspect: Fraction = Fraction(1)
     still: bool = False
+    motion: bool = False
     time_base: Fraction
 
     @abstractmethod
@@ -80,6 +83,8 @@ def no_threads(path: Path) -> InputError:
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for what FFmpeg cannot open."""
     reason = getattr(error, "strerror", None) or str(error)
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return InputError(f"{path}: {reason}", hint="raise the limit of open files (ulimit -n)")
     hint = "is it a video?"
     with suppress(OSError), path.open("rb") as file:
         if file.read(12)[4:8] == b"ftyp":

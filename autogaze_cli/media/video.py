@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from av.error import FFmpegError
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from autogaze_cli.errors import InputError
 from autogaze_cli.media.colour import Tags
 from autogaze_cli.media.filters import NO_THREADS
+from autogaze_cli.media.limits import Limits
+from autogaze_cli.media.motion import Motion, MotionLog
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.opening import open_source
 from autogaze_cli.media.orientation import orientation
@@ -25,7 +28,19 @@ from autogaze_cli.media.picture import Painter, displayed_size, note_colours
 from autogaze_cli.media.sampling import Sampling, paced
 from autogaze_cli.media.source import Source, no_threads
 
-__all__ = ["Frame", "Sampling", "Video", "VideoInfo", "few_frames_error", "probe", "read_frames"]
+if TYPE_CHECKING:
+    from autogaze_cli.media.isolated import IsolatedVideo
+
+__all__ = [
+    "Frame",
+    "Sampling",
+    "Video",
+    "VideoInfo",
+    "few_frames_error",
+    "open_video",
+    "probe",
+    "read_frames",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +53,16 @@ class Frame:
         rgb: uint8 ``[h, w, 3]``, RGB, C order.
         duration: Seconds that it is shown for, by itself: the next frame may come earlier or
             later. None = unknown.
+        motion: The motion vectors of each decoded frame since the sampled frame before (at most
+            the last 64), this one's last; none if it repeats that frame. None = the video gives
+            out none, or they were not asked for.
     """
 
     index: int
     time: Fraction
     rgb: NDArray[np.uint8]
     duration: Fraction | None = None
+    motion: tuple[Motion, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +108,12 @@ class Video(AbstractContextManager["Video"]):
     Use it as a context manager, or close it.
 
     Args:
-        path: A video, an image, or an image pattern such as ``frame_%04d.png`` (at 25 fps).
+        path: A video, an image, an image pattern such as ``frame_%04d.png`` (at 25 fps), or a
+            synthetic clip such as ``synthetic:pan``.
         sampling: Which frames; None = all of them as they are.
         threads: Decoder and filter threads; None = FFmpeg's own choice. Never changes a result.
         quiet: Log no warnings; they are still among the notes.
+        motion: Read the motion vectors of the video too.
 
     Raises:
         InputError: When there is no video at ``path``, or none of its frames can be decoded.
@@ -105,6 +126,7 @@ class Video(AbstractContextManager["Video"]):
         *,
         threads: int | None = None,
         quiet: bool = False,
+        motion: bool = False,
     ) -> None:
         self._path, self._sampling, self._threads = path, sampling or Sampling(), threads
         self._notes = Notes(path, say=not quiet)
@@ -115,14 +137,24 @@ class Video(AbstractContextManager["Video"]):
                 threads=threads,
                 stream=self._sampling.stream,
                 allow_truncated=self._sampling.allow_truncated,
+                limits=self._sampling.limits,
+                motion=motion,
             )
             try:
-                self._decoded = self._source.decode()
-                self._first = first_frame(self._decoded, path)
+                self._decoded = self._decode()
+                self._first = first_frame(self._decoded, path, self._sampling.limits)
                 self._info = video_info(path, self._source, self._first, self._notes)
+                size = self._info.width, self._info.height  # pixels may be far from square
+                for width, height in (size, self._sampling.size(*size)):
+                    self._sampling.limits.require_size(path, width, height)
             except BaseException:
                 self._source.close()
                 raise
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """The frames from where the source stands, within the limits."""
+        source = self._source
+        return self._sampling.limits.bounded(self._path, source.decode(), source.time_base)
 
     @property
     def info(self) -> VideoInfo:
@@ -152,6 +184,7 @@ class Video(AbstractContextManager["Video"]):
             for frame in self._sampled():
                 yield frame
                 count += 1
+                sampling.limits.require(self._path, "frames", count, f"at least {count} frames")
                 if count == sampling.frames:
                     self._source.check()
                     return
@@ -178,12 +211,12 @@ class Video(AbstractContextManager["Video"]):
         for back in (Fraction(0), Fraction(2)):
             if not source.seek(max(origin, target - int(back / source.time_base))):
                 break
-            decoded = source.decode()
+            decoded = self._decode()
             landed = next(decoded, None)
             if landed is not None and _pts(landed) <= target:
                 return chain([landed], decoded)
         source.rewind()
-        return source.decode()
+        return self._decode()
 
     def close(self) -> None:
         """Close the file."""
@@ -198,6 +231,22 @@ class Video(AbstractContextManager["Video"]):
         self.close()
 
 
+def open_video(
+    path: Path,
+    sampling: Sampling | None = None,
+    *,
+    threads: int | None = None,
+    quiet: bool = False,
+    motion: bool = False,
+) -> Video | IsolatedVideo:
+    """Open a video as ``Video`` does; where ``sampling`` says so, in a process of its own."""
+    if sampling is None or not sampling.isolate:
+        return Video(path, sampling, threads=threads, quiet=quiet, motion=motion)
+    from autogaze_cli.media.isolated import IsolatedVideo  # few inputs need it
+
+    return IsolatedVideo(path, sampling, threads=threads, quiet=quiet, motion=motion)
+
+
 def probe(path: Path, sampling: Sampling | None = None) -> VideoInfo:
     """What a video says of itself; decodes one frame, which alone tells the rotation.
 
@@ -208,7 +257,7 @@ def probe(path: Path, sampling: Sampling | None = None) -> VideoInfo:
     Raises:
         InputError: When there is no video at ``path``.
     """
-    with Video(path, sampling, threads=1, quiet=True) as video:
+    with open_video(path, sampling, threads=1, quiet=True) as video:
         return video.info
 
 
@@ -218,13 +267,14 @@ def read_frames(
     *,
     threads: int | None = None,
     require: bool = False,
+    motion: bool = False,
 ) -> Iterator[Frame]:
     """Decode, sample and scale a video, as ``Video.frames`` does.
 
     The file is opened with the first frame asked for, and closed when the iteration ends, fails or
     is abandoned.
     """
-    with Video(path, sampling, threads=threads) as video:
+    with open_video(path, sampling, threads=threads, motion=motion) as video:
         yield from video.frames(require=require)
 
 
@@ -259,12 +309,14 @@ def video_info(path: Path, source: Source, first: VideoFrame, notes: Notes) -> V
     )
 
 
-def first_frame(decoded: Iterator[VideoFrame], path: Path) -> VideoFrame:
-    """The first of the decoded frames, or the error that there is none."""
+def first_frame(decoded: Iterator[VideoFrame], path: Path, limits: Limits) -> VideoFrame:
+    """The first of the decoded frames, or the error that there is none within the limits."""
     first = next(decoded, None)
     if first is None:
         raise InputError(
-            f"{path}: no frame could be decoded", hint="the file is damaged or encrypted"
+            f"{path}: no frame could be decoded",
+            hint="the file is damaged or encrypted, or its frames have more than "
+            f"{limits.pixels} pixels (see --limit)",
         )
     return first
 
@@ -279,6 +331,8 @@ def sampled(
 ) -> Iterator[Frame]:
     """Sample and scale decoded frames; ``sampling.frames`` is left to the caller.
 
+    A picture is repeated for as many frames as are asked for.
+
     Args:
         source: Where they come from.
         first: The first frame of the video.
@@ -289,23 +343,42 @@ def sampled(
     """
     base, origin, fps = source.time_base, _pts(first), sampling.fps
     start = Fraction(0) if source.still else sampling.start
+    log = MotionLog() if source.motion else None
+
+    def logged(frame: VideoFrame) -> VideoFrame:
+        if log is not None:
+            log.add(frame)
+        return frame
+
+    def taken(frame: VideoFrame) -> tuple[Motion, ...] | None:
+        return None if log is None else log.take(_pts(frame))
+
     paint = Painter(
         sampling.size(*displayed_size(first, source.aspect)), sampling.tone_map, notes, threads
     )
     timed = (
-        (time, time + frame.duration * base, frame)
+        (time, time + frame.duration * base, logged(frame))
         for frame in decoded
         if (time := (_pts(frame) - origin) * base - start) >= 0
     )
+    if source.still and sampling.frames is not None:
+        rgb, rate = paint(first), fps or source.fps or Fraction(25)
+        for index in range(sampling.frames):
+            yield Frame(index, index / rate, rgb.copy(), 1 / rate)
+        return
     if fps is None or source.still:
         for index, (time, end, frame) in enumerate(timed):
-            yield Frame(index, start + time, paint(frame), end - time)
+            moved = taken(frame)  # before painting, which changes the frame's pts
+            yield Frame(index, start + time, paint(frame), end - time, moved)
         return
     last: tuple[VideoFrame, NDArray[np.uint8]] | None = None
     for index, (number, frame) in enumerate(paced(timed, fps)):
-        rgb = last[1].copy() if last and last[0] is frame else paint(frame)
+        if last and last[0] is frame:
+            rgb, moved = last[1].copy(), None if log is None else ()
+        else:
+            moved, rgb = taken(frame), paint(frame)
         last = frame, rgb
-        yield Frame(index, start + number / fps, rgb, 1 / fps)
+        yield Frame(index, start + number / fps, rgb, 1 / fps, moved)
 
 
 @contextmanager

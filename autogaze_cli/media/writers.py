@@ -1,4 +1,4 @@
-"""Frames into a GIF, an MP4, a WebM or a folder of PNG files."""
+"""Frames into a GIF, an animated PNG or WebP, an MP4, a WebM or a folder of PNG files."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, get_args
 
 import numpy as np
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
-from PIL import Image
 
 from autogaze_cli.errors import ConfigError, OutputError
+from autogaze_cli.media.animated import MAX_WEBP_SIDE, AnimatedPng, AnimatedWebP
 from autogaze_cli.media.colour import BT709, BT709_TAGS, LIMITED_RANGE, Tags
 from autogaze_cli.media.filters import Converter, Pixels, Resizer
 from autogaze_cli.media.gif import MAX_SIDE, MaskGif, VideoGif
@@ -25,7 +25,10 @@ from autogaze_cli.media.muxer import Muxer
 from autogaze_cli.media.retime import retime
 from autogaze_cli.media.timeline import Timeline
 
-Format = Literal["gif", "mp4", "webm", "png"]
+Format = Literal["gif", "mp4", "webm", "png", "apng", "webp"]
+_FORMATS = ", ".join(get_args(Format))
+_MOST_PIXELS = {"gif": ("GIF", MAX_SIDE), "webp": ("WebP", MAX_WEBP_SIDE)}
+_WITH_ALPHA = ("png", "apng", "webp")
 Palette = Literal["video", "mask"]
 Check = Callable[[], object]
 """Called now and then during long work; raises where the work is to end."""
@@ -72,7 +75,8 @@ def open_writer(
     Args:
         path: The file; for ``png``, the folder. Written in place: give a temporary name and
             rename it. Its suffix does not choose the format.
-        format: ``gif``, ``mp4`` (H.264), ``webm`` (VP9) or ``png`` (``frame_000001.png``, ...).
+        format: ``gif``, ``mp4`` (H.264), ``webm`` (VP9), ``png`` (``frame_000001.png``, ...), or
+            ``apng`` or ``webp`` (animated, without loss).
         fps: Frames per second, where frames have no times of their own.
         width: Pixels. An odd side of an MP4, which H.264 cannot store, grows by one repeated pixel.
         height: Pixels.
@@ -92,8 +96,9 @@ def open_writer(
     """
     if width < 1 or height < 1 or fps <= 0:
         raise ConfigError(f"a video cannot be {width} x {height} pixels at {fps} fps")
-    if format == "gif" and max(width, height) > MAX_SIDE:
-        raise ConfigError(f"a GIF cannot be {width} x {height} pixels", hint=f"at most {MAX_SIDE}")
+    name, most = _MOST_PIXELS.get(format, ("", max(width, height)))
+    if max(width, height) > most:
+        raise ConfigError(f"a {name} cannot be {width} x {height} pixels", hint=f"at most {most}")
     size = width, height
     with _output_errors(path):
         encoder: _Encoder
@@ -104,12 +109,16 @@ def open_writer(
                 encoder = _Video(path, format, fps=fps, size=size, colours=colours)
             case "png":
                 encoder = _PngFolder(path)
+            case "apng":
+                encoder = AnimatedPng(path)
+            case "webp":
+                encoder = AnimatedWebP(path)
             case _:
-                raise ConfigError(f"format must be gif, mp4, webm or png, not {format!r}")
+                raise ConfigError(f"format must be one of {_FORMATS}, not {format!r}")
     fit: Callable[[Pixels], Pixels] = Resizer(width, height)
     if palette == "mask":
         fit = lambda image: floor_sample(image, width, height)  # noqa: E731
-    return FrameWriter(path, encoder, fit, Timeline(fps), keep_alpha=format == "png")
+    return FrameWriter(path, encoder, fit, Timeline(fps), keep_alpha=format in _WITH_ALPHA)
 
 
 class FrameWriter:
@@ -140,7 +149,7 @@ class FrameWriter:
         """Write one frame.
 
         Args:
-            image: uint8 ``[h, w, 3]`` RGB, or ``[h, w, 4]`` RGBA of which only PNG keeps alpha.
+            image: uint8 ``[h, w, 3]`` RGB, or ``[h, w, 4]`` RGBA of which PNG and WebP keep alpha.
                 All frames have one shape.
             time: Seconds, such as ``Frame.time``; the first frame is shown at once. None =
                 ``1 / fps`` after the one before.
@@ -263,8 +272,11 @@ class _PngFolder:
         path.mkdir(exist_ok=True)
 
     def write(self, image: Pixels, time: Fraction) -> None:
+        from imageio.v3 import imwrite  # few outputs need it
+
         self._count += 1
-        Image.fromarray(image).save(self._file(self._count), format="PNG", compress_level=4)
+        file = self._file(self._count)
+        imwrite(file, image, plugin="pillow", extension=".png", compress_level=4)
 
     def _file(self, number: int) -> Path:
         return self._path / f"frame_{number:06d}.png"

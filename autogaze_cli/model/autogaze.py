@@ -86,7 +86,8 @@ class AutoGaze:
         """Resize, crop and normalise RGB frames as the published processor does.
 
         Args:
-            frames: ``uint8 [t, h, w, 3]`` or ``[b, t, h, w, 3]``, RGB.
+            frames: ``uint8 [t, h, w, 3]`` or ``[b, t, h, w, 3]``, RGB; a tensor on another device
+                than the CPU is processed there, with the same result.
             size: ``{"shortest_edge": n}`` or ``(height, width)``; None = the checkpoint's, which
                 may leave frames as large as they are.
 
@@ -98,8 +99,13 @@ class AutoGaze:
 
         Source: inference spec 2.1.
         """
-        array = np.asarray(frames)
-        if array.dtype != np.uint8 or array.ndim not in (4, 5) or array.shape[-1] != 3:
+        on_device = isinstance(frames, Tensor) and frames.device.type != "cpu"
+        array = frames if on_device else np.asarray(frames)
+        if (
+            array.dtype not in (np.uint8, torch.uint8)
+            or array.ndim not in (4, 5)
+            or array.shape[-1] != 3
+        ):
             raise ConfigError(
                 "frames must be uint8 [t, h, w, 3] or [b, t, h, w, 3], "
                 f"not {array.dtype} {list(array.shape)}"
@@ -107,8 +113,11 @@ class AutoGaze:
         if array.ndim == 4:
             array = array[None]
         p = self.preprocessing
-        pixels = np.stack([p.pixels(clip, size) for clip in array])
-        return normalise(torch.from_numpy(pixels).to(self.device), p.mean, p.std)
+        if isinstance(array, Tensor):
+            pixels = p.pixels(array, size)
+        else:
+            pixels = torch.from_numpy(np.stack([p.pixels(clip, size) for clip in array]))
+        return normalise(pixels.to(self.device), p.mean, p.std)
 
     def new_state(self, batch: int = 1, *, horizon_frames: int | None = None) -> GazeState:
         """Start ``batch`` streams to be gazed at frame by frame.

@@ -226,7 +226,7 @@ def find(name: str | Path, models: Path = MODELS) -> Model:
         folder = Path(name).expanduser()
     except RuntimeError:  # a user without a home folder
         folder = Path(name)
-    looked = [str(folder)]
+    looked = [str(name) if "://" in str(name) else str(folder)]  # a path drops a slash of it
     if folder.is_dir():
         return _of_folder(str(name), folder)
     if folder.exists():
@@ -278,6 +278,13 @@ def is_offline() -> bool:
     return os.environ.get(OFFLINE, "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
+def offline_hint() -> str:
+    """What to undo where the network was refused."""
+    if is_offline():
+        return f"unset {OFFLINE}"
+    return "leave out --offline; autogaze config show says whether a file sets it"
+
+
 def fetch(
     hub_id: str,
     *,
@@ -305,7 +312,7 @@ def fetch(
     if offline or is_offline():
         raise ModelError(
             f"{hub_id}: is not fetched while offline",
-            hint=f"leave out --offline and unset {OFFLINE}",
+            hint=offline_hint(),
         )
     match = _HUB_ID.fullmatch(hub_id)
     if match is None or match["revision"]:

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from msgspec import Meta, Struct
 from msgspec import field as entry
-from numpy.typing import NDArray
+from torch import Tensor
 
 from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.model.catalog import (
@@ -29,10 +28,12 @@ from autogaze_cli.model.network import AutoGazeNetwork
 from autogaze_cli.model.preprocess import (
     IMAGE_MEAN,
     IMAGE_STD,
+    Frames,
     center_crop,
     resize_shortest,
     target_size,
 )
+from autogaze_cli.model.resize import resize_bilinear
 from autogaze_cli.model.section import read_json, without_nulls
 from autogaze_cli.model.weights import Weights, build_network, read_weights
 from autogaze_cli.reading import checked
@@ -124,13 +125,13 @@ class Preprocessing:
 
     def pixels(
         self,
-        frames: NDArray[np.uint8],
+        frames: Frames,
         size: Mapping[str, int] | tuple[int, int] | None = None,
-    ) -> NDArray[np.uint8]:
+    ) -> Frames:
         """Resize and crop frames.
 
         Args:
-            frames: RGB, ``[..., h, w, 3]``.
+            frames: RGB, uint8 ``[..., h, w, 3]``, an array, or a tensor on any device.
             size: In place of this one's.
 
         Raises:
@@ -139,7 +140,13 @@ class Preprocessing:
         Source: inference spec 1.3, 2.1.
         """
         size = size or self.size
-        resized = frames if size is None else resize_shortest(frames, size)
+        resized = frames
+        if size is not None:
+            if isinstance(frames, Tensor):
+                height, width = frames.shape[-3:-1]
+                resized = resize_bilinear(frames, *target_size(height, width, size))
+            else:
+                resized = resize_shortest(frames, size)
         return resized if self.crop is None else center_crop(resized, self.crop)
 
     def seen(self, height: int, width: int) -> tuple[float, float, float, float]:

@@ -1,105 +1,81 @@
-/* The decoder's layers for CPUs with AVX-512 and heads of 32 channels: called from native.py, equal to
- * GazeDecoder.forward of network.py up to the rounding of sums.
+/* The decoder's layers for heads of 32 channels: called from native.py, equal to GazeDecoder.forward of
+ * network.py up to the rounding of sums.
  *
  * Every output is one sum in one order, whatever is computed beside it, so results never depend on the
- * batch or on the number of threads. A matrix product computes blocks of 12 rows by 32 columns,
- * attention blocks of 12 queries by 256 keys with an online softmax: what the registers of a core hold.
+ * batch or on the number of threads. A matrix product computes blocks of ROWS rows by PANEL columns,
+ * attention blocks of ROWS queries by KEYS keys with an online softmax.
  */
-#include <immintrin.h>
+#include "native.h"
+
 #include <math.h>
-#include <omp.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#else
+#define omp_get_thread_num() 0
+#endif
 
-#define HEAD_DIM 32
-#define BLOCK_M 12  /* rows, or queries, of a block */
-#define BLOCK_N 256 /* keys of a block */
-#define INLINE static inline __attribute__((always_inline))
-
-typedef float vec __attribute__((vector_size(64)));
-typedef float vec_u __attribute__((vector_size(64), aligned(4)));
-
-INLINE vec load(const float *p) { return *(const vec_u *)p; }
-INLINE void store(float *p, vec v) { *(vec_u *)p = v; }
-INLINE vec broadcast(float a) { return a - (vec){0}; }
-INLINE vec vmax(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
-
-/* Horizontal maximum. */
-INLINE float hmax(vec v) {
-    float max = v[0];
-    for (int i = 1; i < 16; i++) max = v[i] > max ? v[i] : max;
-    return max;
-}
-
-/* Horizontal sum, first lane to last. */
-INLINE float hsum(vec v) {
-    float sum = 0;
-    for (int i = 0; i < 16; i++) sum += v[i];
-    return sum;
-}
-
-/* exp2 for x <= 0, to a few parts in 1e7; 0 below -127. */
-INLINE vec vexp2(vec x) {
-    x = vmax(x, broadcast(-256.0f)); /* minus infinity has no fractional part */
-    vec n = (vec)_mm512_roundscale_ps((__m512)x, 0), r = x - n;
-    vec p = broadcast(1.5403530393e-4f);
-    p = p * r + 1.3333558146e-3f;
-    p = p * r + 9.6181291076e-3f;
-    p = p * r + 5.5504108665e-2f;
-    p = p * r + 2.4022650696e-1f;
-    p = p * r + 6.9314718056e-1f;
-    p = p * r + 1.0f;
-    return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
-}
+#define KEYS 256 /* keys of a block, a multiple of every PANEL */
 
 /* Calls f with the number of rows as a constant, so that its loops unroll into registers. */
+#define CASE(f, r, ...)                                                                             \
+    case r:                                                                                         \
+        if (r <= ROWS) f((r <= ROWS ? r : 1), __VA_ARGS__);                                         \
+        break;
 #define UNROLLED(f, m, ...)                                                                         \
     switch (m) {                                                                                    \
-    case 1: f(1, __VA_ARGS__); break;                                                               \
-    case 2: f(2, __VA_ARGS__); break;                                                               \
-    case 3: f(3, __VA_ARGS__); break;                                                               \
-    case 4: f(4, __VA_ARGS__); break;                                                               \
-    case 5: f(5, __VA_ARGS__); break;                                                               \
-    case 6: f(6, __VA_ARGS__); break;                                                               \
-    case 7: f(7, __VA_ARGS__); break;                                                               \
-    case 8: f(8, __VA_ARGS__); break;                                                               \
-    case 9: f(9, __VA_ARGS__); break;                                                               \
-    case 10: f(10, __VA_ARGS__); break;                                                             \
-    case 11: f(11, __VA_ARGS__); break;                                                             \
-    default: f(12, __VA_ARGS__);                                                                    \
+        CASE(f, 1, __VA_ARGS__)                                                                     \
+        CASE(f, 2, __VA_ARGS__)                                                                     \
+        CASE(f, 3, __VA_ARGS__)                                                                     \
+        CASE(f, 4, __VA_ARGS__)                                                                     \
+        CASE(f, 5, __VA_ARGS__)                                                                     \
+        CASE(f, 6, __VA_ARGS__)                                                                     \
+        CASE(f, 7, __VA_ARGS__)                                                                     \
+        CASE(f, 8, __VA_ARGS__)                                                                     \
+        CASE(f, 9, __VA_ARGS__)                                                                     \
+        CASE(f, 10, __VA_ARGS__)                                                                    \
+        CASE(f, 11, __VA_ARGS__)                                                                    \
+        CASE(f, 12, __VA_ARGS__)                                                                    \
     }
 
-/* `rows` x 32 columns of a product, `valid` of them stored: y[m] = x[m] w + bias + add[m].
- * w is a panel [k][32]; bias and add may be null. */
-INLINE void gemm_block(int rows, const float *x, int k, const float *w, const float *bias,
-                       const float *add, float *y, int cols, int valid) {
-    vec a[BLOCK_M], b[BLOCK_M];
-    for (int m = 0; m < rows; m++) a[m] = b[m] = broadcast(0);
+/* sums[m] += x[m] w over k terms: x [rows] at a distance of x_step, w [k] at a distance of w_step. */
+INLINE void add_products(int rows, const float *x, int64_t x_step, int k, const float *w, int w_step,
+                         vec sums[ROWS][VECS]) {
     for (int i = 0; i < k; i++) {
-        vec wa = load(w + 32 * i), wb = load(w + 32 * i + 16);
+        vec wa = load(w), wb = load(w + LANES);
+        w += w_step;
 #pragma GCC unroll 12
         for (int m = 0; m < rows; m++) {
-            a[m] += x[m * k + i] * wa;
-            b[m] += x[m * k + i] * wb;
+            sums[m][0] += x[m * x_step + i] * wa;
+            sums[m][1] += x[m * x_step + i] * wb;
         }
     }
-    if (valid == 32)
-        for (int m = 0; m < rows; m++) {
-            int64_t at = (int64_t)m * cols;
-            if (bias) a[m] += load(bias), b[m] += load(bias + 16);
-            if (add) a[m] += load(add + at), b[m] += load(add + at + 16);
-            store(y + at, a[m]);
-            store(y + at + 16, b[m]);
-        }
+}
+
+/* `rows` x PANEL columns of a product, `valid` of them stored: y[m] = x[m] w + bias + add[m].
+ * w is a panel [k][PANEL]; bias and add may be null. */
+INLINE void gemm_block(int rows, const float *x, int k, const float *w, const float *bias,
+                       const float *add, float *y, int cols, int valid) {
+    vec sums[ROWS][VECS];
+    for (int m = 0; m < rows; m++) sums[m][0] = sums[m][1] = broadcast(0);
+    add_products(rows, x, k, k, w, PANEL, sums);
+    if (valid == PANEL)
+        for (int m = 0; m < rows; m++)
+            for (int v = 0; v < VECS; v++) {
+                int64_t at = (int64_t)m * cols + v * LANES;
+                if (bias) sums[m][v] += load(bias + v * LANES);
+                if (add) sums[m][v] += load(add + at);
+                store(y + at, sums[m][v]);
+            }
     else
         for (int m = 0; m < rows; m++) {
-            float out[32];
-            store(out, a[m]);
-            store(out + 16, b[m]);
-            for (int c = 0; c < valid; c++)
-                y[(int64_t)m * cols + c] =
-                    out[c] + (bias ? bias[c] : 0) + (add ? add[(int64_t)m * cols + c] : 0);
+            float out[PANEL];
+            for (int v = 0; v < VECS; v++) store(out + v * LANES, sums[m][v]);
+            for (int c = 0; c < valid; c++) {
+                if (bias) out[c] += bias[c];
+                if (add) out[c] += add[(int64_t)m * cols + c];
+                y[(int64_t)m * cols + c] = out[c];
+            }
         }
 }
 
@@ -108,83 +84,90 @@ static void gemm_block_any(int rows, const float *x, int k, const float *w, cons
     UNROLLED(gemm_block, rows, x, k, w, bias, add, y, cols, valid)
 }
 
-/* y [n, cols] = x [n, k] w + bias + add; w in panels of 32 columns, [panel][k][32]. */
+int panel(void) { return PANEL; }
+
+int supported(void) {
+#if defined(__AVX512F__)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+#elif defined(__AVX2__)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return 1;
+#endif
+}
+
 void linear(const float *x, int n, int k, const float *w, const float *bias, int cols,
             const float *add, float *y, int threads) {
-    int panels = (cols + 31) / 32, blocks = (n + BLOCK_M - 1) / BLOCK_M;
+    int panels = (cols + PANEL - 1) / PANEL, blocks = (n + ROWS - 1) / ROWS;
+    (void)threads;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
     for (int p = 0; p < panels; p++)
         for (int b = 0; b < blocks; b++) {
-            int64_t m = (int64_t)b * BLOCK_M, at = m * cols + 32 * p;
-            gemm_block_any(n - m < BLOCK_M ? n - m : BLOCK_M, x + m * k, k, w + (int64_t)p * k * 32,
-                           bias ? bias + 32 * p : 0, add ? add + at : 0, y + at, cols,
-                           cols - 32 * p < 32 ? cols - 32 * p : 32);
+            int64_t m = (int64_t)b * ROWS, c = (int64_t)p * PANEL, at = m * cols + c;
+            gemm_block_any(n - m < ROWS ? n - m : ROWS, x + m * k, k, w + c * k, bias ? bias + c : 0,
+                           add ? add + at : 0, y + at, cols, cols - c < PANEL ? cols - c : PANEL);
         }
 }
 
-/* Scores of some queries for 32 keys: q [rows][HEAD_DIM], keys [HEAD_DIM][32], s [rows][BLOCK_N]. */
+/* Scores of some queries for PANEL keys: q [rows][HEAD_DIM], keys [HEAD_DIM][PANEL], s [rows][KEYS]. */
 INLINE void qk_block(int rows, const float *q, const float *keys, float *s) {
-    vec a[BLOCK_M], b[BLOCK_M];
-    for (int m = 0; m < rows; m++) a[m] = b[m] = broadcast(0);
-    for (int i = 0; i < HEAD_DIM; i++) {
-        vec ka = load(keys + 32 * i), kb = load(keys + 32 * i + 16);
-#pragma GCC unroll 12
-        for (int m = 0; m < rows; m++) {
-            a[m] += q[m * HEAD_DIM + i] * ka;
-            b[m] += q[m * HEAD_DIM + i] * kb;
-        }
-    }
-    for (int m = 0; m < rows; m++) store(s + m * BLOCK_N, a[m]), store(s + m * BLOCK_N + 16, b[m]);
+    vec sums[ROWS][VECS];
+    for (int m = 0; m < rows; m++) sums[m][0] = sums[m][1] = broadcast(0);
+    add_products(rows, q, HEAD_DIM, HEAD_DIM, keys, PANEL, sums);
+    for (int m = 0; m < rows; m++)
+        for (int v = 0; v < VECS; v++) store(s + m * KEYS + v * LANES, sums[m][v]);
 }
 
-/* acc[m] += p[m] values, over the keys of a block: p [rows][BLOCK_N], values [keys][HEAD_DIM]. */
+/* PANEL channels of acc[m] += p[m] values, over the keys of a block: p [rows][KEYS], values
+ * [keys][HEAD_DIM]. */
 INLINE void pv_block(int rows, const float *p, int keys, const float *values, float *acc) {
-    vec a[BLOCK_M], b[BLOCK_M];
-    for (int m = 0; m < rows; m++) a[m] = load(acc + HEAD_DIM * m), b[m] = load(acc + HEAD_DIM * m + 16);
-    for (int j = 0; j < keys; j++) {
-        vec va = load(values + HEAD_DIM * j), vb = load(values + HEAD_DIM * j + 16);
-#pragma GCC unroll 12
-        for (int m = 0; m < rows; m++) {
-            a[m] += p[m * BLOCK_N + j] * va;
-            b[m] += p[m * BLOCK_N + j] * vb;
-        }
+    vec sums[ROWS][VECS];
+    for (int m = 0; m < rows; m++)
+        for (int v = 0; v < VECS; v++) sums[m][v] = load(acc + m * HEAD_DIM + v * LANES);
+    add_products(rows, p, KEYS, keys, values, HEAD_DIM, sums);
+    for (int m = 0; m < rows; m++)
+        for (int v = 0; v < VECS; v++) store(acc + m * HEAD_DIM + v * LANES, sums[m][v]);
+}
+
+/* The exponentials of one query's scores s [keys], of which `first` to `visible` count; updates the
+ * running maximum and sum, and returns what the query's accumulator is multiplied by. */
+INLINE float soften(float *s, int keys, int first, int visible, float *max, float *sum) {
+    for (int j = visible; j < keys; j++) s[j] = -INFINITY;
+    for (int j = 0; j < first; j++) s[j] = -INFINITY;
+    if (visible <= first) {
+        memset(s, 0, keys * sizeof(float));
+        return 1;
     }
-    for (int m = 0; m < rows; m++) store(acc + HEAD_DIM * m, a[m]), store(acc + HEAD_DIM * m + 16, b[m]);
+    vec most = broadcast(-INFINITY);
+    for (int j = 0; j < keys; j += LANES) most = vmax(load(s + j), most);
+    float new_max = hmax(most);
+    new_max = new_max > *max ? new_max : *max;
+    vec total = broadcast(0);
+    for (int j = 0; j < keys; j += LANES) {
+        vec p = vexp2(load(s + j) - new_max);
+        store(s + j, p);
+        total += p;
+    }
+    float scale = vexp2(broadcast(*max - new_max))[0];
+    *sum = *sum * scale + hsum(total);
+    *max = new_max;
+    return scale;
 }
 
 /* One block of queries over one block of `keys_n` keys; query m sees keys `first` to `last + m`,
  * exclusive. Updates the running maximum, the running sum and the accumulator of each query. */
 INLINE void attend_block(int rows, const float *q, const float *keys, const float *values, int keys_n,
                          int first, int last, float *max, float *sum, float *acc) {
-    float s[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));
-    int padded_n = (keys_n + 31) / 32 * 32;
-    for (int j = 0; j < padded_n; j += 32) qk_block(rows, q, keys + j * HEAD_DIM, s + j);
+    float s[ROWS * KEYS] __attribute__((aligned(64)));
+    int padded_n = (keys_n + PANEL - 1) / PANEL * PANEL;
+    for (int j = 0; j < padded_n; j += PANEL) qk_block(rows, q, keys + j * HEAD_DIM, s + j);
     for (int m = 0; m < rows; m++) {
-        float *row = s + m * BLOCK_N;
-        int visible = last + m < 0 ? 0 : last + m;
-        for (int j = visible; j < padded_n; j++) row[j] = -INFINITY;
-        for (int j = 0; j < first; j++) row[j] = -INFINITY;
-        if (visible <= first) {
-            memset(row, 0, padded_n * sizeof(float));
-            continue;
-        }
-        vec row_max = load(row);
-        for (int j = 16; j < padded_n; j += 16) row_max = vmax(load(row + j), row_max);
-        float new_max = hmax(row_max);
-        new_max = new_max > max[m] ? new_max : max[m];
-        vec row_sum = broadcast(0);
-        for (int j = 0; j < padded_n; j += 16) {
-            vec p = vexp2(load(row + j) - new_max);
-            store(row + j, p);
-            row_sum += p;
-        }
-        float scale = exp2f(max[m] - new_max);
-        sum[m] = sum[m] * scale + hsum(row_sum);
-        max[m] = new_max;
-        store(acc + HEAD_DIM * m, load(acc + HEAD_DIM * m) * scale);
-        store(acc + HEAD_DIM * m + 16, load(acc + HEAD_DIM * m + 16) * scale);
+        float scale = soften(s + m * KEYS, padded_n, first, last + m < 0 ? 0 : last + m, max + m, sum + m);
+        for (int i = 0; i < HEAD_DIM; i += LANES)
+            store(acc + m * HEAD_DIM + i, load(acc + m * HEAD_DIM + i) * scale);
     }
-    pv_block(rows, s, keys_n, values, acc);
+    for (int i = 0; i < HEAD_DIM; i += PANEL) pv_block(rows, s, keys_n, values + i, acc + i);
 }
 
 static void attend_block_any(int rows, const float *q, const float *keys, const float *values, int keys_n,
@@ -207,35 +190,36 @@ static void attend_head(const float *q, int n, int stride, const float *keys, co
         max[m] = -INFINITY;
         sum[m] = 0;
     }
-    for (int t = start / 32 * 32; t < end; t += BLOCK_N)
-        for (int m = 0; m < n; m += BLOCK_M)
-            attend_block_any(n - m < BLOCK_M ? n - m : BLOCK_M, queries + m * HEAD_DIM,
+    for (int t = start / PANEL * PANEL; t < end; t += KEYS)
+        for (int m = 0; m < n; m += ROWS)
+            attend_block_any(n - m < ROWS ? n - m : ROWS, queries + m * HEAD_DIM,
                              keys + (int64_t)t * HEAD_DIM, values + (int64_t)t * HEAD_DIM,
-                             end - t < BLOCK_N ? end - t : BLOCK_N, start > t ? start - t : 0,
+                             end - t < KEYS ? end - t : KEYS, start > t ? start - t : 0,
                              end - n + m + 1 - t, max + m, sum + m, acc + m * HEAD_DIM);
     for (int m = 0; m < n; m++)
         for (int i = 0; i < HEAD_DIM; i++) out[m * stride + i] = acc[m * HEAD_DIM + i] / sum[m];
 }
 
-/* RMS normalisation of n tokens of c channels, without its weight. */
-static void rms_norm(const float *x, int n, int c, float eps, float *y) {
-    for (int m = 0; m < n; m++) {
-        float sum = 0;
-        for (int i = 0; i < c; i++) sum += x[(int64_t)m * c + i] * x[(int64_t)m * c + i];
+void rms_norm(const float *x, int n, int c, float eps, float *y) {
+    for (int m = 0; m < n; m++, x += c, y += c) {
+        vec sums = broadcast(0);
+        int i = 0;
+        for (; i + LANES <= c; i += LANES) sums += load(x + i) * load(x + i);
+        float sum = hsum(sums);
+        for (; i < c; i++) sum += x[i] * x[i];
         float scale = 1 / sqrtf(sum / c + eps);
-        for (int i = 0; i < c; i++) y[(int64_t)m * c + i] = x[(int64_t)m * c + i] * scale;
+        for (i = 0; i < c; i++) y[i] = x[i] * scale;
     }
 }
 
 /* y [n, f] = silu(x[:, :f]) * x[:, f:]. */
 static void silu_mul(const float *x, int n, int f, float *y) {
-    for (int m = 0; m < n; m++)
-        for (int i = 0; i < f; i += 16) {
-            vec a = load(x + (int64_t)m * 2 * f + i);
+    for (int m = 0; m < n; m++, x += 2 * f, y += f)
+        for (int i = 0; i < f; i += LANES) {
+            vec a = load(x + i);
             vec e = vexp2(vmax(a, -a) * -1.44269504f), sigmoid = 1 / (1 + e); /* of |a| */
-            __mmask16 positive = _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_GT_OQ);
-            sigmoid = (vec)_mm512_mask_blend_ps(positive, (__m512)(e * sigmoid), (__m512)sigmoid);
-            store(y + (int64_t)m * f + i, a * sigmoid * load(x + (int64_t)m * 2 * f + f + i));
+            sigmoid = choose(a > 0, sigmoid, e * sigmoid);
+            store(y + i, a * sigmoid * load(x + f + i));
         }
 }
 
@@ -248,23 +232,11 @@ static void rope(float *x, const float *cos_sin) {
     }
 }
 
-typedef struct {
-    const float *queries, *keys_values, *out, *gate_up, *down;
-    const float *queries_bias, *keys_values_bias, *out_bias, *gate_up_bias, *down_bias;
-} layer_t;
-
-typedef struct {
-    float *keys;   /* [heads][capacity / 32][HEAD_DIM][32] */
-    float *values; /* [heads][capacity][HEAD_DIM] */
-    int64_t capacity;
-    int32_t start, end; /* the visible tokens, new ones included */
-    int32_t length;     /* how many are new */
-} cache_t;
-
 /* Rotates the new keys, and writes keys and values to the caches: kv [n][2][heads][HEAD_DIM]. */
 static void append(float *kv, const float *cos_sin, const cache_t *caches, int count, int heads,
                    const int *first, int threads) {
     int width = heads * HEAD_DIM;
+    (void)threads;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int b = 0; b < count; b++)
         for (int m = first[b]; m < first[b + 1]; m++)
@@ -272,9 +244,9 @@ static void append(float *kv, const float *cos_sin, const cache_t *caches, int c
                 int64_t index = caches[b].end - caches[b].length + m - first[b];
                 int64_t head = h * caches[b].capacity * HEAD_DIM;
                 float *key = kv + (int64_t)m * 2 * width + h * HEAD_DIM;
-                float *block = caches[b].keys + head + index / 32 * 32 * HEAD_DIM + index % 32;
+                float *block = caches[b].keys + head + index / PANEL * PANEL * HEAD_DIM + index % PANEL;
                 rope(key, cos_sin + (int64_t)m * HEAD_DIM);
-                for (int i = 0; i < HEAD_DIM; i++) block[32 * i] = key[i];
+                for (int i = 0; i < HEAD_DIM; i++) block[PANEL * i] = key[i];
                 memcpy(caches[b].values + head + index * HEAD_DIM, key + width,
                        HEAD_DIM * sizeof(float));
             }
@@ -285,6 +257,7 @@ static void append(float *kv, const float *cos_sin, const cache_t *caches, int c
 static void attend(const cache_t *caches, int count, int heads, const float *q, const int *first,
                    int last_only, float *out, float *work, size_t work_size, int threads) {
     int stride = heads * HEAD_DIM;
+    (void)threads;
 #pragma omp parallel for collapse(2) schedule(dynamic) num_threads(threads)
     for (int b = 0; b < count; b++)
         for (int h = 0; h < heads; h++) {
@@ -297,12 +270,8 @@ static void attend(const cache_t *caches, int count, int heads, const float *q, 
         }
 }
 
-/* All layers over the new tokens of `count` sequences; caches[layer * count + b] are their caches.
- *
- * x [n, c] are the tokens, sequence after sequence, overwritten; cos_sin [n, HEAD_DIM]; out [count, c]
- * is the last token of each sequence. Returns 0, or -1 when out of memory. */
 int run(const layer_t *layers, int depth, int heads, int c, int f, float eps, float *x, int n,
-        const float *cos_sin, cache_t *caches, int count, float *out, int threads) {
+        const float *cos_sin, const cache_t *caches, int count, float *out, int threads) {
     int width = heads * HEAD_DIM, longest = 0;
     int *first = malloc((count + 1) * sizeof(int)); /* where each sequence begins in x */
     if (!first) return -1;
@@ -313,17 +282,18 @@ int run(const layer_t *layers, int depth, int heads, int c, int f, float eps, fl
     }
     size_t per_thread = attend_work(longest);
     size_t need = per_thread * threads + (size_t)n * (c + 2 * width + 2 * width + 2 * f + f);
-    float *work = aligned_alloc(64, (need + 15) / 16 * 64);
-    if (!work) {
+    float *memory = malloc(need * sizeof(float) + 64);
+    if (!memory) {
         free(first);
         return -1;
     }
+    float *work = (float *)(((uintptr_t)memory + 63) / 64 * 64);
     float *y = work + per_thread * threads, *kv = y + (size_t)n * c, *q = kv + (size_t)n * 2 * width;
     float *attended = q + (size_t)n * width, *up = attended + (size_t)n * width;
     float *gated = up + (size_t)n * 2 * f;
     for (int l = 0; l < depth; l++) {
         const layer_t *w = layers + l;
-        cache_t *now = caches + (size_t)l * count;
+        const cache_t *now = caches + (size_t)l * count;
         rms_norm(x, n, c, eps, y);
         linear(y, n, c, w->keys_values, w->keys_values_bias, 2 * width, 0, kv, threads);
         append(kv, cos_sin, now, count, heads, first, threads);
@@ -349,7 +319,7 @@ int run(const layer_t *layers, int depth, int heads, int c, int f, float eps, fl
         linear(gated, tokens, f, w->down, w->down_bias, c, x, x, threads);
     }
     memcpy(out, x, (size_t)count * c * sizeof(float));
-    free(work);
+    free(memory);
     free(first);
     return 0;
 }

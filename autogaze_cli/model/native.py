@@ -1,8 +1,9 @@
-"""Fast layers for CPUs with AVX-512, compiled from ``native.c``.
+"""Fast layers for the CPU, compiled from ``native.c`` for each instruction set.
 
 Equal to ``GazeDecoder.forward`` of ``network.py`` up to the rounding of sums, and about twice as
 fast as ``packed.py``, which serves whatever these do not: other precisions, devices and head sizes.
-They are built when the package is installed with a C compiler. ``AUTOGAZE_NATIVE=0`` disables them.
+They are built when the package is installed with a C compiler. ``AUTOGAZE_NATIVE=0`` disables them,
+and the name of an instruction set forces it.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from autogaze_cli.errors import ConfigError
 from autogaze_cli.model.cache import KVCache
 from autogaze_cli.model.layers import Linear, PackedWeights
 
+SETS = ("avx512", "avx2", "neon", "plain")
+"""Instruction sets, fastest first; ``plain`` runs on every processor."""
 HEAD_DIM = 32
-KEY_BLOCK = 32
-"""Keys that lie side by side in a cache ``[heads, capacity / KEY_BLOCK, head_dim, KEY_BLOCK]``."""
-PANEL = 32
-"""Columns of a weight that lie side by side."""
 LANES = 16
-"""Floats of a vector register; ``intermediate_size`` is a multiple of it."""
+"""``intermediate_size`` is a multiple of it: the most floats that a vector register holds."""
 
 
 class _LayerStruct(ctypes.Structure):
@@ -51,47 +51,60 @@ class _CacheStruct(ctypes.Structure):
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """The compiled code; None when it was not built, or the processor has no AVX-512."""
-    if os.environ.get("AUTOGAZE_NATIVE") == "0":
-        return None
-    if torch.backends.cpu.get_cpu_capability() != "AVX512":
-        return None  # with half the registers the blocks of native.c are slower than PyTorch
-    for path in sorted(Path(__file__).parent.glob("_native_avx512*.so")):
+def load(name: str) -> ctypes.CDLL | None:
+    """The code of an instruction set; None if it was not built or the processor lacks the set."""
+    for path in sorted(Path(__file__).parent.glob(f"_native_{name}.*")):
         try:
-            found = ctypes.CDLL(str(path))
+            code = ctypes.CDLL(str(path))
         except OSError:
             continue
-        found.run.restype = ctypes.c_int
-        return found
+        if code.supported():
+            return code
     return None
+
+
+def instruction_set() -> str | None:
+    """The instruction set of the compiled layers; None when PyTorch's own operations run instead.
+
+    Raises:
+        ConfigError: ``AUTOGAZE_NATIVE`` names one that is unknown, not built, or not had here.
+    """
+    found = [name for name in SETS if load(name)]
+    forced = os.environ.get("AUTOGAZE_NATIVE", "")
+    if forced == "0":
+        return None
+    if forced and forced not in found:
+        raise ConfigError(
+            f"AUTOGAZE_NATIVE: {forced!r} is not an instruction set of the compiled layers here",
+            hint=f"set it to {', '.join([*found, '0'])}, or leave it out",
+        )
+    return forced or next(iter(found), None)
 
 
 class NativeLayers:
     """Runs packed weights with the compiled code."""
 
-    key_block = KEY_BLOCK
-
     def __init__(self, weights: PackedWeights, code: ctypes.CDLL) -> None:
         self.code, self.frequencies = code, weights.frequencies.numpy()
         self.config = weights.config
+        self.key_block: int = code.panel()
         self.head_columns = len(weights.head.weight)
-        self.head = panels(weights.head.weight)
+        self.head = panels(weights.head.weight, self.key_block)
         self._kept: list[Tensor] = []
         self.layers = (_LayerStruct * len(weights.layers))()
         for struct, layer in zip(self.layers, weights.layers, strict=True):
             for name in ("queries", "keys_values", "out", "gate_up", "down"):
                 linear: Linear = getattr(layer, name)
-                setattr(struct, name, self._keep(panels(linear.weight)))
+                setattr(struct, name, self._keep(panels(linear.weight, self.key_block)))
                 if linear.bias is not None:
                     setattr(struct, name + "_bias", self._keep(linear.bias.contiguous()))
 
     @classmethod
     def for_weights(cls, weights: PackedWeights) -> NativeLayers | None:
         """The compiled layers, where they are built and serve this model."""
-        c, code = weights.config, library()
+        c, name = weights.config, instruction_set()
         if (
-            code is None
+            name is None
             or weights.embed.device.type != "cpu"
             or weights.embed.dtype != torch.float32
             or c.head_dim != HEAD_DIM
@@ -99,6 +112,8 @@ class NativeLayers:
             or c.intermediate_size % LANES
         ):
             return None
+        code = load(name)
+        assert code is not None
         return cls(weights, code)
 
     def _keep(self, tensor: Tensor) -> int:
@@ -152,12 +167,12 @@ class NativeLayers:
         return out
 
 
-def panels(weight: Tensor) -> Tensor:
-    """A weight ``[out, in]`` as panels of columns, ``[panels, in, PANEL]``, zeros past the last."""
-    missing = -len(weight) % PANEL
+def panels(weight: Tensor, columns: int) -> Tensor:
+    """A weight ``[out, in]`` as panels of columns, ``[panels, in, columns]``, padded with zeros."""
+    missing = -len(weight) % columns
     return (
         F.pad(weight, (0, 0, 0, missing))
-        .view(-1, PANEL, weight.shape[1])
+        .view(-1, columns, weight.shape[1])
         .transpose(1, 2)
         .contiguous()
     )

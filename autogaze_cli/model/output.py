@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,11 @@ from autogaze_cli.model.choose import FrameGaze
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GazeOutput:
-    """The gaze of ``b`` clips of ``t`` frames, in upstream's names and shapes.
+    """The gaze of ``b`` clips of ``t`` frames.
+
+    The first three attributes, ``scales`` and ``num_vision_tokens_each_frame`` have upstream's
+    names, types and shapes. ``gazing_masks`` are upstream's ``gazing_mask`` as uint8 instead of
+    float; the others are not upstream's. ``autogaze_cli.upstream`` gives results as published.
 
     Clips are decoded independently; where they gaze unequally often, the shorter are padded.
 
@@ -61,6 +65,20 @@ class GazeOutput:
             num_gazing_each_row=torch.from_numpy(np.stack([f.counts for f in frames], axis=1)),
             scales=layout.scales,
             num_vision_tokens_each_frame=layout.num_tokens,
+        )
+
+    def clip(self, row: int) -> GazeOutput:
+        """One clip's gaze, without the padding that it has for the sake of the others."""
+        counts = self.num_gazing_each_row[row]
+        own = _own_tokens(counts, self.num_gazing_each_frame)
+        return replace(
+            self,
+            gazing_pos=self.gazing_pos[row, own][None],
+            if_padded_gazing=self.if_padded_gazing[row, own][None],
+            num_gazing_each_frame=counts,
+            gazing_masks=[mask[row][None] for mask in self.gazing_masks],
+            confidences=self.confidences[row, own][None],
+            num_gazing_each_row=counts[None],
         )
 
     def joined(self, adapt: AdaptLayout) -> GazeOutput:

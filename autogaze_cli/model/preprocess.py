@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch.nn import functional as F
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.adapt import AdaptLayout
 from autogaze_cli.gaze.tiles import TileLayout
+
+Frames = TypeVar("Frames", NDArray[np.uint8], Tensor)
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -62,11 +65,11 @@ def target_size(
     return (short, long) if height <= width else (long, short)
 
 
-def center_crop(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def center_crop(frames: Frames, size: tuple[int, int]) -> Frames:
     """The middle of frames; of an odd remainder the right and bottom lose one pixel more.
 
     Args:
-        frames: ``[..., h, w, 3]``.
+        frames: ``[..., h, w, 3]``, an array or a tensor.
         size: Height and width in pixels.
 
     Returns:

@@ -17,7 +17,7 @@ from autogaze_cli.model.network import GazeModel
 
 
 class Gaze(Protocol):
-    """What is scored: upstream's names and shapes."""
+    """What is scored, by upstream's names; either package's output will do."""
 
     @property
     def gazing_pos(self) -> Tensor:

@@ -21,7 +21,15 @@ def asset(name: str) -> str:
     return files("autogaze_cli.player").joinpath(name).read_text(encoding="utf-8")
 
 
-def head(title: str, style: str, script: str) -> str:
+LIVE = (
+    "worker-src blob:",  # the worker is made from the page itself
+    "media-src blob:",  # a file that the user chose
+    "script-src '{script}' 'wasm-unsafe-eval'",  # WebAssembly, and nothing that is text
+)
+"""What a page may do that gazes by itself; it can request nothing, as all others."""
+
+
+def head(title: str, style: str, script: str, *, live: bool = False) -> str:
     """A document up to the start of its body.
 
     The policy allows this style and this script, by their hashes, and pictures embedded in the
@@ -31,13 +39,15 @@ def head(title: str, style: str, script: str) -> str:
         title: Any text.
         style: The text of the one style sheet.
         script: The text of the one script, the same as for ``tail``.
+        live: Whether the page gazes by itself; see ``LIVE``.
     """
+    scripts = LIVE if live else ("script-src '{script}'",)
     policy = "; ".join(
         [
             "default-src 'none'",
             "img-src data:",
             f"style-src '{_hash(style)}'",
-            f"script-src '{_hash(script)}'",
+            *(rule.format(script=_hash(script)) for rule in scripts),
             "base-uri 'none'",
             "form-action 'none'",
         ]
@@ -56,9 +66,9 @@ def tail(script: str) -> str:
     return f"<script>{script}</script>\n</body>\n</html>\n"
 
 
-def joined(names: Sequence[str]) -> str:
-    """Several scripts as one, with a scope of their own."""
-    return '(() => {\n"use strict";\n' + "".join(map(asset, names)) + "})();\n"
+def joined(names: Sequence[str], before: str = "") -> str:
+    """Several scripts as one, after another text, with a scope of their own."""
+    return '(() => {\n"use strict";\n' + before + "".join(map(asset, names)) + "})();\n"
 
 
 def escape(text: str) -> str:

@@ -107,7 +107,7 @@ if TYPE_CHECKING:
         pixel_span,
     )
     from autogaze_cli.readout.packet import (
-        SparseReadoutPacket,
+        AutoGazePipelinePacket,
     )
     from autogaze_cli.readout.pyramid import (
         ImagePyramidLevel,
@@ -133,6 +133,7 @@ __all__ = [
     "FORMAT",
     "FORMATS",
     "VERSION",
+    "AutoGazePipelinePacket",
     "Config",
     "Coords",
     "FixationSet",
@@ -151,7 +152,6 @@ __all__ = [
     "SparseImagePyramidTokens",
     "SparseReadoutGrid",
     "SparseReadoutOptions",
-    "SparseReadoutPacket",
     "SparseReadoutRect",
     "SparseVideoPatchGeometry",
     "SparseVideoReadoutGrid",
@@ -215,7 +215,7 @@ _WITH_TENSORS = {
         "frame_fixation_masks_tensor",
         "pixel_span",
     ),
-    "packet": ("SparseReadoutPacket",),
+    "packet": ("AutoGazePipelinePacket",),
     "pyramid": (
         "ImagePyramidLevel",
         "ImagePyramidMask",

@@ -31,7 +31,7 @@ from autogaze_cli.readout.video import (
 
 Coords = NDArray[np.int64]
 
-_BATCHES = 2**32
+BATCHES = 2**32
 
 
 def video_readout_tokens_to_coords(
@@ -48,8 +48,8 @@ def video_readout_tokens_to_coords(
         ConfigError: The grid is empty, the batch index does not fit 32 bits, or an id is outside.
     """
     video_grid.require_tokens("video readout grid")
-    if not 0 <= batch_index < _BATCHES:
-        raise ConfigError(f"batch index {batch_index} must be at least 0 and below {_BATCHES}")
+    if not 0 <= batch_index < BATCHES:
+        raise ConfigError(f"batch index {batch_index} must be at least 0 and below {BATCHES}")
     ids = whole_numbers(tokens, "tokens")
     outside = (ids < 0) | (ids >= video_grid.token_count)
     if outside.any():

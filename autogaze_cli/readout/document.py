@@ -24,7 +24,7 @@ from autogaze_cli.readout.grids import (
 )
 from autogaze_cli.readout.keep import KeepIndices, merged_grid
 from autogaze_cli.readout.ragged import Ragged
-from autogaze_cli.readout.settings import SparseReadoutOptions, SparseVideoReadoutOptions
+from autogaze_cli.readout.settings import Route, SparseReadoutOptions, SparseVideoReadoutOptions
 from autogaze_cli.trace.header import HEADER as TRACE_HEADER
 from autogaze_cli.trace.header import TraceHeader, expect, expect_keys
 
@@ -90,6 +90,7 @@ class ReadoutHeader:
         projected_tokens: Tokens of the clip before filler; None without tokens and coords.
         tool_version: The version of the program that made the readout.
         merge: Patches on each side of a group of ``keep-indices``; 1 without them.
+        route: Whether tokens or rectangles of frames were projected on ``video_grid``.
 
     Raises:
         FormatError: A field contradicts another.
@@ -105,6 +106,7 @@ class ReadoutHeader:
     projected_tokens: int | None
     tool_version: str
     merge: int = 1
+    route: Route = "tokens"
 
     def __post_init__(self) -> None:
         """Refuse what no readout could be."""
@@ -142,6 +144,7 @@ class ReadoutHeader:
             "projected_tokens": self.projected_tokens,
             "tool_version": self.tool_version,
             **({"merge": self.merge} if "keep-indices" in self.emit else {}),
+            **({} if self.route == "tokens" else {"route": self.route}),
         }
 
     def dump(self) -> str:
@@ -201,6 +204,7 @@ HEADER: Any = defstruct(
         ("projected_tokens", Count | None),
         ("tool_version", Annotated[str, Meta(max_length=1 << 16)]),
         ("merge", Annotated[int, Meta(ge=1, le=1 << 16)], 1),
+        ("route", Route, "tokens"),
     ],
     forbid_unknown_fields=True,
 )

@@ -6,11 +6,10 @@ model. A group is kept whole, and is kept when anything in it is gazed at. Sourc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.readout.coords import video_readout_tokens_to_coords
@@ -68,20 +67,16 @@ def keep_indices(
         ConfigError: A grid is empty, the tubelet size is 0, or groups do not divide the grid.
     """
     frames = trace_to_frame_readout_tokens(trace, image_grid, readout_options)
-    return keep_of_frames(frames, image_grid, video_grid, video_options, merge)
-
-
-def keep_of_frames(
-    frame_tokens: Iterable[ArrayLike],
-    image_grid: SparseReadoutGrid,
-    video_grid: SparseVideoReadoutGrid,
-    options: SparseVideoReadoutOptions,
-    merge: int,
-) -> KeepIndices:
-    """As ``keep_indices``, from the tokens of each frame."""
     groups = merged_grid(video_grid, merge)
-    found = frame_readout_tokens_to_video_tokens(frame_tokens, image_grid, groups, options)
-    indices = np.sort(found)
+    found = frame_readout_tokens_to_video_tokens(frames, image_grid, groups, video_options)
+    return keep_of_groups(found, video_grid, merge)
+
+
+def keep_of_groups(
+    found: NDArray[np.int64], video_grid: SparseVideoReadoutGrid, merge: int
+) -> KeepIndices:
+    """As ``keep_indices``, from the groups that are gazed at, ids of ``merged_grid``."""
+    groups, indices = merged_grid(video_grid, merge), np.sort(found)
     return KeepIndices(
         indices=indices,
         grid_thw=np.array([video_grid.temporal_bins, video_grid.height, video_grid.width]),

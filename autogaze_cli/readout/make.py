@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.readout.coords import video_readout_tokens_to_coords
+from autogaze_cli.readout.coords import BATCHES, video_readout_tokens_to_coords
 from autogaze_cli.readout.document import COLUMNS, EMITS, Readout, ReadoutHeader
 from autogaze_cli.readout.gazing import gazing_info
-from autogaze_cli.readout.grids import SparseReadoutGrid, SparseVideoPatchGeometry
-from autogaze_cli.readout.keep import keep_of_frames, merged_grid
+from autogaze_cli.readout.grids import (
+    SparseReadoutGrid,
+    SparseVideoPatchGeometry,
+    SparseVideoReadoutGrid,
+)
+from autogaze_cli.readout.keep import keep_of_groups, merged_grid
+from autogaze_cli.readout.ragged import Ragged
 from autogaze_cli.readout.rects import trace_to_frame_readout_rects
 from autogaze_cli.readout.settings import (
     READOUT_DEFAULTS,
     VIDEO_DEFAULTS,
+    Route,
     SparseReadoutOptions,
     SparseVideoReadoutOptions,
 )
 from autogaze_cli.readout.tokens import frame_rects_to_tokens
-from autogaze_cli.readout.video import frame_readout_tokens_to_video_tokens
+from autogaze_cli.readout.video import (
+    frame_readout_rects_to_video_tokens,
+    frame_readout_tokens_to_video_tokens,
+)
 from autogaze_cli.trace import Trace
 from autogaze_cli.version import __version__
+
+MOST_SCALE = 1e6
+"""Of ``fixation_scale``: a frame is covered long before it."""
 
 _MOST_TOKENS = 2**31 - 1
 """Of a frame's grid: ids are counted in int32."""
@@ -44,6 +57,9 @@ class ReadoutSettings:
         video_options: From those to tokens of the clip; its tubelet size is the consumer's.
         emit: Any of ``rects``, ``tokens``, ``coords``, ``gazing-info``, ``keep-indices``.
         merge: Patches on each side of a group of ``keep-indices``.
+        route: ``tokens`` projects the tokens of frames on the clip's grid, ``rects`` their
+            rectangles, to which the dilation and the caps on tokens of frames do not apply.
+        batch_index: The first column of ``coords``.
 
     Raises:
         ConfigError: Nothing, or something unknown, is to be emitted.
@@ -58,6 +74,8 @@ class ReadoutSettings:
     video_options: SparseVideoReadoutOptions = VIDEO_DEFAULTS
     emit: tuple[str, ...] = ("rects", "tokens", "coords")
     merge: int = 1
+    route: Route = "tokens"
+    batch_index: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be emitted."""
@@ -67,6 +85,17 @@ class ReadoutSettings:
             raise ConfigError(f"emit must be some of {', '.join(EMITS)}, not {what}")
         if self.merge != 1 and "keep-indices" not in self.emit:
             raise ConfigError("merge is for keep-indices alone", hint="give --emit keep-indices")
+        if self.route not in get_args(Route):
+            raise ConfigError(f"route must be tokens or rects, not {self.route!r}")
+        if not 0 <= self.batch_index < BATCHES:
+            raise ConfigError(
+                f"batch_index must be at least 0 and below {BATCHES}, not {self.batch_index}"
+            )
+        scale = self.readout_options.fixation_scale
+        if not 0 < scale < MOST_SCALE:
+            raise ConfigError(
+                f"fixation_scale must be above 0 and below {MOST_SCALE:g}, not {scale}"
+            )
 
     def geometry(self, frames: int, height: int, width: int) -> SparseVideoPatchGeometry:
         """How the consumer cuts a clip into patches.
@@ -102,14 +131,8 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         ConfigError: The trace has no frames, the clip cannot be cut into patches, the image grid is
             empty, or ``gazing-info`` is requested for a trace without ids.
     """
-    if len(trace) == 0:
-        raise ConfigError("the trace has no frames", hint="trace the video again")
-    geometry = settings.geometry(len(trace), trace.header.height, trace.header.width)
+    geometry, image_grid = _grids(trace, settings)
     video_grid = geometry.readout_grid()
-    image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
-    image_grid.require_tokens("image readout grid")
-    _check_size(image_grid.height, image_grid.width)
-    _check_size(video_grid.height, video_grid.width)
     emit = tuple(name for name in EMITS if name in settings.emit)
     options, video_options = settings.readout_options, settings.video_options
     arrays: dict[str, NDArray[Any]] = {
@@ -121,22 +144,24 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         arrays |= {"rects": rects.values, "rect_offsets": rects.offsets}
     projected = None
     tokens = frame_rects_to_tokens(rects, image_grid, options)
+    project = partial(_project, settings, image_grid, rects, tokens)
     if "tokens" in emit or "coords" in emit:
-        grids = (image_grid, video_grid)
-        unfilled = video_options.with_min_tokens(0)
-        video_tokens = frame_readout_tokens_to_video_tokens(tokens, *grids, unfilled)
+        video_tokens = project(video_grid, video_options.with_min_tokens(0))
         projected = len(video_tokens)
         if projected < video_options.min_tokens:
-            video_tokens = frame_readout_tokens_to_video_tokens(tokens, *grids, video_options)
+            video_tokens = project(video_grid, video_options)
         if "tokens" in emit:
             arrays |= {"image_tokens": tokens.values, "image_token_offsets": tokens.offsets}
             arrays["video_tokens"] = video_tokens
         if "coords" in emit:
-            arrays["coords"] = video_readout_tokens_to_coords(video_tokens, video_grid)
+            arrays["coords"] = video_readout_tokens_to_coords(
+                video_tokens, video_grid, settings.batch_index
+            )
     if "gazing-info" in emit:
         arrays |= gazing_info(trace)
     if "keep-indices" in emit:
-        kept = keep_of_frames(tokens, image_grid, video_grid, video_options, settings.merge)
+        found = project(merged_grid(video_grid, settings.merge), video_options)
+        kept = keep_of_groups(found, video_grid, settings.merge)
         arrays |= dict(zip(COLUMNS["keep-indices"], kept.arrays(), strict=True))
     header = ReadoutHeader(
         source=trace.header,
@@ -149,8 +174,38 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
         projected_tokens=projected,
         tool_version=__version__,
         merge=settings.merge,
+        route=settings.route,
     )
     return Readout(header=header, arrays=arrays)
+
+
+def _project(
+    settings: ReadoutSettings,
+    image_grid: SparseReadoutGrid,
+    rects: Ragged,
+    tokens: Ragged,
+    grid: SparseVideoReadoutGrid,
+    options: SparseVideoReadoutOptions,
+) -> NDArray[np.int64]:
+    """The tokens of a clip's grid, by the route of the settings."""
+    if settings.route == "rects":
+        return frame_readout_rects_to_video_tokens(rects, grid, options)
+    return frame_readout_tokens_to_video_tokens(tokens, image_grid, grid, options)
+
+
+def _grids(
+    trace: Trace, settings: ReadoutSettings
+) -> tuple[SparseVideoPatchGeometry, SparseReadoutGrid]:
+    """How the clip is cut into patches, and the grid of its frames."""
+    if len(trace) == 0:
+        raise ConfigError("the trace has no frames", hint="trace the video again")
+    geometry = settings.geometry(len(trace), trace.header.height, trace.header.width)
+    video_grid = geometry.readout_grid()
+    image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
+    image_grid.require_tokens("image readout grid")
+    _check_size(image_grid.height, image_grid.width)
+    _check_size(video_grid.height, video_grid.width)
+    return geometry, image_grid
 
 
 def _check_size(height: int, width: int) -> None:

@@ -52,17 +52,22 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class SparseReadoutPacket:
+class AutoGazePipelinePacket:
     """A batch of ``b`` clips and their gaze: traces if available, otherwise points, otherwise ids.
 
+    ``AutoGazePipeline.packet`` and the streams make them, with what their ``emit_...`` ask for.
+
     Attributes:
-        clip: ``float32 [b, t, c, h, w]``.
+        clip: ``uint8`` or ``float32 [b, t, c, h, w]``.
         config: How ids are decoded; needed for ``generated`` only.
         traces: A trace a row; may be none.
         readout_points: For each sequence the points of each frame, or None.
         generated: What the model returned, or None; see ``autogaze_cli.readout.decode``.
         mode: Inference mode. In tiled modes ids are local to a tile, so give traces or points.
         top_k: Lower bound of the token budget.
+        masks: The gazed pixels, ``float32 [b, t, 1, h, w]``, 0 or 1; or None.
+        pyramid: For each frame the pyramid tokens of all clips, or None.
+        index: Number of the clip's first frame in its stream.
     """
 
     clip: Tensor
@@ -72,9 +77,12 @@ class SparseReadoutPacket:
     generated: Any = None
     mode: str = "resize"
     top_k: int = 1
+    masks: Tensor | None = None
+    pyramid: Sequence[ImagePyramidTokens] | None = None
+    index: int = 0
 
     def frame_tensor(self, frame: int) -> Tensor:
-        """One frame of each clip, ``[b, c, h, w]``.
+        """One frame of each clip, ``float32 [b, c, h, w]``; those of 8 bits are scaled to 0..1.
 
         Raises:
             ConfigError: There is no such frame.
@@ -82,14 +90,17 @@ class SparseReadoutPacket:
         length = self.clip.shape[1]
         if not 0 <= frame < length:
             raise ConfigError(f"frame {frame} is outside clip length {length}")
-        return self.clip[:, frame]
+        picture = self.clip[:, frame]
+        return picture if picture.is_floating_point() else picture.float() / 255
 
     def frame_mask(self, frame: int, device: Device = "cpu") -> Tensor:
-        """The gazed pixels of one frame, ``float32 [traces, 1, h, w]``, 0 or 1.
+        """The gazed pixels of one frame, ``float32 [b, 1, h, w]``, 0 or 1.
 
         Raises:
-            ConfigError: There are no traces.
+            ConfigError: There are neither masks nor traces.
         """
+        if self.masks is not None and 0 <= frame < self.masks.shape[1]:
+            return self.masks[:, frame].to(device)
         if not len(self.traces):
             raise ConfigError("a frame mask needs traces: emit_traces was off")
         height, width = self.clip.shape[-2:]

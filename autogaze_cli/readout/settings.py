@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from msgspec import Meta
 
@@ -120,6 +120,10 @@ class SparseVideoReadoutOptions:
         """The same with exactly that many tokens, or all of the grid if it has fewer."""
         return replace(self, min_tokens=tokens, max_tokens=tokens)
 
+
+Route = Literal["tokens", "rects"]
+"""How the gaze of frames reaches the clip's grid: by the tokens of each frame, which rounds outward
+twice, or by its rectangles, which rounds once. Source: readout spec 8.5."""
 
 READOUT_DEFAULTS = SparseReadoutOptions()
 VIDEO_DEFAULTS = SparseVideoReadoutOptions()

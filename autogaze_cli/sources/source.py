@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 
-from autogaze_cli.gaze.settings import GazeSettings, MaskSource
+from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.media.video import Frame
 from autogaze_cli.trace import FrameTrace
@@ -18,8 +18,9 @@ class GazeSource(ABC):
     """Turns frames into fixations.
 
     Attributes:
-        settings: As given to ``open_source``.
-        mask_source: ``autogaze`` or ``patch-diff``.
+        settings: As given to ``open_source``, with the source's own defaults filled in.
+        mask_source: Its name, as in ``--mask-source``.
+        reads_motion: Whether frames should carry the motion vectors of the video.
         model: The model's name or folder; None without one, as are the next three.
         model_sha256: Of its weights.
         scales: Its scales, such as ``32+64+112+224``.
@@ -29,7 +30,8 @@ class GazeSource(ABC):
         device: Where it runs.
     """
 
-    mask_source: MaskSource
+    mask_source: str
+    reads_motion: bool = False
     model: str | None = None
     model_sha256: str | None = None
     scales: str | None = None
@@ -40,6 +42,10 @@ class GazeSource(ABC):
 
     def __init__(self, settings: GazeSettings) -> None:
         self.settings = settings
+
+    def with_settings(self, settings: GazeSettings) -> GazeSource:
+        """A source with other settings; a loaded model is shared, and stays as it was loaded."""
+        return type(self)(settings)
 
     def layout(self, width: int, height: int) -> TileLayout:
         """The tiles of a frame of that size."""

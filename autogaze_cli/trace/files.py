@@ -15,7 +15,7 @@ from autogaze_cli.trace.binary import (
 )
 from autogaze_cli.trace.data import Trace
 from autogaze_cli.trace.header import TraceHeader
-from autogaze_cli.trace.store import check_one_clip
+from autogaze_cli.trace.store import check_own
 from autogaze_cli.trace.text import CsvWriter, JsonWriter, read_csv, read_json
 from autogaze_cli.trace.writer import TraceWriter
 
@@ -59,24 +59,25 @@ def write_trace(trace: Trace, path: str | os.PathLike[str], format: str) -> None
         writer.append(trace)
 
 
-def read_trace(path: str | os.PathLike[str], *, clip: int = 0) -> Trace:
+def read_trace(path: str | os.PathLike[str], *, clip: int = 0, maps: bool = False) -> Trace:
     """Read a trace of any format, known by its content; runs no code that the file may hold.
 
     Args:
         path: The file, this program's own or a trace store of the reference.
         clip: Which clip of a trace store; a trace of this program is one clip.
+        maps: Whether the visibility maps of a trace store are read instead of its points.
 
     Raises:
         InputError: The file cannot be read.
         FormatError: The file is damaged, of another version, or not a trace; names the field.
-        ConfigError: There is no such clip.
+        ConfigError: There is no such clip, or a trace of this program, which has no maps.
     """
     path = Path(path)
     try:
         kind = _detect(path)
         if kind == "safetensors":
-            return read_safetensors(path, clip)
-        check_one_clip(path, clip)
+            return read_safetensors(path, clip, maps)
+        check_own(path, clip, maps)
         return _READERS[kind](path)
     except FormatError as error:
         raise FormatError(f"{path}: {error}", hint=error.hint) from error

@@ -68,7 +68,7 @@ class TraceHeader:
         width: Width in pixels of the frames the gaze source was given.
         height: Height in pixels of the frames the gaze source was given.
         fps: Frames per second of the frames that were gazed at.
-        mask_source: ``autogaze`` or ``patch-diff``; ``trace-store`` for an imported trace.
+        mask_source: The gaze source, such as ``autogaze``; ``trace-store`` for an imported trace.
         model: The model's name or folder; None without one.
         model_sha256: SHA-256 of its weights; None without one.
         scales: Its scales, such as ``32+64+112+224``; None without one.

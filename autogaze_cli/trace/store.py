@@ -19,7 +19,9 @@ from autogaze_cli.trace.data import Trace
 from autogaze_cli.trace.header import TraceHeader, expect
 from autogaze_cli.version import __version__
 
-_TENSORS = ("fixations", "scales", "confidences", "stop_probabilities")
+_STOPS = "stop_probabilities"
+_TENSORS = ("fixations", "scales", "confidences", _STOPS)
+_MAPS = "visibility_maps"
 
 
 def trace_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -> Trace:
@@ -46,8 +48,7 @@ def trace_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -
     expect(confidences.shape == shape, "shape of confidences", confidences.shape, str(shape))
     expect(stops.shape == shape[:2], "shape of stop_probabilities", stops.shape, str(shape[:2]))
     clips, frames, k = shape
-    if not 0 <= clip < clips:
-        raise ConfigError(f"{path}: has no clip {clip}", hint=f"it holds {clips}, counted from 0")
+    _expect_clip(path, clip, clips)
     confidence = confidences[clip].clip(0, 1)
     frame, slot = np.nonzero(confidence > 0)
     extent = scales[clip, frame, slot].clip(1e-6, 1)
@@ -69,6 +70,62 @@ def trace_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -
         offsets=np.concatenate([[0], counts.cumsum()]).astype(np.int64),
         fixations=Fixations.from_columns(columns),
     )
+
+
+def maps_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -> Trace:
+    """The visibility maps of one clip of a trace store, a fixation for each cell above 0.
+
+    A fixation is as large as its cell, and its confidence is the cell's value, clamped to 0..1; its
+    token is the cell's number, row by row, and its grid the cells per side of a square map.
+    Source: inference spec 10.
+
+    Args:
+        path: The safetensors file.
+        tensors: What it holds.
+        clip: Which clip, from 0.
+
+    Raises:
+        FormatError: There are no maps, or they are neither F32 nor F16, of a wrong shape, or not
+            finite.
+        ConfigError: There is no such clip.
+    """
+    maps = _tensor(tensors, _MAPS)
+    stops = _tensor(tensors, _STOPS) if _STOPS in tensors else None
+    expect(maps.ndim == 4, f"shape of {_MAPS}", maps.shape, "[clips, frames, height, width]")
+    clips, frames, height, width = maps.shape
+    if stops is None:
+        stops = np.zeros((clips, frames), np.float32)
+    expect(stops.shape == (clips, frames), f"shape of {_STOPS}", stops.shape, str((clips, frames)))
+    _expect_clip(path, clip, clips)
+    confidence = maps[clip].clip(0, 1)
+    frame, row, col = np.nonzero(confidence > 0)
+    counts = np.bincount(frame, minlength=frames)
+    offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+    half, n = np.float32(0.5), len(frame)
+    columns = {
+        "x": (col.astype(np.float32) + half) / np.float32(width),
+        "y": (row.astype(np.float32) + half) / np.float32(height),
+        "width": np.full(n, np.float32(1) / np.float32(width)),
+        "height": np.full(n, np.float32(1) / np.float32(height)),
+        "confidence": confidence[frame, row, col],
+        "grid": np.full(n, width if width == height else 0),
+        "token": row * width + col,
+        "slot": np.arange(n) - offsets[frame],
+    }
+    return Trace(
+        header=_header(path),
+        index=np.arange(frames, dtype=np.int64),
+        times=tuple(map(Fraction, range(frames))),
+        stop_probability=stops[clip].clip(0, 1),
+        num_gazing=counts[:, None].astype(np.int32),
+        offsets=offsets,
+        fixations=Fixations.from_columns(columns),
+    )
+
+
+def _expect_clip(path: Path, clip: int, clips: int) -> None:
+    if not 0 <= clip < clips:
+        raise ConfigError(f"{path}: has no clip {clip}", hint=f"it holds {clips}, counted from 0")
 
 
 def _header(path: Path) -> TraceHeader:
@@ -95,7 +152,11 @@ def _header(path: Path) -> TraceHeader:
 
 def _tensor(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float32]:
     if name not in tensors:
-        raise FormatError(f"neither a trace (no header) nor a trace store (no tensor {name!r})")
+        maps = name != _MAPS and _MAPS in tensors
+        raise FormatError(
+            f"neither a trace (no header) nor a trace store (no tensor {name!r})",
+            hint="read its visibility maps with --trace-maps" if maps else None,
+        )
     dtype = tensors[name].dtype.name
     expect(dtype in ("float32", "float16"), f"dtype of {name}", dtype, "float32 or float16")
     tensor = np.asarray(tensors[name], np.float32)
@@ -104,11 +165,13 @@ def _tensor(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float3
     return tensor
 
 
-def check_one_clip(path: Path, clip: int) -> None:
-    """Refuse any clip but the only one of a trace.
+def check_own(path: Path, clip: int, maps: bool) -> None:
+    """Refuse what only a trace store has of a trace of this program.
 
     Raises:
-        ConfigError: It is another.
+        ConfigError: Another clip than its only one, or maps, are asked for.
     """
+    if maps:
+        raise ConfigError(f"{path}: is a trace, which has no visibility maps")
     if clip:
         raise ConfigError(f"{path}: has no clip {clip}", hint="a trace is one clip, number 0")

@@ -65,7 +65,10 @@ class View(Generic[P]):
 
     @property
     def updated_pixel_count(self) -> int:
-        """Number of updated pixels: all of a keyframe, the mask of any other frame."""
+        """Number of updated pixels: all of a keyframe, the mask of any other frame.
+
+        In mode full-blend there are no keyframes, so this is the mask.
+        """
         return self._pixels if self.keyframe else self.mask_pixel_count
 
     @property

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tqdm import tqdm
 
 MEASURED = 16
 """Frames a clip that are measured; clips to measure keep no more."""
@@ -38,7 +39,7 @@ def main() -> None:
     archives = {row["archive"] for row in rows}
     opened = {name: zipfile.ZipFile(args.footage / name) for name in archives}
     with zipfile.ZipFile(args.pack, "w", zipfile.ZIP_STORED) as pack:
-        for row in rows:
+        for row in tqdm(rows, unit="item", disable=None):
             source = opened[row["archive"]]
             limit = MEASURED if row["split"] == "val" else args.frames
             frames = 1 if row["kind"] == "still" else min(row["frames"], limit)
@@ -46,7 +47,7 @@ def main() -> None:
                 pack.writestr(name, source.read(name))
             kept.append({key: row[key] for key in ("id", "kind", "split", "source")})
             kept[-1]["frames"] = frames
-        for path in args.clip:
+        for path in tqdm(args.clip, unit="clip", disable=None):
             for name, frame in zip(
                 picture_names(path.stem, "video", MEASURED), measured_frames(path), strict=True
             ):

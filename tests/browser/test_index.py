@@ -15,7 +15,7 @@ from autogaze_cli.inference import open_source
 from autogaze_cli.jobs.draw import draw
 from autogaze_cli.jobs.frames import OnFrame, open_job
 from autogaze_cli.jobs.pages import draw_page, write_pages
-from autogaze_cli.jobs.request import Drawing
+from autogaze_cli.jobs.settings import Drawing
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.trace import Trace
 from tests.browser.shown import MEAN_NAME, RUN, canvas, open_report, settle

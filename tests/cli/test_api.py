@@ -72,7 +72,8 @@ def test_a_call_s_arguments_are_the_command_s_options(name: str) -> None:
     arguments["traces"] = ()  # a trace is named as the one input
     both = options.keys() & arguments.keys()
     assert options.keys() - arguments.keys() - {"traces"} == (
-        (OF_THE_COMMAND_LINE - ({"live"} if name != "trace" else set())) | OF_BATCHES
+        (OF_THE_COMMAND_LINE - (set() if name in ("trace", "mask", "interframe") else {"live"}))
+        | OF_BATCHES
     )
     assert arguments.keys() - options.keys() <= {"traces"}
     spelled = {"start": 0, "patch_size": 16} if name == "readout" else {"start": 0}

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 from jsonschema import validate  # type: ignore[import-untyped]
 from PIL import Image
 
-from autogaze_cli.media.video import probe
+import autogaze_cli
+from autogaze_cli.media.video import Sampling, probe, read_frames
 from autogaze_cli.readout import first_frames
 from autogaze_cli.trace import read_trace, write_trace
 
@@ -60,7 +62,7 @@ def test_a_json_trace_is_valid(run: Run, clip: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["mask", "interframe"])
-@pytest.mark.parametrize("form", ["gif", "mp4", "webm", "png"])
+@pytest.mark.parametrize("form", ["gif", "mp4", "webm", "png", "apng", "webp"])
 def test_every_format(run: Run, clip: Path, tmp_path: Path, command: str, form: str) -> None:
     result = run(command, clip, "--format", form, "--frames", 3, "-o", tmp_path)
     assert result.exit_code == 0, result.output
@@ -220,3 +222,27 @@ def test_two_inputs_with_one_output_fail_and_the_rest_is_done(
     assert result.exit_code == 3
     assert f"{clip} and {tmp_path / 'square.mov'} would both write square.*" in result.stderr
     assert [path.name for path in (tmp_path / "out").glob("*.json")] == ["other.trace.json"]
+
+
+@pytest.mark.parametrize("command", ["mask", "interframe"])
+def test_side_by_side_is_the_input_and_the_result(
+    run: Run, clip: Path, tmp_path: Path, command: str
+) -> None:
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    words = (command, clip, "--frames", 3, "--mask-source", "patch-diff", "--format", "png")
+    assert run(*words, "-o", alone).exit_code == 0
+    result = run(*words, "-o", both, "--side-by-side", "--json")
+    document = json.loads(result.stdout)
+    assert (document["gif_width"], document["gif_height"]) == (192, 64)
+    for n, frame in enumerate(read_frames(clip, Sampling(frames=3)), 1):
+        name = f"square.{command}/frame_{n:06}.png"
+        drawn = np.asarray(Image.open(both / name).convert("RGB"))
+        np.testing.assert_array_equal(drawn[:, :96], frame.rgb)
+        np.testing.assert_array_equal(
+            drawn[:, 96:], np.asarray(Image.open(alone / name).convert("RGB"))
+        )
+    made = autogaze_cli.render_mask(
+        clip, frames=2, mask_source="patch-diff", side_by_side=True, gif_width=40, out_dir=tmp_path
+    )
+    with Image.open(made.files["mask"]) as drawing:
+        assert drawing.size == (80, 27)

@@ -225,10 +225,10 @@ def test_the_trace_of_another_video_is_refused(
 ) -> None:
     trace = ("trace", clip, "--model", tiny_model, *FEW, "--frames", 2, "-o", tmp_path)
     assert run(*trace).exit_code == 0
-    still = tmp_path / "still.png"
-    Image.fromarray(np.zeros((64, 96, 3), np.uint8)).save(still)
+    still = tmp_path / "still_%d.png"  # one picture alone would be repeated
+    Image.fromarray(np.zeros((64, 96, 3), np.uint8)).save(tmp_path / "still_1.png")
     path = tmp_path / "square.trace.json"
     done = run("encode", still, "--trace", path, "--encoder", ENCODER, "-o", tmp_path / "out")
     assert done.exit_code == 2
-    assert "still.png" in done.stderr
+    assert "still_%d.png" in done.stderr
     assert not list((tmp_path / "out").glob("*.safetensors"))

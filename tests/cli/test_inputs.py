@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path, PurePath
 
@@ -12,6 +13,7 @@ from PIL import Image
 from autogaze_cli.batch.inputs import files_of, open_inputs
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.trace import is_trace
+from tests.cli.conftest import Run
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -218,3 +220,71 @@ def test_a_name_that_no_file_can_have_fails_alone(tmp_path: Path) -> None:
         assert [item.problem is None for item in inputs] == [True, False, True]
         assert "File name too long" in str(inputs[1].problem)
     assert not is_trace("no\0thing.mp4")
+
+
+ADDRESS = "http://host.invalid/clip.mp4"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["trace", ADDRESS], ["trace", f"@{ADDRESS}"], ["trace", "no.mp4", "-o", ADDRESS]),
+        *(["mask", "no.mp4", "--trace", ADDRESS], ["readout", "--trace", ADDRESS]),
+        *(["trace", "no.mp4", "--model", ADDRESS], ["encode", "no.mp4", "--encoder", ADDRESS]),
+        *(["trace", "no.mp4", "--config", ADDRESS], ["trace", "no.mp4", "--log-file", ADDRESS]),
+        *(["audit-readout", ADDRESS], ["audit-readout", ".", "--baseline", ADDRESS]),
+        *(["report", ADDRESS], ["bench", "-i", ADDRESS], ["models", "path", ADDRESS]),
+    ],
+    ids=" ".join,
+)
+def test_an_address_is_refused_as_it_was_given(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*words)
+    assert result.exit_code == 2
+    assert ADDRESS in result.stderr  # a path would have one slash of it
+    assert "http:/h" not in result.output
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_may_be_named_like_an_address(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("http:").mkdir()
+    Path("http:/clip.mp4").write_bytes(clip.read_bytes())
+    words = ("trace", "http://clip.mp4", "--mask-source", "patch-diff", "--frames", 1, "-o", "out")
+    assert run(*words).exit_code == 0
+    assert Path("out/clip.trace.json").exists()
+
+
+def test_a_synthetic_clip_is_an_input_like_any_other(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["synthetic:local-motion,size=64x48,frames=4", "synthetic:pan,size=64x48,frames=4"]
+    Path("list.txt").write_text("\n".join(names))
+    words = ("--mask-source", "patch-diff", "--frames", 3)
+    assert run("trace", "@list.txt", clip, *words).exit_code == 0
+    made = Path("synthetic-pan-size=64x48-frames=4.trace.json")
+    assert json.loads(made.read_text())["source"] == names[1]
+    again = run("trace", "@list.txt", clip, *words, "--resume", "--dry-run", "--json")
+    assert json.loads(again.stdout)["totals"]["skip"] == 3
+    drawn = run("mask", names[1], "--trace", made, "--format", "png")
+    assert drawn.exit_code == 0, drawn.stderr
+    refused = run("trace", "synthetic:pan,size=9", "--mask-source", "patch-diff")
+    assert (refused.exit_code, "'size=9' is not one of" in refused.stderr) == (2, True)
+
+
+def test_a_picture_is_a_clip_of_as_many_frames_as_are_asked_for(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (48, 32), "teal").save("still.png")
+    words = ("--mask-source", "patch-diff", "--frames", 4)
+    assert run("trace", "still.png", *words).exit_code == 0
+    drawn = run("mask", "still.png", "--trace", "still.trace.json", "--json")
+    assert json.loads(drawn.stdout)["frames"] == 4
+    alone = run("mask", "still.png", "--mask-source", "patch-diff", "--json", "--overwrite")
+    assert json.loads(alone.stdout)["frames"] == 1

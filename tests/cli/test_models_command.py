@@ -168,8 +168,8 @@ def test_a_model_that_is_not_here_is_one_line(run: Run, verb: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "says"),
     [
-        (["--offline"], {}, "is not fetched while offline"),
-        ([], {"AUTOGAZE_OFFLINE": "1"}, "is not fetched while offline"),
+        (["--offline"], {}, "is not fetched while offline; leave out --offline"),
+        ([], {"AUTOGAZE_OFFLINE": "1"}, "is not fetched while offline; unset AUTOGAZE_OFFLINE\n"),
         (["--sha256", "12"], {}, "must be 64 hexadecimal digits"),
     ],
 )
@@ -328,4 +328,4 @@ def test_offline_is_an_option_of_every_command_that_gazes(run: Run) -> None:
 def test_the_environment_is_offline_too(run: Run) -> None:
     result = run("trace", "--live", "rtsp://127.0.0.1/", env={"AUTOGAZE_OFFLINE": "1"})
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "rtsp://127.0.0.1/: not opened while offline" in result.stderr
+    assert "rtsp://127.0.0.1/: not opened while offline; unset AUTOGAZE_OFFLINE\n" in result.stderr

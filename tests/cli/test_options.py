@@ -15,7 +15,8 @@ from autogaze_cli.cli.main import COMMANDS, cli
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.jobs import request as request_of
-from autogaze_cli.jobs.request import BatchSettings, make_request
+from autogaze_cli.jobs.request import make_request
+from autogaze_cli.jobs.settings import BatchSettings
 from autogaze_cli.media.sampling import Sampling
 
 
@@ -133,7 +134,8 @@ COUNTS = (
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        *((name, text) for name in COUNTS.split() for text in ("0", "-1", "1.5", "1_0", " 1", "")),
+        *((name, text) for name in COUNTS.split() for text in ("-1", "1.5", "1_0", " 1", "")),
+        *((name, "0") for name in COUNTS.split() if name != "--max-gaze-tokens-each-frame"),
         *(("--fps", text) for text in ("0", "-8", "nan", "inf", "1/0", "eight")),
         *(("--start", text) for text in ("-1", "nan", "1:2:3:4")),
         *(("--mask-cell-scale", text) for text in ("nan", "inf", "1_0", "x", "0", "-1")),

@@ -50,7 +50,8 @@ def test_a_lost_document_is_an_error(
     clip: Path, tmp_path: Path, redirection: str, says: str
 ) -> None:
     done = shell(redirection, "trace", clip, *PLAIN, "--json", folder=tmp_path)
-    assert done.returncode == 2
+    assert done.returncode == 3
+    assert (tmp_path / "square.trace.json").stat().st_size > 0
     assert done.stderr.splitlines()[-1].startswith("Error: stdout")
     assert says in done.stderr
     assert "Traceback" not in done.stderr

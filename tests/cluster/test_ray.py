@@ -26,7 +26,8 @@ from autogaze_cli.batch.work import Task
 from autogaze_cli.cli.main import cli
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
-from autogaze_cli.jobs.request import BatchSettings, Drawing, Request
+from autogaze_cli.jobs.request import Request
+from autogaze_cli.jobs.settings import BatchSettings, Drawing
 from autogaze_cli.jobs.videos import VideoWork
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.progress import Advance

@@ -16,7 +16,7 @@ from autogaze_cli.cli.main import COMMANDS, cli
 from tests.packaging.running import run
 
 TUTORIAL = "docs/tutorial.md"
-RUN = ["tutorial.md", "recipes/assets_in_ci.md"]
+RUN = ["tutorial.md", "pipeline.md", "recipes/assets_in_ci.md"]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_site_asks_no_other_host_for_anything(site: dict[str, Any]) -> None:
 def test_examples_of_docstrings_are_shown_as_code(root: Path) -> None:
     """Outside a section "Examples:" the site takes ``>>>`` for quoted text."""
     package = root / "autogaze_cli"
-    files = [package / "api.py", *package.glob("readout/*.py"), *package.glob("trace/*.py")]
+    files = [path for room in ("api", "readout", "trace") for path in package.glob(f"{room}/*.py")]
     wrong = []
     for path in files:
         for node in ast.walk(ast.parse(path.read_text())):

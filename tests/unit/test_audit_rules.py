@@ -87,7 +87,7 @@ def test_every_helper_that_a_finding_names_can_be_called() -> None:
     homes = (
         autogaze_cli.readout,
         autogaze_cli.readout.SparseReadoutGrid,
-        autogaze_cli.readout.SparseReadoutPacket,
+        autogaze_cli.readout.AutoGazePipelinePacket,
     )
     others = {"num_vision_tokens_each_frame", "burn_autogaze", "autogaze-cli"}
     for rule in RULES:

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.media.sampling import Sampling
@@ -326,6 +326,38 @@ def test_animated_webp(tmp_path: Path) -> None:
     ]
     info = probe(path)
     assert (info.frames, info.duration, info.fps) == (3, Fraction(2, 5), Fraction(15, 2))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_animated_webp_is_turned_as_exif_says(tmp_path: Path, orientation: int) -> None:
+    pictures = list(np.random.default_rng(orientation).integers(0, 256, (3, 16, 24, 3), np.uint8))
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = animated_webp(tmp_path, pictures, exif.tobytes())
+    turned = []
+    with Image.open(path) as image:
+        for number in range(3):
+            image.seek(number)
+            turned.append(np.asarray(ImageOps.exif_transpose(image.convert("RGB"))))
+    assert np.array_equal([frame.rgb for frame in read(path)], turned)
+    assert (turned[0].shape[0] == 24) == (orientation > 4)
+
+
+@pytest.mark.parametrize(
+    "exif", [b"garbage", b"Exif\0\0garbage", b"II*\0\x08\0\0\0\xff\xff\x12\x01"]
+)
+def test_animated_webp_with_exif_that_cannot_be_read(tmp_path: Path, exif: bytes) -> None:
+    pictures = list(np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), np.uint8))
+    frames = read(animated_webp(tmp_path, pictures, exif))
+    assert np.array_equal([frame.rgb for frame in frames], pictures)
+
+
+def animated_webp(folder: Path, pictures: list[np.ndarray], exif: bytes) -> Path:
+    """Three lossless frames, with EXIF."""
+    first, *others = map(Image.fromarray, pictures)
+    path = folder / "moving.webp"
+    first.save(path, save_all=True, append_images=others, lossless=True, exif=exif)
+    return path
 
 
 def sound_only() -> bytes:

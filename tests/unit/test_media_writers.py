@@ -25,7 +25,7 @@ from autogaze_cli.media.writers import Format, Palette, open_writer
 
 DOG = Path(__file__).parents[2] / "fixtures/dog.mp4"
 Images = Sequence[NDArray[np.uint8]]
-FORMATS: list[Format] = ["gif", "mp4", "webm", "png"]
+FORMATS: list[Format] = ["gif", "mp4", "webm", "png", "apng", "webp"]
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +224,46 @@ def test_png_keeps_alpha(tmp_path: Path) -> None:
     assert names == ["frame_000001.png", "frame_000002.png"]
     with Image.open(tmp_path / "out/frame_000001.png") as image:
         assert np.array_equal(np.asarray(image), rgba)
+
+
+@pytest.mark.parametrize("format", ["apng", "webp"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_animations_lose_nothing(tmp_path: Path, format: Format, channels: int) -> None:
+    """Pixels, alpha, times of any length and the endless loop, as Pillow reads them."""
+    chance = np.random.default_rng(channels)
+    images = chance.integers(0, 256, (5, 21, 30, channels), np.uint8)
+    images[2] = images[1]  # equal neighbours stay frames
+    times = [Fraction(0), Fraction(1, 25), Fraction(13, 100), Fraction(2, 5), Fraction(7, 10)]
+    path = tmp_path / f"a.{format}"
+    with open_writer(path, format=format, fps=Fraction(25), width=30, height=21) as writer:
+        for image, time in zip(images, times, strict=True):
+            writer.write(image, time, Fraction(1, 5))
+    durations = []
+    with Image.open(path) as opened:
+        assert (opened.n_frames, opened.info["loop"]) == (5, 0)  # type: ignore[attr-defined]
+        for number, image in enumerate(images):
+            opened.seek(number)
+            shown = np.asarray(opened.convert("RGBA"))
+            visible = image[..., 3:] > 0 if channels == 4 else np.True_
+            assert np.array_equal(shown[..., :3] * visible, image[..., :3] * visible)
+            assert channels == 3 or np.array_equal(shown[..., 3], image[..., 3])
+            durations.append(opened.info["duration"])
+    assert durations == [40, 90, 270, 300, 200]
+    assert [frame.time for frame in read_frames(path)] == times
+
+
+@pytest.mark.parametrize("format", ["apng", "webp"])
+def test_an_animation_may_pause(tmp_path: Path, format: Format) -> None:
+    path = tmp_path / f"a.{format}"
+    with open_writer(path, format=format, fps=Fraction(1), width=8, height=8) as writer:
+        for time in (0, 120):
+            writer.write(np.full((8, 8, 3), time, np.uint8), Fraction(time))
+    assert [frame.time for frame in read_frames(path)] == [0, 120]
+
+
+def test_a_webp_that_is_too_wide(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a WebP cannot be 16384 x 2 pixels"):
+        open_writer(tmp_path / "a.webp", format="webp", fps=Fraction(1), width=16384, height=2)
 
 
 @pytest.mark.parametrize("format", ["gif", "mp4", "webm"])

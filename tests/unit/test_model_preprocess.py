@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
@@ -21,7 +23,9 @@ from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import Mode
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.model.checkpoint import Preprocessing
 from autogaze_cli.model.preprocess import cut_tiles, normalise, resize_shortest, square
+from autogaze_cli.model.resize import resize_bilinear
 
 RECORDED = Path(os.environ.get("AUTOGAZE_PARITY") or "no-parity-data") / "nvidia"
 
@@ -204,3 +208,36 @@ def test_recorded_frames_of_the_published_model() -> None:
     )
     for scale, mask in enumerate(masks):
         np.testing.assert_array_equal(mask, recorded[f"gazing_mask_{scale}"])
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [((360, 640), (224, 398)), ((31, 47), (60, 200)), ((100, 64), (224, 64)), ((9, 500), (9, 7))],
+)
+def test_tensors_are_resized_to_the_bytes_of_pillow(
+    source: tuple[int, int], target: tuple[int, int]
+) -> None:
+    frames = noise(2, *source, 3)
+    frames[0, :, ::2] = 255  # rounds and clips most
+    expected = resize_shortest(frames, target)
+    assert expected.shape == (2, *target, 3)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = resize_bilinear(torch.from_numpy(frames).to(device), *target)
+    np.testing.assert_array_equal(found.cpu().numpy(), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_any_length_is_resized_as_by_pillow(source: int, target: int, seed: int) -> None:
+    frames = noise(1, 2, source, 3, seed=seed)
+    found = resize_bilinear(torch.from_numpy(frames), 2, target).numpy()
+    np.testing.assert_array_equal(found, resize_shortest(frames, (2, target)))
+
+
+@pytest.mark.parametrize("size", [None, {"shortest_edge": 40}, {"height": 50, "width": 60}])
+def test_tensors_are_cropped_as_arrays_are(size: dict[str, int] | None) -> None:
+    frames = noise(2, 3, 45, 71, 3)
+    processor = Preprocessing(size=size, crop=(33, 38))
+    expected = processor.pixels(frames)
+    assert expected.shape == (2, 3, 33, 38, 3)
+    np.testing.assert_array_equal(processor.pixels(torch.from_numpy(frames)).numpy(), expected)

@@ -40,7 +40,7 @@ METHODS = {
     "SparseVideoReadoutProjection": "new from_patch_geometry with_readout_options "
     "with_video_options",
     "FixationSet": "new with_min_len",
-    "SparseReadoutPacket": "frame_tensor frame_mask frame_pyramid_tokens frame_readout_tokens "
+    "AutoGazePipelinePacket": "frame_tensor frame_mask frame_pyramid_tokens frame_readout_tokens "
     "frame_readout_rects video_readout_tokens video_readout_coords video_readout_coord_tensor "
     "video_readout_tokens_with_projection video_readout_coords_with_projection "
     "video_readout_coord_tensor_with_projection",

@@ -33,14 +33,14 @@ def generated() -> dict[str, object]:
     return {"gazing_pos": ids, "if_padded_gazing": padded, "num_gazing_each_frame": slots}
 
 
-def packets() -> list[ro.SparseReadoutPacket]:
+def packets() -> list[ro.AutoGazePipelinePacket]:
     output = generated()
     traces = ro.traces(output, CONFIG, 3)
     points = ro.generated_to_readout_points(output, CONFIG)
     return [
-        ro.SparseReadoutPacket(clip=CLIP, traces=traces),
-        ro.SparseReadoutPacket(clip=CLIP, readout_points=points),
-        ro.SparseReadoutPacket(clip=CLIP, generated=output, config=CONFIG),
+        ro.AutoGazePipelinePacket(clip=CLIP, traces=traces),
+        ro.AutoGazePipelinePacket(clip=CLIP, readout_points=points),
+        ro.AutoGazePipelinePacket(clip=CLIP, generated=output, config=CONFIG),
     ]
 
 
@@ -65,13 +65,13 @@ def test_every_form_of_gaze_gives_the_same_answers() -> None:
 
 def test_traces_come_before_points_before_ids() -> None:
     nothing = [[Fixations.empty()] * 4] * 2
-    packet = ro.SparseReadoutPacket(
+    packet = ro.AutoGazePipelinePacket(
         clip=CLIP, readout_points=nothing, generated=generated(), config=CONFIG
     )
     assert [len(tokens) for tokens in packet.frame_readout_tokens(0, GRID)] == [0, 0]
     assert packet.video_readout_coord_tensor(GRID, VIDEO).shape == (0, 4)
     full = ro.traces(generated(), CONFIG, 1)
-    packet = ro.SparseReadoutPacket(clip=CLIP, traces=full, readout_points=nothing)
+    packet = ro.AutoGazePipelinePacket(clip=CLIP, traces=full, readout_points=nothing)
     assert [len(tokens) for tokens in packet.frame_readout_tokens(0, GRID)] == [49, 4]
 
 
@@ -86,7 +86,7 @@ def test_a_frame_past_the_end_is_an_error_for_ids_only() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    bare = ro.SparseReadoutPacket(clip=CLIP)
+    bare = ro.AutoGazePipelinePacket(clip=CLIP)
     with pytest.raises(ConfigError, match=r"emit_traces.*emit_readout_points.*emit_generated"):
         bare.frame_readout_rects(0)
     for packet in packets()[1:]:

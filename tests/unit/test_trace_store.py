@@ -117,3 +117,46 @@ def test_bfloat16_is_refused(tmp_path: Path) -> None:
     path.write_bytes(len(head).to_bytes(8, "little") + head + whole[end:])
     with pytest.raises(FormatError, match=r"dtype of .* is 'BF16', not one of"):
         read_trace(path)
+
+
+def test_visibility_maps_are_cells(tmp_path: Path) -> None:
+    path = tmp_path / "store.safetensors"
+    maps = np.zeros((2, 3, 2, 4), np.float16)
+    maps[1, 0, 1, 2], maps[1, 0, 0, 3], maps[1, 2, 1, 0], maps[1, 1, 0, 0] = 0.5, 7, 0.25, -1
+    save_file({"visibility_maps": maps}, path)
+    trace = read_trace(path, clip=1, maps=True)
+    assert trace.offsets.tolist() == [0, 2, 2, 3]
+    found = trace.fixations
+    assert found.x.tolist() == [0.875, 0.625, 0.125]
+    assert found.y.tolist() == [0.25, 0.75, 0.75]
+    assert set(found.width.tolist()) == {0.25}
+    assert set(found.height.tolist()) == {0.5}
+    assert found.confidence.tolist() == [1.0, 0.5, 0.25]
+    assert found.token.tolist() == [3, 6, 4]
+    assert found.slot.tolist() == [0, 1, 0]
+    assert found.grid.tolist() == [0, 0, 0]
+    assert trace.stop_probability.tolist() == [0, 0, 0]
+    with pytest.raises(FormatError, match="no tensor 'fixations'") as error:
+        read_trace(path)
+    assert error.value.hint == "read its visibility maps with --trace-maps"
+    with pytest.raises(ConfigError, match="has no clip 2"):
+        read_trace(path, clip=2, maps=True)
+    save_file({"visibility_maps": np.ones((1, 2, 3, 3), np.float32), "scales": maps}, path)
+    assert read_trace(path, maps=True).fixations.grid.tolist() == [3] * 18
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "dtype of visibility_maps is 'uint8', not float32"),
+        ({"visibility_maps": None}, r"no tensor 'visibility_maps'"),
+        ({"visibility_maps": np.ones((2, 2, 4), np.float32)}, "shape of visibility_maps is"),
+        ({"visibility_maps": np.ones((2, 5, 2, 2), np.float32)}, "shape of stop_probabilities is"),
+        ({"visibility_maps": np.full((2, 2, 2, 2), np.inf, np.float32)}, "holds NaN or infinity"),
+    ],
+)
+def test_maps_that_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "store.safetensors"
+    save_file({n: t for n, t in (tensors() | change).items() if t is not None}, path)
+    with pytest.raises(FormatError, match=message):
+        read_trace(path, maps=True)
