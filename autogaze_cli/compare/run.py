@@ -106,6 +106,7 @@ def _batch(
 ) -> Batch:
     return Batch(
         outputs=outputs,
+        out_dir=x.out_dir,
         check=lambda item: probe(Path(item.path), sampling),
         overwrite=x.overwrite,
         manifest=manifest,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from autogaze_cli.trace.arrays import HEADER, read_npz_arrays, read_safetensors_arrays
 from autogaze_cli.trace.data import TRACE_COLUMNS, Trace, column_shape
 from autogaze_cli.trace.header import dump_header, expect_keys, parse_header
-from autogaze_cli.trace.store import expect_no_store, trace_of_maps, trace_of_store
+from autogaze_cli.trace.store import check_own, maps_of_store, trace_of_store
 from autogaze_cli.trace.writer import TraceWriter
 
 _SAFETENSORS_DTYPES = {np.int64: "I64", np.int32: "I32", np.float32: "F32"}
@@ -116,7 +116,7 @@ def read_npz(path: Path) -> Trace:
     return _trace(*read_npz_arrays(path))
 
 
-def read_safetensors(path: Path, clip: int, *, maps: bool = False) -> Trace:
+def read_safetensors(path: Path, clip: int, maps: bool) -> Trace:
     """A trace from its safetensors form, or a clip of a trace store of the reference.
 
     Raises:
@@ -125,8 +125,8 @@ def read_safetensors(path: Path, clip: int, *, maps: bool = False) -> Trace:
     """
     header, arrays = read_safetensors_arrays(path)
     if header is None:
-        return (trace_of_maps if maps else trace_of_store)(path, arrays, clip)
-    expect_no_store(path, clip, maps)
+        return (maps_of_store if maps else trace_of_store)(path, arrays, clip)
+    check_own(path, clip, maps)
     return _trace(header, arrays)
 
 

@@ -15,7 +15,7 @@ from autogaze_cli.trace.binary import (
 )
 from autogaze_cli.trace.data import Trace
 from autogaze_cli.trace.header import TraceHeader
-from autogaze_cli.trace.store import expect_no_store
+from autogaze_cli.trace.store import check_own
 from autogaze_cli.trace.text import CsvWriter, JsonWriter, read_csv, read_json
 from autogaze_cli.trace.writer import TraceWriter
 
@@ -76,8 +76,8 @@ def read_trace(path: str | os.PathLike[str], *, clip: int = 0, maps: bool = Fals
     try:
         kind = _detect(path)
         if kind == "safetensors":
-            return read_safetensors(path, clip, maps=maps)
-        expect_no_store(path, clip, maps)
+            return read_safetensors(path, clip, maps)
+        check_own(path, clip, maps)
         return _READERS[kind](path)
     except FormatError as error:
         raise FormatError(f"{path}: {error}", hint=error.hint) from error

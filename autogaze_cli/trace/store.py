@@ -72,7 +72,7 @@ def trace_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -
     )
 
 
-def trace_of_maps(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -> Trace:
+def maps_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -> Trace:
     """The visibility maps of one clip of a trace store, a fixation for each cell above 0.
 
     A fixation is as large as its cell, and its confidence is the cell's value, clamped to 0..1; its
@@ -165,11 +165,11 @@ def _tensor(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float3
     return tensor
 
 
-def expect_no_store(path: Path, clip: int, maps: bool) -> None:
-    """Refuse what only a trace store has: clips but the first, and visibility maps.
+def check_own(path: Path, clip: int, maps: bool) -> None:
+    """Refuse what only a trace store has of a trace of this program.
 
     Raises:
-        ConfigError: It is asked of a trace of this program.
+        ConfigError: Another clip than its only one, or maps, are asked for.
     """
     if maps:
         raise ConfigError(f"{path}: is a trace, which has no visibility maps")

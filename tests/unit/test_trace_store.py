@@ -148,7 +148,7 @@ def test_visibility_maps_are_cells(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({}, "dtype of visibility_maps is 'U8', not F32 or F16"),
+        ({}, "dtype of visibility_maps is 'uint8', not float32"),
         ({"visibility_maps": None}, r"no tensor 'visibility_maps'"),
         ({"visibility_maps": np.ones((2, 2, 4), np.float32)}, "shape of visibility_maps is"),
         ({"visibility_maps": np.ones((2, 5, 2, 2), np.float32)}, "shape of stop_probabilities is"),
