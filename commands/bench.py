@@ -164,7 +164,8 @@ def _print_tables(found: dict[str, Any]) -> None:
     console.print(
         f"{machine['processor']}, {machine['threads']} threads"
         + (f"; {machine['gpu']}" if machine["gpu"] else "")
-        + f"; PyTorch {machine['torch']}",
+        + f"; PyTorch {machine['torch']}"
+        + f"; compiled layers: {machine['compiled_layers'] or 'none'}",
         markup=False,
     )
     for device, ceilings in found["ceilings"].items():

@@ -84,6 +84,7 @@ def measure(page: Page, address: str, frames: int) -> dict[str, Any]:
         memory.append(round(resident_mb(pid)))
     cpu = (cpu_ms(pid) - before) / (int(page.evaluate(gazed)) - first)
     page.click("#performance summary")
+    page.wait_for_function("() => document.getElementById('summary').textContent")
     found: dict[str, Any] = json.loads(page.inner_text("#summary"))
     page.click("#start")
     return {**found, "cpu_ms": cpu, "memory_mb": memory}

@@ -117,12 +117,15 @@ def document(
 def _machine() -> dict[str, Any]:
     import torch
 
+    from autogaze_cli.model.native import instruction_set
+
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "system": platform.system(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "compiled_layers": instruction_set(),
         "gpu": gpu,
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -6,16 +6,16 @@
  * attention blocks of ROWS queries by KEYS keys with an online softmax.
  */
 #include "native.h"
+#include "threads.h"
 
 #include <math.h>
 #include <stdlib.h>
-#ifdef _OPENMP
-#include <omp.h>
-#else
-#define omp_get_thread_num() 0
-#endif
 
-#define KEYS 256 /* keys of a block, a multiple of every PANEL */
+#include "threads.h"
+
+#define KEYS 256   /* keys of a block, a multiple of every PANEL */
+#define GROUP 240  /* rows that use a panel of weights one after another: both stay in the caches */
+#define AHEAD 1024 /* floats: attention waits for the memory without it, above all where a page begins */
 
 /* Calls f with the number of rows as a constant, so that its loops unroll into registers. */
 #define CASE(f, r, ...)                                                                             \
@@ -38,11 +38,19 @@
         CASE(f, 12, __VA_ARGS__)                                                                    \
     }
 
-/* sums[m] += x[m] w over k terms: x [rows] at a distance of x_step, w [k] at a distance of w_step. */
+/* The size of n rows' blocks: as equal as can be, for in small ones the processor waits for each sum. */
+static int block_of(int n) {
+    int blocks = (n + ROWS - 1) / ROWS;
+    return (n + blocks - 1) / blocks;
+}
+
+/* sums[m] += x[m] w over k terms: x [rows] at a distance of x_step, w [k] at a distance of w_step; asks
+ * for the w that lies `ahead` floats further on, unless that is 0. */
 INLINE void add_products(int rows, const float *x, int64_t x_step, int k, const float *w, int w_step,
-                         vec sums[ROWS][VECS]) {
+                         int ahead, vec sums[ROWS][VECS]) {
     for (int i = 0; i < k; i++) {
         vec wa = load(w), wb = load(w + LANES);
+        for (int at = 0; ahead && at < PANEL; at += 16) __builtin_prefetch(w + ahead + at, 0, 2);
         w += w_step;
 #pragma GCC unroll 12
         for (int m = 0; m < rows; m++) {
@@ -58,7 +66,7 @@ INLINE void gemm_block(int rows, const float *x, int k, const float *w, const fl
                        const float *add, float *y, int cols, int valid) {
     vec sums[ROWS][VECS];
     for (int m = 0; m < rows; m++) sums[m][0] = sums[m][1] = broadcast(0);
-    add_products(rows, x, k, k, w, PANEL, sums);
+    add_products(rows, x, k, k, w, PANEL, 0, sums);
     if (valid == PANEL)
         for (int m = 0; m < rows; m++)
             for (int v = 0; v < VECS; v++) {
@@ -97,24 +105,41 @@ int supported(void) {
 #endif
 }
 
+typedef struct {
+    const float *x, *w, *bias, *add;
+    float *y;
+    int n, k, cols, panels, group; /* `group` rows of one panel are an item */
+} linear_t;
+
+static void linear_items(void *args, int item, int end, int thread) {
+    const linear_t *a = args;
+    (void)thread;
+    for (; item < end; item++) {
+        int64_t c = (int64_t)(item % a->panels) * PANEL, m = (int64_t)(item / a->panels) * a->group;
+        int64_t last = m + a->group < a->n ? m + a->group : a->n;
+        for (int rows = block_of(last - m); m < last; m += rows) {
+            int64_t at = m * a->cols + c;
+            gemm_block_any(last - m < rows ? last - m : rows, a->x + m * a->k, a->k, a->w + c * a->k,
+                           a->bias ? a->bias + c : 0, a->add ? a->add + at : 0, a->y + at, a->cols,
+                           a->cols - c < PANEL ? a->cols - c : PANEL);
+        }
+    }
+}
+
 void linear(const float *x, int n, int k, const float *w, const float *bias, int cols,
             const float *add, float *y, int threads) {
-    int panels = (cols + PANEL - 1) / PANEL, blocks = (n + ROWS - 1) / ROWS;
-    (void)threads;
-#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
-    for (int p = 0; p < panels; p++)
-        for (int b = 0; b < blocks; b++) {
-            int64_t m = (int64_t)b * ROWS, c = (int64_t)p * PANEL, at = m * cols + c;
-            gemm_block_any(n - m < ROWS ? n - m : ROWS, x + m * k, k, w + c * k, bias ? bias + c : 0,
-                           add ? add + at : 0, y + at, cols, cols - c < PANEL ? cols - c : PANEL);
-        }
+    int panels = (cols + PANEL - 1) / PANEL, group = GROUP;
+    while (group > ROWS && panels * ((n + group - 1) / group) < 4 * threads)
+        group = (group / 2 + ROWS - 1) / ROWS * ROWS;
+    linear_t args = {x, w, bias, add, y, n, k, cols, panels, group};
+    parallel(linear_items, &args, panels * ((n + group - 1) / group), threads);
 }
 
 /* Scores of some queries for PANEL keys: q [rows][HEAD_DIM], keys [HEAD_DIM][PANEL], s [rows][KEYS]. */
 INLINE void qk_block(int rows, const float *q, const float *keys, float *s) {
     vec sums[ROWS][VECS];
     for (int m = 0; m < rows; m++) sums[m][0] = sums[m][1] = broadcast(0);
-    add_products(rows, q, HEAD_DIM, HEAD_DIM, keys, PANEL, sums);
+    add_products(rows, q, HEAD_DIM, HEAD_DIM, keys, PANEL, AHEAD, sums);
     for (int m = 0; m < rows; m++)
         for (int v = 0; v < VECS; v++) store(s + m * KEYS + v * LANES, sums[m][v]);
 }
@@ -125,7 +150,7 @@ INLINE void pv_block(int rows, const float *p, int keys, const float *values, fl
     vec sums[ROWS][VECS];
     for (int m = 0; m < rows; m++)
         for (int v = 0; v < VECS; v++) sums[m][v] = load(acc + m * HEAD_DIM + v * LANES);
-    add_products(rows, p, KEYS, keys, values, HEAD_DIM, sums);
+    add_products(rows, p, KEYS, keys, values, HEAD_DIM, AHEAD, sums);
     for (int m = 0; m < rows; m++)
         for (int v = 0; v < VECS; v++) store(acc + m * HEAD_DIM + v * LANES, sums[m][v]);
 }
@@ -178,21 +203,32 @@ static void attend_block_any(int rows, const float *q, const float *keys, const 
 /* Working memory of `attend_head` for n queries, in floats, a multiple of a cache line. */
 static size_t attend_work(int n) { return ((size_t)n * (2 * HEAD_DIM + 2) + 15) / 16 * 16; }
 
-/* One head: the last n of the tokens before `end`, causally over those from `start` on.
- * q and out have `stride` floats per token. */
-static void attend_head(const float *q, int n, int stride, const float *keys, const float *values,
-                        int start, int end, float *out, float *work) {
+/* Rotary embedding of one head: pairs lie side by side; cos_sin holds (cosine, sine) of each pair. */
+static void rope(const float *x, const float *cos_sin, float *y) {
+    for (int i = 0; i < HEAD_DIM; i += 2) {
+        float a = x[i], b = x[i + 1];
+        y[i] = a * cos_sin[i] - b * cos_sin[i + 1];
+        y[i + 1] = a * cos_sin[i + 1] + b * cos_sin[i];
+    }
+}
+
+/* One head: n of the tokens before `end`, causally over those from `start`
+ * on. q and out have `stride` floats per token, cos_sin HEAD_DIM. */
+static void attend_head(const float *q, int n, int stride, const float *cos_sin, const float *keys,
+                        const float *values, int start, int end, float *out, float *work) {
     float scale = 1.44269504f / sqrtf(HEAD_DIM); /* log2(e): the softmax uses exp2 */
     float *queries = work, *acc = work + n * HEAD_DIM, *max = acc + n * HEAD_DIM, *sum = max + n;
     for (int m = 0; m < n; m++) {
-        for (int i = 0; i < HEAD_DIM; i++) queries[m * HEAD_DIM + i] = q[m * stride + i] * scale;
-        memset(acc + m * HEAD_DIM, 0, HEAD_DIM * sizeof(float));
+        float *query = queries + m * HEAD_DIM;
+        rope(q + m * stride, cos_sin + m * HEAD_DIM, query);
+        for (int i = 0; i < HEAD_DIM; i++) query[i] *= scale;
         max[m] = -INFINITY;
         sum[m] = 0;
     }
+    memset(acc, 0, (size_t)n * HEAD_DIM * sizeof(float));
     for (int t = start / PANEL * PANEL; t < end; t += KEYS)
-        for (int m = 0; m < n; m += ROWS)
-            attend_block_any(n - m < ROWS ? n - m : ROWS, queries + m * HEAD_DIM,
+        for (int m = 0, rows = block_of(n); m < n; m += rows)
+            attend_block_any(n - m < rows ? n - m : rows, queries + m * HEAD_DIM,
                              keys + (int64_t)t * HEAD_DIM, values + (int64_t)t * HEAD_DIM,
                              end - t < KEYS ? end - t : KEYS, start > t ? start - t : 0,
                              end - n + m + 1 - t, max + m, sum + m, acc + m * HEAD_DIM);
@@ -213,61 +249,58 @@ void rms_norm(const float *x, int n, int c, float eps, float *y) {
 }
 
 /* y [n, f] = silu(x[:, :f]) * x[:, f:]. */
-static void silu_mul(const float *x, int n, int f, float *y) {
-    for (int m = 0; m < n; m++, x += 2 * f, y += f)
-        for (int i = 0; i < f; i += LANES) {
-            vec a = load(x + i);
-            vec e = vexp2(vmax(a, -a) * -1.44269504f), sigmoid = 1 / (1 + e); /* of |a| */
-            sigmoid = choose(a > 0, sigmoid, e * sigmoid);
-            store(y + i, a * sigmoid * load(x + f + i));
-        }
-}
+typedef struct {
+    const float *x;
+    float *y;
+    int f;
+} silu_t;
 
-/* Rotary embedding of one head: pairs lie side by side; cos_sin holds (cosine, sine) of each pair. */
-static void rope(float *x, const float *cos_sin) {
-    for (int i = 0; i < HEAD_DIM; i += 2) {
-        float a = x[i], b = x[i + 1];
-        x[i] = a * cos_sin[i] - b * cos_sin[i + 1];
-        x[i + 1] = a * cos_sin[i + 1] + b * cos_sin[i];
+static void silu_mul(void *args, int m, int end, int thread) {
+    const silu_t *a = args;
+    (void)thread;
+    for (; m < end; m++) {
+        const float *gate = a->x + (int64_t)m * 2 * a->f, *up = gate + a->f;
+        for (int i = 0; i < a->f; i += LANES) {
+            vec g = load(gate + i);
+            vec e = vexp2(vmax(g, -g) * -1.44269504f), sigmoid = 1 / (1 + e); /* of |g| */
+            sigmoid = choose(g > 0, sigmoid, e * sigmoid);
+            store(a->y + (int64_t)m * a->f + i, g * sigmoid * load(up + i));
+        }
     }
 }
 
-/* Rotates the new keys, and writes keys and values to the caches: kv [n][2][heads][HEAD_DIM]. */
-static void append(float *kv, const float *cos_sin, const cache_t *caches, int count, int heads,
-                   const int *first, int threads) {
-    int width = heads * HEAD_DIM;
-    (void)threads;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int b = 0; b < count; b++)
-        for (int m = first[b]; m < first[b + 1]; m++)
-            for (int h = 0; h < heads; h++) {
-                int64_t index = caches[b].end - caches[b].length + m - first[b];
-                int64_t head = h * caches[b].capacity * HEAD_DIM;
-                float *key = kv + (int64_t)m * 2 * width + h * HEAD_DIM;
-                float *block = caches[b].keys + head + index / PANEL * PANEL * HEAD_DIM + index % PANEL;
-                rope(key, cos_sin + (int64_t)m * HEAD_DIM);
-                for (int i = 0; i < HEAD_DIM; i++) block[PANEL * i] = key[i];
-                memcpy(caches[b].values + head + index * HEAD_DIM, key + width,
-                       HEAD_DIM * sizeof(float));
-            }
-}
+/* The attention of one layer; an item is a head of a sequence. */
+typedef struct {
+    const cache_t *caches;
+    const float *q, *kv, *cos_sin; /* q [n][heads][HEAD_DIM], kv [n][2][heads][HEAD_DIM] */
+    const int *first;              /* where each sequence begins */
+    int heads, last_only;          /* last_only: q and out hold one token per sequence */
+    float *out, *work;             /* work: work_size floats per thread */
+    size_t work_size;
+} attend_t;
 
-/* Attention of all sequences and heads. With `last_only`, q and out hold one token per sequence.
- * work holds `work_size` floats per thread. */
-static void attend(const cache_t *caches, int count, int heads, const float *q, const int *first,
-                   int last_only, float *out, float *work, size_t work_size, int threads) {
-    int stride = heads * HEAD_DIM;
-    (void)threads;
-#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(threads)
-    for (int b = 0; b < count; b++)
-        for (int h = 0; h < heads; h++) {
-            int n = last_only ? 1 : caches[b].length;
-            int64_t at = (int64_t)(last_only ? b : first[b]) * stride + h * HEAD_DIM;
-            int64_t head = (int64_t)h * caches[b].capacity * HEAD_DIM;
-            attend_head(q + at, n, stride, caches[b].keys + head, caches[b].values + head,
-                        caches[b].start, caches[b].end, out + at,
-                        work + work_size * omp_get_thread_num());
+/* Writes the new keys, rotated, and values to the caches, and attends to them. */
+static void attend_items(void *args, int item, int end, int thread) {
+    const attend_t *a = args;
+    int stride = a->heads * HEAD_DIM;
+    float *work = a->work + a->work_size * thread;
+    for (; item < end; item++) {
+        int b = item / a->heads, h = item % a->heads;
+        const cache_t *cache = a->caches + b;
+        int n = a->last_only ? 1 : cache->length, new = a->first[b + 1] - n;
+        float *keys = cache->keys + h * cache->capacity * HEAD_DIM;
+        float *values = cache->values + h * cache->capacity * HEAD_DIM;
+        for (int m = a->first[b], at = cache->end - cache->length; at < cache->end; m++, at++) {
+            const float *fresh = a->kv + (int64_t)m * 2 * stride + h * HEAD_DIM;
+            float key[HEAD_DIM], *block = keys + (int64_t)(at / PANEL) * PANEL * HEAD_DIM + at % PANEL;
+            rope(fresh, a->cos_sin + (int64_t)m * HEAD_DIM, key);
+            for (int i = 0; i < HEAD_DIM; i++) block[PANEL * i] = key[i];
+            memcpy(values + (int64_t)at * HEAD_DIM, fresh + stride, HEAD_DIM * sizeof(float));
         }
+        int64_t at = (int64_t)(a->last_only ? b : new) * stride + h * HEAD_DIM;
+        attend_head(a->q + at, n, stride, a->cos_sin + (int64_t)new * HEAD_DIM, keys, values, cache->start,
+                    cache->end, a->out + at, work);
+    }
 }
 
 int run(const layer_t *layers, int depth, int heads, int c, int f, float eps, float *x, int n,
@@ -296,7 +329,6 @@ int run(const layer_t *layers, int depth, int heads, int c, int f, float eps, fl
         const cache_t *now = caches + (size_t)l * count;
         rms_norm(x, n, c, eps, y);
         linear(y, n, c, w->keys_values, w->keys_values_bias, 2 * width, 0, kv, threads);
-        append(kv, cos_sin, now, count, heads, first, threads);
         int last_only = l == depth - 1, tokens = n;
         if (last_only) { /* only the heads read the last layer, and only the last token */
             tokens = count;
@@ -307,15 +339,13 @@ int run(const layer_t *layers, int depth, int heads, int c, int f, float eps, fl
             }
         }
         linear(y, tokens, c, w->queries, w->queries_bias, width, 0, q, threads);
-        for (int b = 0, m = 0; b < count; b++)
-            for (int j = last_only ? first[b + 1] - 1 : first[b]; j < first[b + 1]; j++, m++)
-                for (int h = 0; h < heads; h++)
-                    rope(q + (int64_t)m * width + h * HEAD_DIM, cos_sin + (int64_t)j * HEAD_DIM);
-        attend(now, count, heads, q, first, last_only, attended, work, per_thread, threads);
+        attend_t attention = {now, q, kv, cos_sin, first, heads, last_only, attended, work, per_thread};
+        parallel(attend_items, &attention, count * heads, threads);
         linear(attended, tokens, width, w->out, w->out_bias, c, x, x, threads);
         rms_norm(x, tokens, c, eps, y);
         linear(y, tokens, c, w->gate_up, w->gate_up_bias, 2 * f, 0, up, threads);
-        silu_mul(up, tokens, f, gated);
+        silu_t gate = {up, gated, f};
+        parallel(silu_mul, &gate, tokens, threads);
         linear(gated, tokens, f, w->down, w->down_bias, c, x, x, threads);
     }
     memcpy(out, x, (size_t)count * c * sizeof(float));

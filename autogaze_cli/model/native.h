@@ -38,6 +38,7 @@
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float vec_u __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
+typedef uint32_t uvec __attribute__((vector_size(4 * LANES)));
 
 INLINE vec load(const float *p) { return *(const vec_u *)p; }
 INLINE void store(float *p, vec v) { *(vec_u *)p = v; }
@@ -73,8 +74,9 @@ INLINE float hsum(vec v) {
 
 /* exp2 for x <= 0, to a few parts in 1e7; 0 below -127. */
 INLINE vec vexp2(vec x) {
+    const float whole = 12582912.0f + 127; /* of 1.5 * 2^23 and more, the last bit is worth 1 */
     x = vmax(x, broadcast(-127.0f));
-    vec n = (x + 12582912.0f) - 12582912.0f, r = x - n; /* the nearest whole number: 1.5 * 2^23 has no fraction */
+    vec n = x + whole, r = x - (n - whole); /* the last 8 bits of n are the nearest whole number + 127 */
     vec p = broadcast(1.5403530393e-4f);
     p = p * r + 1.3333558146e-3f;
     p = p * r + 9.6181291076e-3f;
@@ -82,7 +84,7 @@ INLINE vec vexp2(vec x) {
     p = p * r + 2.4022650696e-1f;
     p = p * r + 6.9314718056e-1f;
     p = p * r + 1.0f;
-    return p * (vec)((__builtin_convertvector(n, ivec) + 127) << 23); /* 2^n; 2^-127 counts as 0 */
+    return p * (vec)((uvec)n << 23); /* the exponent of 2^n; that of 2^-127 is 0 */
 }
 
 /* A layer's weights in panels of PANEL columns, [panel][inputs][PANEL], and its biases or null. */

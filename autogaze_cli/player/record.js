@@ -58,9 +58,11 @@ class TraceRecorder {
     );
   }
 
-  /** The trace as the text of a file. */
+  /** The trace as the text of a file; its rate is that of the frames that were gazed at. */
   text() {
-    const head = JSON.stringify(this.header).slice(0, -1);
+    const steps = this.frames - 1;
+    const fps = steps ? fraction(1000 * steps, this.latest) : this.header.fps;
+    const head = JSON.stringify({ ...this.header, fps }).slice(0, -1);
     return `${head},"frames":[\n${this.lines.join(",\n")}\n]}\n`;
   }
 }

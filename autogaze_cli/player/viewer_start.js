@@ -126,6 +126,7 @@ for (const [name, dropping] of Object.entries({ dragover: true, dragleave: false
 const code = page.served ? null : bytesIn("wasm");
 gaze = page.served ? new ServedGaze() : openGaze();
 gaze.onmessage = ({ data }) => answers[data.type](data);
+gaze.onerror = (event) => tellProblem(`the gaze: ${event.message ?? "its worker did not start"}`);
 if (page.model && !page.served) {
   const texts = JSON.parse(byId("checkpoint-texts").textContent);
   load(page.model, code, texts.config, bytesIn("weights"), texts.processor);

@@ -102,6 +102,7 @@ def test_it_gazes_at_a_camera(live: Page, viewer: Path) -> None:
     assert live.inner_text("#problems") == ""
     assert done["gazed"]["fps"] > 0
     assert done["gaze_ms"]["p50"] > 0
+    assert done["shown"]["frames"] >= done["gazed"]["frames"] + done["gazed"]["dropped"]
     assert 0 < done["mask_ratio"]["mean"] < 1
     assert done["output_psnr_db"]["mean"] > 20
     assert done["cells"]["mean"] > 1
@@ -255,6 +256,8 @@ def test_recordings_are_files_that_the_commands_read(
     assert (trace.header.width, trace.header.height) == (160, 90)
     assert trace.header.settings["horizon_frames"] == 2
     assert len(trace) >= 2
+    steps, last = len(trace) - 1, trace.frame(len(trace) - 1).time
+    assert trace.header.fps == steps / last
     assert {int(grid) for grid in trace.fixations.grid} <= {2, 4, 7, 14}
     with av.open(tmp_path / "gaze.webm") as container:
         frames = list(container.decode(video=0))

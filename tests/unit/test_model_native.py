@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.cache import KVCache
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.decode import Decoder
-from autogaze_cli.model.native import NativeLayers, instruction_set
+from autogaze_cli.model.native import SETS, NativeLayers, instruction_set, load
 from autogaze_cli.model.network import GazeDecoder
 from autogaze_cli.model.packed import PackedLayers
 
-pytestmark = pytest.mark.skipif(
-    instruction_set() is None, reason="the compiled layers are not built"
-)
+HAD = [name for name in SETS if load(name)]
+
+pytestmark = pytest.mark.skipif(not HAD, reason="the compiled layers are not built")
+
+
+@pytest.fixture(params=HAD, autouse=True)
+def forced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs with each instruction set that this machine has."""
+    name: str = request.param
+    monkeypatch.setenv("AUTOGAZE_NATIVE", name)
+    return name
+
 
 CONFIG = GazeConfig(
     layout=ScaleLayout.from_config("32+64+112+224", 265, 16),
@@ -43,6 +55,7 @@ def decoders(config: GazeConfig = CONFIG) -> tuple[Decoder, Decoder]:
     native, packed = Decoder(module, config), Decoder(module, config)
     packed.layers = PackedLayers(packed.weights)
     assert isinstance(native.layers, NativeLayers)
+    assert native.layers.code is load(instruction_set() or "")
     return native, packed
 
 
@@ -107,6 +120,44 @@ def test_rows_and_threads_change_no_bit() -> None:
         at += n
 
 
+def test_callers_at_the_same_time_change_no_bit() -> None:
+    native, _ = decoders()
+    x = torch.randn(206, 40)
+
+    def run(_: int) -> torch.Tensor:
+        torch.set_num_threads(3)
+        rows = native.new_caches(2, 224)
+        return native.run(x, np.arange(206), rows, [200, 6])
+
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            outputs = list(pool.map(run, range(40)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(out, outputs[0]) for out in outputs)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork on Windows")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_goes_on_without_the_threads() -> None:
+    native, _ = decoders()
+    x = torch.randn(100, 40)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        (row,) = native.new_caches(1, 128)
+        here = native.run(x, np.arange(100), [row], [100])
+        (row,) = native.new_caches(1, 128)
+        child = os.fork()
+        if not child:
+            there = native.run(x, np.arange(100), [row], [100])
+            os._exit(0 if torch.equal(here, there) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_large_scores_stay_finite() -> None:
     native, packed = decoders()
     (a,), (b,) = native.new_caches(1, 64), packed.new_caches(1, 64)
@@ -116,6 +167,7 @@ def test_large_scores_stay_finite() -> None:
     torch.testing.assert_close(out[0], out[1], atol=1e-2, rtol=1e-3)
 
 
+@pytest.mark.parametrize("forced", HAD[:1], indirect=True)
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of a process's memory is Linux's")
 def test_memory_that_cannot_be_had_is_an_error() -> None:
     program = """if True:
@@ -151,3 +203,21 @@ def test_memory_that_cannot_be_had_is_an_error() -> None:
         "lower --tile-batch-size, --clip-len or --workers\n"
     )
     assert (found.returncode, found.stdout) == (0, message), found.stderr
+
+
+def test_the_fastest_set_is_chosen_unless_one_is_forced(
+    forced: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert instruction_set() == forced
+    monkeypatch.setenv("AUTOGAZE_NATIVE", "")
+    assert instruction_set() == HAD[0]
+    monkeypatch.setenv("AUTOGAZE_NATIVE", "0")
+    assert instruction_set() is None
+
+
+@pytest.mark.parametrize("name", ["sse9", "1", *(name for name in SETS if name not in HAD)])
+def test_a_set_that_is_not_had_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOGAZE_NATIVE", name)
+    with pytest.raises(ConfigError, match=f"AUTOGAZE_NATIVE: '{name}' is not") as raised:
+        decoders()
+    assert raised.value.hint == f"set it to {', '.join(HAD)}, 0, or leave it out"

@@ -16,6 +16,8 @@ from autogaze_cli.model.autogaze import AutoGaze, load_model
 from autogaze_cli.model.preprocess import cut_tiles, square
 from tests.wasm.portable import Native, Portable, Wasm
 
+pytestmark = pytest.mark.xdist_group("wasm")
+
 Frames = NDArray[np.uint8]
 
 
