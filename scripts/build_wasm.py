@@ -20,7 +20,12 @@ ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "autogaze_cli/model"
 WASM = ROOT / "autogaze_cli/player/gaze.wasm"
 SUMS = WASM.with_suffix(".sources.sha256")
-SOURCES = sorted([MODEL / "native.c", MODEL / "native.h", *(MODEL / "browser").iterdir()])
+SOURCES = sorted(
+    [
+        *(MODEL / name for name in ("native.c", "native.h", "threads.h")),
+        *(MODEL / "browser").iterdir(),
+    ]
+)
 
 COMPILED = [MODEL / "browser/browser.c", MODEL / "native.c"]
 """The sources given to a compiler; the others are included by them."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from threading import Condition, Event, Thread
 from typing import Generic, TypeVar
 
+from autogaze_cli.errors import InputError
 from autogaze_cli.media.live import read_live
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import Frame
@@ -14,6 +16,18 @@ T = TypeVar("T")
 
 _LONGEST_WAIT_S = 1.0
 """Between two frames, whatever their times say."""
+
+
+def check_file(name: str, sampling: Sampling) -> None:
+    """Read the first frame of a file; other inputs are read when they are played.
+
+    Raises:
+        InputError: It cannot be read, or has no such frame.
+    """
+    if Path(name).is_file() and next(read_live(name, sampling), None) is None:
+        raise InputError(
+            f"{name}: no frame at or after {float(sampling.start):g} s", hint="start earlier"
+        )
 
 
 class Newest(Generic[T]):

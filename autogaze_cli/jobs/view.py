@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.inference.pipeline import AutoGazePipeline
+from autogaze_cli.jobs.playing import check_file
 from autogaze_cli.jobs.viewing import MAX_MESSAGE, Gaze, Session
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.model.catalog import default_model
@@ -86,10 +87,13 @@ def open_view(
 
     Raises:
         ConfigError: The extra ``live`` is missing.
+        InputError: The input is a file that cannot be read.
         ModelError: The model is missing or not a checkpoint.
         DeviceError: This machine has no such device.
     """
-    _server()  # said before a model is loaded
+    _server()  # both are said before a model is loaded
+    if input is not None:
+        check_file(input, sampling)
     pipelines = {"patch-diff": AutoGazePipeline.from_hf_dir(mask_source="patch-diff")}
     about, message = None, None
     if mask_source is None:

@@ -48,6 +48,8 @@ OF_VIDEOS = [
         "encode",
         "models",
         "report",
+        "view",
+        "viewer",
     )
 ]
 CASES = [

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from autogaze_cli.inference.pipeline import AutoGazePipeline
 from autogaze_cli.jobs.playing import Newest
 from autogaze_cli.jobs.viewing import MAX_MESSAGE, Gaze
+from tests.cli.conftest import FIXTURES
 from tests.cli.serving import serving, start_view
 
 client = pytest.importorskip("websockets.sync.client", reason="needs the extra live")
@@ -296,13 +297,15 @@ def test_without_the_extra(run: Callable[..., Result], monkeypatch: pytest.Monke
     ("arguments", "problem"),
     [
         (["no.mp4"], "no.mp4: no such file or device"),
+        ([__file__], "cannot be opened as a video"),
+        ([FIXTURES / "dog.mp4", "--start", "60"], "no frame at or after 60 s"),
         ([""], "'': no such file"),
         (["--offline", "rtsp://example.org/door"], "not opened while offline"),
         (["--inference-width", "99999"], "99999"),
     ],
 )
 def test_an_input_that_cannot_be_there(
-    run: Callable[..., Result], arguments: list[str], problem: str
+    run: Callable[..., Result], arguments: list[object], problem: str
 ) -> None:
     result = run("view", "--no-open", "--mask-source", "patch-diff", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")

@@ -28,7 +28,18 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("needs a C compiler")
     path = tmp_path_factory.mktemp("portable") / "browser.so"
     sources = [str(source) for source in COMPILED]
-    command = [compiler, *FLAGS, "-fPIC", "-shared", "-w", "-o", str(path), *sources, "-lm"]
+    command = [
+        compiler,
+        *FLAGS,
+        "-DNATIVE_NO_THREADS",
+        "-fPIC",
+        "-shared",
+        "-w",
+        "-o",
+        str(path),
+        *sources,
+        "-lm",
+    ]
     subprocess.run(command, check=True)
     return path
 
