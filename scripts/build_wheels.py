@@ -4,9 +4,9 @@
     python -m scripts.build_wheels linux-x86_64 -o OUT    # one platform
 
 Built from the files that git tracks, as they are in the checkout. The compiled libraries are loaded
-with ctypes and use nothing of Python, so a wheel serves every Python 3 of its platform. Zig (package
-ziglang) compiles for all of them. All times are SOURCE_DATE_EPOCH, by default the time of the last
-commit.
+with ctypes and use nothing of Python, so a wheel serves every Python 3 of its platform. Zig
+(package ziglang) compiles for all of them. All times are SOURCE_DATE_EPOCH, by default the time of
+the last commit.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def build(out: Path, names: list[str], files: list[str] | None = None) -> list[P
 
 
 def compile_libraries(tree: Path, platform: Platform) -> dict[str, bytes]:
-    """Compile the extension modules of ``pyproject.toml``; the libraries by their path in a wheel."""
+    """Compile the extension modules of ``pyproject.toml``; return them by path in a wheel."""
     settings = tomllib.loads((tree / "pyproject.toml").read_text())["tool"]["setuptools"]
     left_out = X86_ONLY if platform.arm else ARM_ONLY
     return {
