@@ -26,7 +26,9 @@ class ServedGaze {
   }
 
   send(...messages) {
-    this.opened.then(() => messages.forEach((message) => this.socket.send(message)));
+    this.opened.then(() => {
+      if (this.socket.readyState === WebSocket.OPEN) messages.forEach((message) => this.socket.send(message));
+    });
   }
 
   say(message) {

@@ -96,13 +96,13 @@ def test_the_input_of_the_command_plays_and_ends(browser: Browser, tmp_path: Pat
 
 
 def test_a_page_tells_that_the_command_has_ended(browser: Browser, tmp_path: Path) -> None:
+    arguments = ["synthetic:pan", "--frames", "5000", "--mask-source", "patch-diff"]
     with (
-        serving(tmp_path, "--mask-source", "patch-diff") as (address, process),
+        serving(tmp_path, *arguments) as (address, process),
         page_of(browser, address) as page,
     ):
-        page.select_option("#source", "pan")
-        gaze_until(page, 3)
-        process.terminate()
+        page.wait_for_function("() => document.documentElement.dataset.gazed >= 3")
+        process.terminate()  # while the input plays
         page.wait_for_function(
             "() => document.getElementById('problems').textContent.includes('has ended')"
         )
