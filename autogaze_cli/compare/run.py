@@ -80,12 +80,10 @@ def measure_clips(
     refuse_existing(x, finals)
     with open_inputs(names) as inputs, ExitStack() as stack:
         report = Report(inputs, on_event)
-        manifest = None
-        if len(inputs) > 1 or x.resume:
-            manifest = stack.enter_context(
-                Manifest(x.out_dir, command, dict(described), None, write=not x.dry_run)
-            )
-            work = work.of_run(manifest.run)
+        manifest = stack.enter_context(
+            Manifest(x.out_dir, command, dict(described), None, write=not x.dry_run)
+        )
+        work = work.of_run(manifest.run)
         batch = _batch(x, outputs, sampling, manifest)
         if x.dry_run:
             batch.plan(report, partial(_estimate, sampling, rows))
@@ -102,7 +100,7 @@ def _batch(
     x: Execution,
     outputs: Callable[[Input], list[Path]],
     sampling: Sampling,
-    manifest: Manifest | None,
+    manifest: Manifest,
 ) -> Batch:
     return Batch(
         outputs=outputs,
