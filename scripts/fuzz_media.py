@@ -36,7 +36,7 @@ from PIL import Image
 from autogaze_cli.batch.inputs import open_inputs
 from autogaze_cli.errors import AutogazeError
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 
 HANG_S = 10.0
 MOST_BYTES = 2 << 30

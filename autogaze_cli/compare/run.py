@@ -20,7 +20,8 @@ from autogaze_cli.batch.work import Work
 from autogaze_cli.errors import OutputError
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import VideoInfo, probe
+from autogaze_cli.media.video import VideoInfo
+from autogaze_cli.media.videos import probe
 from autogaze_cli.model import catalog
 
 

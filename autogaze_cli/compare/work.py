@@ -24,7 +24,8 @@ from autogaze_cli.errors import AutogazeError
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.progress import Advance
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace

@@ -15,7 +15,8 @@ from autogaze_cli.inference import header_of
 from autogaze_cli.jobs.pipeline import ahead
 from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, VideoInfo, open_video, probe
+from autogaze_cli.media.video import Frame, VideoInfo
+from autogaze_cli.media.videos import open_video, probe
 from autogaze_cli.sources.cells import CellSource
 from autogaze_cli.sources.source import GazeSource, OnGazed
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader

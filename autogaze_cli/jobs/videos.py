@@ -28,7 +28,8 @@ from autogaze_cli.jobs.settings import Encoding
 from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.jobs.trace import gaze_trace, save_trace
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import VideoInfo, probe
+from autogaze_cli.media.video import VideoInfo
+from autogaze_cli.media.videos import probe
 from autogaze_cli.model import catalog
 from autogaze_cli.progress import Advance
 from autogaze_cli.readout import ReadoutSettings, first_frames

@@ -70,12 +70,12 @@ def open_source(
     # FFmpeg's WebP decoder reads only still pictures.
     animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:] and head[20] & 2
     cut = missing and not allow_truncated
+    if cut and not indexed:
+        raise _truncated(path, missing)
     if animated and not cut:
         source = WebPSource(path, notes, truncated=bool(missing), limits=limits)
-    elif cut and not indexed:
-        raise _truncated(path, missing)
     else:
-        container = ContainerSource(
+        source = container = ContainerSource(
             path, notes, threads=threads, stream=stream, limits=limits, motion=motion
         )
         if indexed and container.has_all_of_index(path.stat().st_size):
@@ -83,7 +83,6 @@ def open_source(
         if cut:
             container.close()
             raise _truncated(path, missing)
-        source = container
     if missing:
         notes.add("truncated", f"truncated: {_bytes(missing)} missing; read as far as it goes")
     return source, missing

@@ -9,7 +9,6 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from av.error import FFmpegError
@@ -27,20 +26,6 @@ from autogaze_cli.media.orientation import orientation
 from autogaze_cli.media.picture import Painter, displayed_size, note_colours
 from autogaze_cli.media.sampling import Sampling, paced
 from autogaze_cli.media.source import Source, no_threads
-
-if TYPE_CHECKING:
-    from autogaze_cli.media.isolated import IsolatedVideo
-
-__all__ = [
-    "Frame",
-    "Sampling",
-    "Video",
-    "VideoInfo",
-    "few_frames_error",
-    "open_video",
-    "probe",
-    "read_frames",
-]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,53 +214,6 @@ class Video(AbstractContextManager["Video"]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def open_video(
-    path: Path,
-    sampling: Sampling | None = None,
-    *,
-    threads: int | None = None,
-    quiet: bool = False,
-    motion: bool = False,
-) -> Video | IsolatedVideo:
-    """Open a video as ``Video`` does; where ``sampling`` says so, in a process of its own."""
-    if sampling is None or not sampling.isolate:
-        return Video(path, sampling, threads=threads, quiet=quiet, motion=motion)
-    from autogaze_cli.media.isolated import IsolatedVideo  # few inputs need it
-
-    return IsolatedVideo(path, sampling, threads=threads, quiet=quiet, motion=motion)
-
-
-def probe(path: Path, sampling: Sampling | None = None) -> VideoInfo:
-    """What a video says of itself; decodes one frame, which alone tells the rotation.
-
-    Args:
-        path: A video, an image, or an image pattern.
-        sampling: How it will be read: the stream, and whether it may be truncated.
-
-    Raises:
-        InputError: When there is no video at ``path``.
-    """
-    with open_video(path, sampling, threads=1, quiet=True) as video:
-        return video.info
-
-
-def read_frames(
-    path: Path,
-    sampling: Sampling | None = None,
-    *,
-    threads: int | None = None,
-    require: bool = False,
-    motion: bool = False,
-) -> Iterator[Frame]:
-    """Decode, sample and scale a video, as ``Video.frames`` does.
-
-    The file is opened with the first frame asked for, and closed when the iteration ends, fails or
-    is abandoned.
-    """
-    with open_video(path, sampling, threads=threads, motion=motion) as video:
-        yield from video.frames(require=require)
 
 
 def few_frames_error(path: Path, decoded: int, requested: int) -> InputError:

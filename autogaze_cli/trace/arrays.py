@@ -99,7 +99,7 @@ def _npy(data: bytes, name: str) -> NDArray[Any]:
     shape = tuple(map(int, re.findall(rb"[0-9]+", match[3])))
     wanted, there = math.prod(shape) * dtype.itemsize, len(data) - start
     expect(wanted == there, f"shape of {name}", shape, f"that of {there} bytes of {dtype}")
-    array = np.frombuffer(data, dtype, math.prod(shape), start)
+    array = np.frombuffer(data, dtype, math.prod(shape), start).copy()  # which may be written
     return array.reshape(shape, order="F" if match[2] == b"True" else "C")
 
 

@@ -75,11 +75,8 @@ def metrics_document(
         **summary,
         "mask_palette": MASK_PALETTE,
         "output_files": {role: str(path) for role, path in files.items()},
-        "mask_source": header.mask_source,
-        "model": header.model,
-        "model_sha256": header.model_sha256,
-        "mask_geometry": visualization.mask_geometry,
-        "mask_visualization": visualization.mask_visualization,
+        **{name: getattr(header, name) for name in ("mask_source", "model", "model_sha256")},
+        **{n: getattr(visualization, n) for n in ("mask_geometry", "mask_visualization")},
         "version": __version__,
     }
 

@@ -17,7 +17,7 @@ from PIL import Image
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.gaze.tokens import ScaleLayout
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.player import html
 from autogaze_cli.player.viewer import WORKER_SCRIPTS, write_class
 from autogaze_cli.sources.patch_diff import PatchDiff

@@ -14,7 +14,8 @@ import torch
 from autogaze_cli.errors import as_autogaze_error, is_out_of_memory
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
-from autogaze_cli.media.video import Sampling, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.sources.model import AutoGazeSource
 from autogaze_cli.trace import FrameTrace
 from tests.faults.conftest import DOG, ROOT, environment
@@ -27,7 +28,8 @@ from pathlib import Path
 from autogaze_cli.errors import as_autogaze_error
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
-from autogaze_cli.media.video import Sampling, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.videos import read_frames
 
 model, video, batch, room = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 logging.getLogger("autogaze_cli").addHandler(logging.StreamHandler())

@@ -15,7 +15,7 @@ from tests.faults.conftest import environment
 _VIDEO = """
 import os, sys
 from pathlib import Path
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 from scripts.soak import encode, measured
 
 video = Path(sys.argv[1], "video.mp4")

@@ -18,7 +18,7 @@ from autogaze_cli.errors import InputError
 from autogaze_cli.media.isolated import IsolatedVideo
 from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import probe, read_frames
+from autogaze_cli.media.videos import probe, read_frames
 
 DOG = Path(__file__).parents[2] / "fixtures" / "dog.mp4"
 

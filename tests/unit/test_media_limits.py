@@ -21,13 +21,13 @@ from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.media.ffmpeg import FORMATS, PROTOCOLS
 from autogaze_cli.media.limits import UNTRUSTED, Limits
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import probe, read_frames
+from autogaze_cli.media.videos import probe, read_frames
 
 READ = """
 import resource, sys
 from pathlib import Path
 from autogaze_cli.errors import InputError
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     print(sum(1 for _ in read_frames(Path(sys.argv[1]))), end=" ")

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from autogaze_cli.gaze.tiles import TileLayout
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.model.autogaze import AutoGaze, load_model
 from autogaze_cli.model.preprocess import cut_tiles, square
 from tests.wasm.portable import Native, Portable, Wasm
