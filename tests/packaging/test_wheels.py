@@ -127,7 +127,7 @@ def test_installed_without_a_compiler_it_has_the_compiled_layers(
         " bool(compiled.library()), bool(cell_sums.library()))"
     )
     done = subprocess.run(
-        [python, "-c", code],
+        [python, "-I", "-c", code],
         cwd=tmp_path,
         env=empty,
         check=True,
