@@ -32,7 +32,7 @@ from autogaze_cli.encoders.checkpoint import Processing
 from autogaze_cli.encoders.network import Sizes, VisionTransformer
 from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.model.autogaze import AutoGaze, load_model
 from autogaze_cli.model.output import GazeOutput
 from autogaze_cli.model.preprocess import cut_tiles

@@ -21,7 +21,8 @@ import numpy as np
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.media.writers import open_writer
 from autogaze_cli.sources.registry import BUILT_IN
 

@@ -20,7 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 import autogaze_cli
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.media.writers import open_writer
 from autogaze_cli.trace import FrameTrace, read_trace
 from autogaze_cli.visualize.compositor import Compositor, FrameView

@@ -19,7 +19,8 @@ from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.gaze.settings import GazeSettings, MaskSource, Mode
 from autogaze_cli.inference import open_source
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.model.catalog import default_model
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.visualize.compositor import Compositor

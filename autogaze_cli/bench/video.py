@@ -17,7 +17,8 @@ from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.media.writers import Format, open_writer
 from autogaze_cli.visualize.compositor import Compositor
 from autogaze_cli.visualize.metrics import RenderMetrics

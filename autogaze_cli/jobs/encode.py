@@ -19,7 +19,8 @@ from autogaze_cli.jobs.comparison import Clip, Comparison
 from autogaze_cli.jobs.frames import Job, OnFrame, Stopwatch, gazed_frames, trace_header
 from autogaze_cli.jobs.readout import about
 from autogaze_cli.jobs.settings import Encoding
-from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.player.page import PAGE_VIEW, draw_frames
 from autogaze_cli.sources.source import GazeSource
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader

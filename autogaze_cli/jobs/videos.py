@@ -28,7 +28,8 @@ from autogaze_cli.jobs.settings import Encoding
 from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.jobs.trace import gaze_trace, save_trace
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import VideoInfo, probe
+from autogaze_cli.media.video import VideoInfo
+from autogaze_cli.media.videos import probe
 from autogaze_cli.model import catalog
 from autogaze_cli.progress import Advance
 from autogaze_cli.readout import ReadoutSettings, first_frames
@@ -247,7 +248,11 @@ def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
     if len(inputs) > 1:
         raise ConfigError(f"--trace takes a single input, got {len(inputs)}")
     trace, frames = request.read_trace(request.trace), request.sampling.frames
-    sampling = sampling_of(trace.header, str(request.trace))
+    sampling = replace(
+        sampling_of(trace.header, str(request.trace)),
+        limits=request.sampling.limits,
+        isolate=request.sampling.isolate,
+    )
     if frames is not None:
         trace, sampling = first_frames(trace, frames), replace(sampling, frames=frames)
     described["gaze"] = {"trace": catalog.sha256_of(request.trace)}

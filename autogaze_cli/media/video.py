@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from autogaze_cli.errors import InputError
 from autogaze_cli.media.colour import Tags
 from autogaze_cli.media.filters import NO_THREADS
+from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.motion import Motion, MotionLog
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.opening import open_source
@@ -25,8 +26,6 @@ from autogaze_cli.media.orientation import orientation
 from autogaze_cli.media.picture import Painter, displayed_size, note_colours
 from autogaze_cli.media.sampling import Sampling, paced
 from autogaze_cli.media.source import Source, no_threads
-
-__all__ = ["Frame", "Sampling", "Video", "VideoInfo", "few_frames_error", "probe", "read_frames"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,15 +122,24 @@ class Video(AbstractContextManager["Video"]):
                 threads=threads,
                 stream=self._sampling.stream,
                 allow_truncated=self._sampling.allow_truncated,
+                limits=self._sampling.limits,
                 motion=motion,
             )
             try:
-                self._decoded = self._source.decode()
-                self._first = first_frame(self._decoded, path)
+                self._decoded = self._decode()
+                self._first = first_frame(self._decoded, path, self._sampling.limits)
                 self._info = video_info(path, self._source, self._first, self._notes)
+                size = self._info.width, self._info.height  # pixels may be far from square
+                for width, height in (size, self._sampling.size(*size)):
+                    self._sampling.limits.require_size(path, width, height)
             except BaseException:
                 self._source.close()
                 raise
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """The frames from where the source stands, within the limits."""
+        source = self._source
+        return self._sampling.limits.bounded(self._path, source.decode(), source.time_base)
 
     @property
     def info(self) -> VideoInfo:
@@ -161,6 +169,7 @@ class Video(AbstractContextManager["Video"]):
             for frame in self._sampled():
                 yield frame
                 count += 1
+                sampling.limits.require(self._path, "frames", count, f"at least {count} frames")
                 if count == sampling.frames:
                     self._source.check()
                     return
@@ -187,12 +196,12 @@ class Video(AbstractContextManager["Video"]):
         for back in (Fraction(0), Fraction(2)):
             if not source.seek(max(origin, target - int(back / source.time_base))):
                 break
-            decoded = source.decode()
+            decoded = self._decode()
             landed = next(decoded, None)
             if landed is not None and _pts(landed) <= target:
                 return chain([landed], decoded)
         source.rewind()
-        return source.decode()
+        return self._decode()
 
     def close(self) -> None:
         """Close the file."""
@@ -205,37 +214,6 @@ class Video(AbstractContextManager["Video"]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def probe(path: Path, sampling: Sampling | None = None) -> VideoInfo:
-    """What a video says of itself; decodes one frame, which alone tells the rotation.
-
-    Args:
-        path: A video, an image, or an image pattern.
-        sampling: How it will be read: the stream, and whether it may be truncated.
-
-    Raises:
-        InputError: When there is no video at ``path``.
-    """
-    with Video(path, sampling, threads=1, quiet=True) as video:
-        return video.info
-
-
-def read_frames(
-    path: Path,
-    sampling: Sampling | None = None,
-    *,
-    threads: int | None = None,
-    require: bool = False,
-    motion: bool = False,
-) -> Iterator[Frame]:
-    """Decode, sample and scale a video, as ``Video.frames`` does.
-
-    The file is opened with the first frame asked for, and closed when the iteration ends, fails or
-    is abandoned.
-    """
-    with Video(path, sampling, threads=threads, motion=motion) as video:
-        yield from video.frames(require=require)
 
 
 def few_frames_error(path: Path, decoded: int, requested: int) -> InputError:
@@ -269,12 +247,14 @@ def video_info(path: Path, source: Source, first: VideoFrame, notes: Notes) -> V
     )
 
 
-def first_frame(decoded: Iterator[VideoFrame], path: Path) -> VideoFrame:
-    """The first of the decoded frames, or the error that there is none."""
+def first_frame(decoded: Iterator[VideoFrame], path: Path, limits: Limits) -> VideoFrame:
+    """The first of the decoded frames, or the error that there is none within the limits."""
     first = next(decoded, None)
     if first is None:
         raise InputError(
-            f"{path}: no frame could be decoded", hint="the file is damaged or encrypted"
+            f"{path}: no frame could be decoded",
+            hint="the file is damaged or encrypted, or its frames have more than "
+            f"{limits.pixels} pixels (see --limit)",
         )
     return first
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autogaze_cli.errors import InputError
-from autogaze_cli.media.video import probe, read_frames
+from autogaze_cli.media.videos import probe, read_frames
 from autogaze_cli.player.page import PageWriter
 
 ROLES = ("input", "mask", "output")

@@ -74,11 +74,10 @@ def run_lengths(trace: Trace, tubelet: int) -> NDArray[np.int64]:
     """
     tubelets = -(-len(trace) // tubelet)
     at = np.repeat(np.arange(len(trace)), np.diff(trace.offsets)) // tubelet
-    kept, which = np.unique(
-        trace.fixations.token.astype(np.int64) * tubelets + at, return_inverse=True
-    )
-    token, start = np.divmod(kept, max(1, tubelets))
+    pairs = np.stack([trace.fixations.token.astype(np.int64), at], axis=1)
+    kept, which = np.unique(pairs, axis=0, return_inverse=True)
+    token, start = kept.T
     following = np.append(start, tubelets)[1:]
     following[:-1][token[1:] != token[:-1]] = tubelets
-    lengths: NDArray[np.int64] = (following - start)[which]
+    lengths: NDArray[np.int64] = (following - start)[which.ravel()]
     return lengths

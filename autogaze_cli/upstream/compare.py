@@ -10,7 +10,7 @@ import numpy as np
 from autogaze_cli.gaze.adapt import AdaptLayout
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.model.autogaze import load_model
 from autogaze_cli.model.output import GazeOutput
 from autogaze_cli.model.preprocess import cut_square_tiles

@@ -88,7 +88,7 @@ def test_outputs_have_the_pixels_of_the_program(
 
 
 def test_numbers_are_the_runs_own(page: Page, report: Path, video: Path, trace: Trace) -> None:
-    from autogaze_cli.media.video import read_frames
+    from autogaze_cli.media.videos import read_frames
 
     open_report(page, report, "#frame=3")
     compositor = Compositor(RUN)

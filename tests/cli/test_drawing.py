@@ -15,7 +15,8 @@ from jsonschema import validate  # type: ignore[import-untyped]
 from PIL import Image
 
 import autogaze_cli
-from autogaze_cli.media.video import Sampling, probe, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.videos import probe, read_frames
 from autogaze_cli.readout import first_frames
 from autogaze_cli.trace import read_trace, write_trace
 

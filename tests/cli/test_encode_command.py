@@ -18,7 +18,7 @@ from safetensors import safe_open
 import autogaze_cli
 from autogaze_cli.encoders import load_encoder
 from autogaze_cli.jobs.folder import read_summary
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.trace import read_trace
 
 Run = Callable[..., Result]

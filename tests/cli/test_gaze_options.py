@@ -13,7 +13,7 @@ from click.testing import Result
 import autogaze_cli
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.budget import CoverageTracker
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.trace import Trace, read_trace
 
 Run = Callable[..., Result]

@@ -16,6 +16,9 @@ FOREIGN = {
     "diff --git": {"--git"},
     "docker": {"--rm", "--user", "--network", "--build-arg"},
     "ray start": {"--head", "--port"},
+    "pip install": {"--require-hashes"},
+    "pip_audit": {"--disable-pip", "--strict"},
+    "gh attestation": {"--repo"},
     "python -m autogaze_cli.upstream": {"--rows", "--replace"},
 }
 """Options of other programs, by the words that name the program on the page or in the module."""

@@ -19,7 +19,7 @@ BAD = "def f(out, if_padded_gazing):\n    return out.gazing_pos % 265\n"
 REPORTING = {
     "format", "output", "fix", "diff", "fail_on", "exit_zero", "strict_coverage", "write_baseline",
     "show_suppressed", "profile",
-    "check_patch", "list_rules", "explain", "color", "paths", "json", "jsonl", "help",
+    "check_patch", "show_patch", "list_rules", "explain", "color", "paths", "json", "jsonl", "help",
     "q", "v", "log_file", "no_progress", "config", "version",
 }  # fmt: skip
 

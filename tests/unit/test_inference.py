@@ -16,7 +16,8 @@ import torch
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.sources.model import AutoGazeSource
 from autogaze_cli.trace import FrameTrace
 from autogaze_cli.visualize.compositor import Compositor

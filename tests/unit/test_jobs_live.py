@@ -22,7 +22,8 @@ from autogaze_cli.inference import open_source
 from autogaze_cli.jobs.live import Latencies, live_stem, trace_live
 from autogaze_cli.media.live import read_live
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.model import cache
 from autogaze_cli.model.autogaze import AutoGaze, load_model
 from autogaze_cli.sources.model import AutoGazeSource

@@ -17,7 +17,9 @@ from av.video.stream import VideoStream
 
 from autogaze_cli.media.clock import Clock
 from autogaze_cli.media.live import read_live
-from autogaze_cli.media.video import Frame, Sampling, probe, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import probe, read_frames
 
 STEP = 4
 """Grey levels between one made frame and the next."""

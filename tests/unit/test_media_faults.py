@@ -17,7 +17,9 @@ import pytest
 from PIL import Image
 
 from autogaze_cli.errors import InputError
-from autogaze_cli.media.video import Sampling, Video, probe, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import Video
+from autogaze_cli.media.videos import probe, read_frames
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 DOG = FIXTURES / "dog.mp4"
@@ -35,7 +37,8 @@ NO_THREADS = """
 import hashlib, resource, sys
 from fractions import Fraction
 from pathlib import Path
-from autogaze_cli.media.video import Sampling, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.media.writers import open_writer
 threads, path, out = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 if threads >= 0:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from autogaze_cli.errors import InputError
 from autogaze_cli.media.looks import is_text
-from autogaze_cli.media.video import Sampling, probe, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.videos import probe, read_frames
 from autogaze_cli.media.whole import missing_bytes
 
 IMAGES = np.random.default_rng(7).integers(0, 256, (6, 32, 48, 3), np.uint8)

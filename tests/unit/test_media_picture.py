@@ -20,7 +20,9 @@ from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.media.colour import usable
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.picture import Painter
-from autogaze_cli.media.video import Frame, Sampling, probe, read_frames
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import probe, read_frames
 
 BLOCKS = np.kron(
     np.random.default_rng(1).integers(0, 256, (4, 6, 3), np.uint8), np.ones((8, 8, 1), np.uint8)

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from autogaze_cli.errors import InputError
+from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.synthetic import Synthetic
-from autogaze_cli.media.video import Sampling, probe, read_frames
+from autogaze_cli.media.videos import probe, read_frames
 
 
 def ground(x: int, y: int, w: int, h: int) -> tuple[int, int, int]:

@@ -24,7 +24,8 @@ from PIL import Image, ImageOps
 
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, probe, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import probe, read_frames
 
 DOG = Path(__file__).parents[2] / "fixtures/dog.mp4"
 MILLISECOND = Fraction(1, 1000)

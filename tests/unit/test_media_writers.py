@@ -19,8 +19,9 @@ from autogaze_cli.errors import ConfigError, OutputError
 from autogaze_cli.media.colour import Tags
 from autogaze_cli.media.filters import Resizer
 from autogaze_cli.media.mask_palette import MASK_PALETTE, packed
+from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.timeline import gif_delays
-from autogaze_cli.media.video import Sampling, probe, read_frames
+from autogaze_cli.media.videos import probe, read_frames
 from autogaze_cli.media.writers import Format, Palette, open_writer
 
 DOG = Path(__file__).parents[2] / "fixtures/dog.mp4"

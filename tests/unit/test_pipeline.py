@@ -22,7 +22,7 @@ from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference.pixels import rgb_array, rgb_tensor
 from autogaze_cli.inference.settings import ClipSettings, PipelineSettings
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.sources.model import AutoGazeSource
 from autogaze_cli.trace import Trace, read_trace, write_trace
 from autogaze_cli.visualize.settings import Visualization

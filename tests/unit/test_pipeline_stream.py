@@ -21,7 +21,8 @@ from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.sources.patch_diff import PatchDiffSource
 from autogaze_cli.sources.source import OnGazed
 from autogaze_cli.trace import FrameTrace, read_trace

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from autogaze_cli.cli.main import cli
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import read_frames
+from autogaze_cli.media.videos import read_frames
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "sparse_vit.md").read_text()

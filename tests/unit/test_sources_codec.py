@@ -21,7 +21,8 @@ from autogaze_cli.gaze.settings import GazeSettings
 from autogaze_cli.inference import open_source
 from autogaze_cli.media.motion import Motion
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, read_frames
+from autogaze_cli.media.video import Frame
+from autogaze_cli.media.videos import read_frames
 from autogaze_cli.sources.codec import CodecSource, detail_scores, motion_scores
 
 DOG = Path(__file__).parents[2] / "fixtures" / "dog.mp4"
