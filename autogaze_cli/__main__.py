@@ -1,6 +1,16 @@
 """``python -m autogaze_cli``: the same as the command ``autogaze``."""
 
-from autogaze_cli.cli.main import cli
+import signal
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C while it is still being loaded ends the process silently."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from autogaze_cli.cli.main import cli
+
+    cli(prog_name="autogaze")
+
 
 if __name__ == "__main__":
-    cli(prog_name="autogaze")
+    main()

@@ -5,8 +5,13 @@ Every message is one line that names the input and the problem; ``hint`` tells w
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
+
+SOME_FAILED = 3
+"""The exit code of a run that is done in part: an input failed, or the manifest, the index or what
+was to be printed could not be written. What is finished is in place."""
 
 
 class AutogazeError(Exception):
@@ -62,16 +67,18 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
     if isinstance(error, AutogazeError):
         return error
     about = f"{name}: " if name else ""
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
+        detail = f": {error}" if isinstance(error, MemoryError) and str(error) else ""
         return AutogazeError(
-            f"{about}out of memory" + (f": {error}" if str(error) else ""),
+            f"{about}out of memory{detail}",
             hint="lower --tile-batch-size, --clip-len or --workers",
         )
     if isinstance(error, OSError) and error.strerror:
         file = f"{error.filename}: " if error.filename else about
-        return AutogazeError(
-            f"{file}{error.strerror}", hint="check the path, permissions and free space"
-        )
+        hint = "check the path, permissions and free space"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            hint = "raise the limit of open files (ulimit -n), or give fewer --workers"
+        return AutogazeError(f"{file}{error.strerror}", hint=hint)
     return AutogazeError(
         f"{about}unexpected {type(error).__name__}: {error}", hint="-vv shows the traceback"
     )
@@ -88,6 +95,22 @@ def refuse_address(name: str) -> None:
             f"{name}: is an address, not a file",
             hint="give a path: only --live opens addresses",
         )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine or its GPU has no memory left, in Python's words or PyTorch's."""
+    if isinstance(error, MemoryError):
+        return True
+    if not isinstance(error, RuntimeError):  # as PyTorch's errors are, of several classes
+        return False
+    if any(words in str(error) for words in _NO_MEMORY):
+        return True
+    # A graph whose recording fails for lack of memory fails again when the recording ends.
+    return error.__context__ is not None and is_out_of_memory(error.__context__)
+
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""What PyTorch's errors say: of CUDA, of Linux, of other systems, of CUDA's libraries."""
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:

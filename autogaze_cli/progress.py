@@ -19,6 +19,9 @@ TRACEBACK = 5
 LINE_EVERY_S = 5.0
 """Seconds between two progress lines if stderr is not a terminal."""
 
+MESSAGE_CHARACTERS = 2000
+"""The longest message that is shown whole, which has room for any one path that people use."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _CI_COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#(?:\[|vso\[))")
@@ -48,6 +51,17 @@ def printable(text: str) -> str:
     return _CI_COMMAND.sub(lambda found: f"{found[1] or ''}\\x{ord(found[0][-1]):02x}", text)
 
 
+def message_line(text: str) -> str:
+    """``text`` as ``printable``, its middle left out if it has over ``MESSAGE_CHARACTERS``.
+
+    Messages name what files hold, which may be of any length. They end with what to try.
+    """
+    if len(text) > MESSAGE_CHARACTERS:
+        start, end = text[: MESSAGE_CHARACTERS * 3 // 4], text[-MESSAGE_CHARACTERS // 4 :]
+        text = f"{start} [{len(text) - MESSAGE_CHARACTERS} characters left out] {end}"
+    return printable(text)
+
+
 class StderrHandler(logging.Handler):
     """Writes to whatever ``sys.stderr`` is at the moment of writing.
 
@@ -59,7 +73,7 @@ class StderrHandler(logging.Handler):
         prefix = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
         text = self.format(record)
         if record.levelno > TRACEBACK:
-            text = printable(text)
+            text = message_line(text)
         with suppress(OSError, ValueError, AttributeError):  # closed or full: a message is lost
             sys.stderr.write(f"{prefix}{text}\n")
             sys.stderr.flush()
@@ -87,7 +101,8 @@ def configure_logging(verbosity: int, log_file: str | None = None) -> None:
     root = logging.getLogger("autogaze_cli")
     for handler in root.handlers[:]:
         root.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # the disk of a log file is full
+            handler.close()
     console = StderrHandler()
     levels = {0: logging.INFO, 1: logging.DEBUG}
     console.setLevel(logging.ERROR if verbosity < 0 else levels.get(verbosity, TRACEBACK))

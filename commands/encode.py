@@ -73,7 +73,7 @@ def encode(**values: Any) -> None:
     the page.
     """
     from autogaze_cli.cli.printing import finish, on_event_of, request_of
-    from autogaze_cli.cli.streams import print_document
+    from autogaze_cli.cli.streams import outputs_kept, print_document
     from autogaze_cli.jobs.comparison import comparison_table
     from autogaze_cli.jobs.run import run
 
@@ -81,5 +81,7 @@ def encode(**values: Any) -> None:
     if not (values["json"] or values["jsonl"]):
         for item, result in report.results.items():
             if "comparison" in result.document:
-                print_document(comparison_table(item.name, result.document["comparison"]) + "\n")
+                table = comparison_table(item.name, result.document["comparison"])
+                with outputs_kept():
+                    print_document(table + "\n")
     finish(report, values)

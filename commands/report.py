@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autogaze_cli.batch.report import SOME_FAILED
 from autogaze_cli.cli import options
-from autogaze_cli.cli.streams import print_document, print_line
+from autogaze_cli.cli.streams import outputs_kept, print_document, print_line
+from autogaze_cli.errors import SOME_FAILED
 
 if TYPE_CHECKING:
     from autogaze_cli.jobs.frames import OnFrame
+    from autogaze_cli.jobs.pages import Pages
 
 logger = logging.getLogger("autogaze_cli.jobs.pages")
 
@@ -58,19 +59,24 @@ def report(**values: Any) -> None:
         overwrite=values["overwrite"],
     )
     logger.info("wrote %s", pages.index)
-    if values["json"]:
-        from autogaze_cli.visualize.document import dump_document
-
-        print_document(dump_document(pages.document()))
-    if values["jsonl"]:
-        import json
-
-        for line in pages.lines():
-            print_line(json.dumps(line))
+    with outputs_kept():
+        _print(pages, values)
     if pages.failed:
         count = len(pages.failed) + len(pages.written) + len(pages.kept)
         logger.error("%d of %d pages failed", len(pages.failed), count)
     click.get_current_context().exit(SOME_FAILED if pages.failed else 0)
+
+
+def _print(pages: Pages, values: dict[str, Any]) -> None:
+    import json
+
+    from autogaze_cli.visualize.document import dump_document
+
+    if values["json"]:
+        print_document(dump_document(pages.document()))
+    if values["jsonl"]:
+        for line in pages.lines():
+            print_line(json.dumps(line))
 
 
 @contextmanager

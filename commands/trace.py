@@ -8,6 +8,7 @@ import click
 
 from autogaze_cli.cli import options
 from autogaze_cli.cli.live import live_option
+from autogaze_cli.errors import OutputError
 
 if TYPE_CHECKING:
     from autogaze_cli.trace import FrameTrace
@@ -50,13 +51,14 @@ def _live(values: dict[str, Any]) -> None:
 
     from autogaze_cli.cli.live import OF_FILES, log_summary, stream_of
     from autogaze_cli.cli.printing import refuse_json_twice
-    from autogaze_cli.cli.streams import print_document
+    from autogaze_cli.cli.streams import outputs_kept, print_document
     from autogaze_cli.jobs.live import live_stem, trace_live
     from autogaze_cli.jobs.videos import open_announced
     from autogaze_cli.visualize.document import dump_document
 
     refuse_json_twice(values)
     request, name = stream_of("trace", values, OF_FILES)
+    printed = _PrintedFrames()
     result, interrupt = trace_live(
         name,
         open_announced(request),
@@ -64,20 +66,38 @@ def _live(values: dict[str, Any]) -> None:
         sampling=request.sampling,
         format=request.format,
         overwrite=request.batch.overwrite,
-        on_gaze=_print_line if values["jsonl"] else None,
+        on_gaze=printed if values["jsonl"] else None,
     )
     log_summary(result.document)
     logging.getLogger("autogaze_cli.jobs.live").info("wrote %s", result.files["trace"])
-    if values["json"]:
-        print_document(dump_document(result.document))
+    with outputs_kept():
+        if values["json"]:
+            print_document(dump_document(result.document))
+        if printed.error is not None:
+            raise printed.error
     if interrupt is not None:
         raise interrupt
 
 
-def _print_line(gaze: FrameTrace, latency_s: float) -> None:
-    from autogaze_cli.cli.streams import print_line
-    from autogaze_cli.trace.text import frame_json
+class _PrintedFrames:
+    """Prints an event for each frame; what stdout does not take costs no frame of the trace.
 
-    start = frame_json(gaze).removeprefix("{").removesuffix("}")
-    latency_ms = f"{latency_s * 1000:.3f}"
-    print_line(f'{{"event": "frame", {start}, "latency_ms": {latency_ms}}}')
+    Attributes:
+        error: Why nothing more is printed; None while printing.
+    """
+
+    def __init__(self) -> None:
+        self.error: OutputError | None = None
+
+    def __call__(self, gaze: FrameTrace, latency_s: float) -> None:
+        from autogaze_cli.cli.streams import print_line
+        from autogaze_cli.trace.text import frame_json
+
+        if self.error is not None:
+            return
+        start = frame_json(gaze).removeprefix("{").removesuffix("}")
+        latency_ms = f"{latency_s * 1000:.3f}"
+        try:
+            print_line(f'{{"event": "frame", {start}, "latency_ms": {latency_ms}}}')
+        except OutputError as error:
+            self.error = error

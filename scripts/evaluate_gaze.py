@@ -22,13 +22,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from autogaze_cli.compare.canvas import Geometry
 from autogaze_cli.model.autogaze import load_model
 from scripts.train.data import normalise
 from scripts.train.forward import Runner
 from scripts.train.measure import bounds, measure
 from scripts.train.pack_data import measured_frames
 from scripts.train.play import Player
-from scripts.train.simulate import Geometry
 
 _LINE = "        {:7.4f}  {:7.4f}  {:7.4f}  {:10.3f}  {:10.4f} {}"
 

@@ -18,13 +18,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
+from autogaze_cli.compare.canvas import Geometry
 from autogaze_cli.model.autogaze import load_model
 from scripts.train.data import normalise
 from scripts.train.forward import Runner
 from scripts.train.measure import bounds, budgets, measure
 from scripts.train.pack_data import measured_frames
 from scripts.train.play import Player
-from scripts.train.simulate import Canvas, Geometry
+from scripts.train.simulate import Canvas
 
 COLOURS = {"random": "#888888", "patch-diff": "#d07020", "model": "#1060c0", "teacher": "#208040"}
 

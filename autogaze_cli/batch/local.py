@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Protocol
 
 from autogaze_cli.batch.inputs import Input
+from autogaze_cli.batch.stopping import stopped_by_signals
 from autogaze_cli.batch.work import Do, OnStart, Outcome, Outcomes, Task, Work, WorkerLostError
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
 from autogaze_cli.progress import Advance
@@ -38,8 +39,11 @@ def one_process(work: Work, tasks: list[Task], on_start: OnStart) -> Outcomes:
     """Run the tasks in this process, one after another."""
     do = work.open(0, 1)
     for task in tasks:
-        with on_start(task) as advance:
-            outcome = attempt(do, task, advance)
+        try:
+            with on_start(task) as advance:
+                outcome = attempt(do, task, advance)
+        except AutogazeError as error:
+            outcome = Outcome(task, error=error)
         yield outcome
 
 
@@ -68,7 +72,11 @@ class WorkerPool(Protocol):
         """Whether any worker is ready for a task."""
 
     def submit(self, task: Task) -> None:
-        """Give a task to an idle worker."""
+        """Give a task to an idle worker.
+
+        Raises:
+            AutogazeError: The task cannot be started; the worker is still idle.
+        """
 
     def wait(self) -> list[Outcome | Task]:
         """Wait for messages; return new outcomes, and the tasks of workers that died.
@@ -90,8 +98,12 @@ def run_on_pool(pool: WorkerPool, tasks: list[Task]) -> Outcomes:
     try:
         while waiting or pool.busy():
             while waiting and pool.idle():
-                attempts[waiting[0].item] += 1
-                pool.submit(waiting.popleft())
+                task = waiting.popleft()
+                attempts[task.item] += 1
+                try:
+                    pool.submit(task)
+                except AutogazeError as error:
+                    yield Outcome(task, error=error)
             for found in pool.wait():
                 if isinstance(found, Outcome):
                     yield found
@@ -122,8 +134,9 @@ class Worker:
 
     def start_task(self, task: Task, on_start: OnStart) -> None:
         """Assign a task and open its progress display."""
-        self.task, self._shown = task, on_start(task)
-        self.advance = self._shown.__enter__()
+        shown = on_start(task)
+        self.advance = shown.__enter__()
+        self.task, self._shown = task, shown
 
     def finish_task(self) -> None:
         """Close the progress display; the worker is idle then."""
@@ -278,12 +291,11 @@ class Channel(logging.Handler):
 def _serve(work: Work, number: int, count: int, pipe: Connection, level: int) -> None:
     """The main function of a worker: opens the work, then runs tasks until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    Thread(target=_exit_with_parent, daemon=True).start()
     channel = Channel(pipe.send)
     channel.capture_logs(level)
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    lost_parent = suppress(EOFError, BrokenPipeError, ConnectionResetError)
+    with lost_parent, stopped_by_signals():
+        Thread(target=_exit_with_parent, daemon=True).start()
         task = pipe.recv()
         try:
             do = work.open(number, count)

@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -19,17 +18,32 @@ from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import Meta, Struct
 
 from autogaze_cli.batch.inputs import Input, file_state, files_of
-from autogaze_cli.batch.outputs import PREFIX, remove_entry
+from autogaze_cli.batch.outputs import NO_ROOM, PREFIX, remove_entry
 from autogaze_cli.batch.result import MANIFEST
-from autogaze_cli.errors import InputError, OutputError
+from autogaze_cli.errors import FormatError, InputError, OutputError
+from autogaze_cli.reading import checked, parse_json
 from autogaze_cli.version import __version__
 
 FORMAT_VERSION = 1
 
-_RUN = re.compile(r"[0-9a-f]{8}")
+
+class Line(Struct):
+    """What a line of a manifest must have; it may have more."""
+
+    event: Literal["run", "started", "finished", "failed"]
+    run: Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
+    command: str
+    input: str | None = None
+    stem: str | None = None
+
+
+class ManifestError(OutputError):
+    """The manifest cannot be written; outputs are not concerned."""
 
 
 class Manifest:
@@ -66,7 +80,7 @@ class Manifest:
             "version": __version__,
             "format_version": FORMAT_VERSION,
         }
-        self._runs: set[str] = set()
+        self._runs = {self.run}
         self._by_output: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._started: dict[Input, object] = {}
         self._file = _opened(folder, write)
@@ -135,7 +149,11 @@ class Manifest:
                         remove_entry(entry)
 
     def start(self, item: Input, outputs: Iterable[Path]) -> None:
-        """Record that an input is started."""
+        """Record that an input is started.
+
+        Raises:
+            ManifestError: That cannot be recorded: a later run would not know the outputs as ours.
+        """
         self._started[item] = file_state(item.path)
         paths = [self._relative(path) for path in outputs]
         self._append({"event": "started", **self._identify(item), "outputs": paths})
@@ -145,6 +163,8 @@ class Manifest:
 
         Raises:
             InputError: The input has changed since it was started.
+            OutputError: An output has vanished.
+            ManifestError: That cannot be recorded: ``--resume`` will process the input again.
         """
         before = self._started.pop(item, None)
         try:
@@ -156,12 +176,22 @@ class Manifest:
                 f"{item.name}: was changed or moved while it was read",
                 hint="once it is complete, give --resume to process it again",
             )
-        files = [described(self.folder, path) for path in outputs]
+        try:
+            files = [described(self.folder, path) for path in outputs]
+        except OSError as error:
+            raise OutputError(
+                f"{error.filename}: was removed while the batch was running",
+                hint="give --resume to process it again",
+            ) from error
         line = {"event": "finished", **self._identify(item), "seconds": round(seconds, 3)}
         self._append({**line, **found, "outputs": files})
 
     def fail(self, item: Input, error: Exception) -> None:
-        """Record that an input failed."""
+        """Record that an input failed.
+
+        Raises:
+            ManifestError: That cannot be recorded.
+        """
         self._append({"event": "failed", **self._identify(item), "error": str(error)})
 
     def _identify(self, item: Input) -> dict[str, Any]:
@@ -171,8 +201,7 @@ class Manifest:
         return self._by_output.get(_key(self._identify(item)), [])
 
     def _remember(self, line: dict[str, Any]) -> None:
-        if _RUN.fullmatch(str(line.get("run"))):
-            self._runs.add(line["run"])
+        self._runs.add(line["run"])
         # A failure has no files: outputs appear complete or not at all.
         if "input" in line and line["event"] != "failed":
             self._by_output.setdefault(_key(line), []).append(line)
@@ -185,16 +214,24 @@ class Manifest:
             return  # opened for reading only
         line = {"event": line["event"], "run": self.run, **line}
         text = json.dumps(line, ensure_ascii=True, default=str)
-        self._remember(json.loads(text))
         data = text.encode() + b"\n"
+        path = self.folder / MANIFEST
         try:
-            if self._file.write(data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._file.fileno())
+            status = os.fstat(self._file.fileno())
+            if not os.path.samestat(status, path.stat()):
+                raise FileNotFoundError(errno.ENOENT, "it was replaced")
+            try:
+                if self._file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(status.st_size)  # no line may continue a partial one
+                raise
         except OSError as error:
-            raise OutputError(
-                f"{self.folder / MANIFEST}: cannot be written: {error.strerror}",
-                hint="free some space, then continue with --resume",
+            what = "free some space" if error.errno in NO_ROOM else "check the folder"
+            raise ManifestError(
+                f"{path}: cannot be written: {error.strerror}",
+                hint=f"{what}, then continue with --resume",
             ) from error
 
 
@@ -234,10 +271,10 @@ def _read(file: FileIO) -> list[dict[str, Any]]:
         file.truncate(whole)
     lines = []
     for line in data[:whole].splitlines():
-        with suppress(ValueError, RecursionError):  # damaged lines are ignored
-            found = json.loads(line)
-            if isinstance(found, dict) and "event" in found:
-                lines.append(found)
+        with suppress(FormatError):  # damaged lines are ignored
+            found = parse_json(line, "the line")
+            checked(found, Line, "the line")
+            lines.append(found)
     return lines
 
 

@@ -151,11 +151,8 @@ class Outputs:
                 self._publish()
             elif isinstance(error, AutogazeError):
                 self._name_finals(error)
-            elif isinstance(error, OSError) and error.errno in NO_ROOM and not error.filename:
-                names = ", ".join(map(str, self._temporaries))
-                raise OutputError(
-                    f"{names}: cannot be written: {error.strerror}", hint="free some space"
-                ) from error
+            elif isinstance(error, OSError) and (names := self._concerned(error)):
+                raise _not_writable(", ".join(map(str, names)), error) from error
         finally:
             self._discard()
 
@@ -244,6 +241,17 @@ class Outputs:
             except OSError as error:
                 raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
+    def _concerned(self, error: OSError) -> list[Path]:
+        """The final paths of the files that a failed write may concern."""
+        if not error.filename:
+            return list(self._temporaries) if error.errno in NO_ROOM else []
+        failed = Path(os.fsdecode(error.filename))
+        return [
+            path
+            for path, temporary in self._temporaries.items()
+            if failed.is_relative_to(temporary)
+        ]
+
     def _name_finals(self, error: AutogazeError) -> None:
         """Replace temporary paths in an error message by the final ones."""
         message = str(error)
@@ -265,8 +273,10 @@ class Outputs:
         self._made_folders.clear()
 
 
-def _not_writable(path: Path, error: OSError) -> OutputError:
+def _not_writable(path: Path | str, error: OSError) -> OutputError:
     hint = "choose another --out-dir"
+    if error.errno in NO_ROOM:
+        hint = "free some space, or choose another --out-dir"
     if error.errno == errno.ENAMETOOLONG:
         hint = "rename the input: its outputs are named after it"
     return OutputError(f"{path}: cannot be written: {error.strerror}", hint=hint)
@@ -280,6 +290,20 @@ def check_name(path: Path) -> None:
     """
     if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
         raise _not_writable(path, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
+
+
+def check_place(path: Path, folder: Path) -> None:
+    """Refuse a path that leads out of ``folder``: by ``..``, or by a link of a folder in it.
+
+    Raises:
+        OutputError: It does.
+    """
+    place = os.path.realpath(path.parent)
+    if not Path(place).is_relative_to(os.path.realpath(folder)):
+        raise OutputError(
+            f"{path}: would be written outside of {folder}, into {place}",
+            hint="give that folder as --out-dir",
+        )
 
 
 def _rename(temporary: Path, path: Path) -> None:

@@ -9,13 +9,10 @@ from typing import Any
 from autogaze_cli.batch.inputs import Input
 from autogaze_cli.batch.result import Result
 from autogaze_cli.batch.work import Outcome
-from autogaze_cli.errors import AutogazeError, as_autogaze_error
+from autogaze_cli.errors import SOME_FAILED, AutogazeError, OutputError, as_autogaze_error
 from autogaze_cli.progress import TRACEBACK
 
 logger = logging.getLogger(__name__)
-
-SOME_FAILED = 3
-"""The exit code if there are several inputs and not all were processed."""
 
 OnEvent = Callable[[dict[str, Any]], None]
 """Called with each event of a batch; ``--jsonl`` prints these."""
@@ -29,7 +26,8 @@ class Report:
         results: Results, by input.
         skipped: Inputs that an earlier run finished, with their files.
         failures: Errors, by input.
-        lost: Errors that concern the whole batch, such as an index that could not be written.
+        lost: Errors that concern the whole batch: its manifest, its index or stdout could not be
+            written.
         plan: With a dry run, the planned work for each input; see ``Batch.plan``. Otherwise None.
     """
 
@@ -49,7 +47,7 @@ class Report:
         self.skipped: dict[Input, list[str]] = {}
         self.failures: dict[Input, AutogazeError] = {}
         self.lost: list[AutogazeError] = []
-        self._emit = on_event or (lambda event: None)
+        self._on_event = on_event
 
     def begun(self, item: Input) -> None:
         """Note that processing of an input has started."""
@@ -95,9 +93,20 @@ class Report:
             logger.log(TRACEBACK, "traceback of the error:", exc_info=error)
 
     def lose(self, error: AutogazeError) -> None:
-        """Note an error that concerns the whole batch and not an input's outputs."""
-        self.lost.append(error)
-        logger.error("%s", error.line())
+        """Note an error that concerns the whole batch and not an input's outputs, once."""
+        if str(error) not in map(str, self.lost):
+            self.lost.append(error)
+            logger.error("%s", error.line())
+
+    def _emit(self, event: dict[str, Any]) -> None:
+        """Pass an event on; after the first that cannot be printed, none."""
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except OutputError as error:
+            self._on_event = None
+            self.lose(error)
 
     def exit_code(self) -> int:
         """The exit code.

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autogaze_cli.batch.inputs import Input
-from autogaze_cli.batch.manifest import Manifest
-from autogaze_cli.batch.outputs import check_name, remove_stale
+from autogaze_cli.batch.manifest import Manifest, ManifestError
+from autogaze_cli.batch.outputs import check_name, check_place, remove_stale
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.work import Engine, Outcome, Task, Work
-from autogaze_cli.errors import InputError, OutputError
+from autogaze_cli.errors import AutogazeError, OutputError, as_autogaze_error
 from autogaze_cli.progress import Advance, progress_board
 
 
@@ -25,6 +25,7 @@ class Batch:
     Attributes:
         outputs: Returns the output paths of an input.
         check: The preliminary check of an input; raises the errors that it can detect.
+        out_dir: Where all outputs must be.
         overwrite: Whether existing outputs are replaced.
         manifest: Records finished inputs; None = not recorded.
         resume: Whether to skip inputs that the manifest records as finished.
@@ -34,6 +35,7 @@ class Batch:
 
     outputs: Callable[[Input], Sequence[Path]]
     check: Callable[[Input], object]
+    out_dir: Path
     overwrite: bool = False
     manifest: Manifest | None = None
     resume: bool = False
@@ -53,8 +55,7 @@ class Batch:
             try:
                 task = self._task(item, report)
             except Exception as error:  # noqa: BLE001  # one input never stops the others
-                if self.manifest:
-                    self.manifest.fail(item, error)
+                self._record_failure(item, error)
                 report.fail(item, error)
                 if self.fail_fast:
                     return []
@@ -69,6 +70,7 @@ class Batch:
         outputs = self.outputs(item)
         for path in outputs:
             check_name(path)
+            check_place(path, self.out_dir)
         there = [path for path in outputs if os.path.lexists(path)]
         replace = self.overwrite
         more = ", or --resume to continue an earlier run" if self.manifest else ""
@@ -117,6 +119,8 @@ class Batch:
     def run(self, work: Work, tasks: list[Task], engine: Engine, report: Report) -> None:
         """Run the tasks, and note the outcome of each.
 
+        An error that ends the run before its time is noted too, if an input is finished by then.
+
         Raises:
             AutogazeError: No task can be run, or the only input failed.
         """
@@ -136,21 +140,35 @@ class Batch:
             try:
                 with closing(engine(work, tasks, on_start)) as outcomes:
                     for outcome in outcomes:
-                        outcome = self._record(outcome)
+                        outcome = self._record(outcome, report)
                         report.add(outcome)
                         if outcome.error is not None and self.fail_fast:
                             return
+            except BrokenPipeError:  # stdout has no reader any more
+                raise
+            except Exception as error:
+                if not report.results:
+                    raise
+                report.lose(as_autogaze_error(error))
             finally:
                 self._clean(report)
 
-    def _record(self, outcome: Outcome) -> Outcome:
+    def _record(self, outcome: Outcome, report: Report) -> Outcome:
         """Record an outcome in the manifest; it becomes a failure if the input has changed."""
         if self.manifest and outcome.result is not None:
             files = outcome.result.files.values()
             try:
                 self.manifest.finish(outcome.task.item, files, outcome.seconds)
-            except InputError as error:
+            except ManifestError as error:  # the outputs are in place
+                report.lose(error)
+            except AutogazeError as error:
                 outcome = replace(outcome, result=None, error=error)
-        if self.manifest and outcome.error is not None:
-            self.manifest.fail(outcome.task.item, outcome.error)
+        if outcome.error is not None:
+            self._record_failure(outcome.task.item, outcome.error)
         return outcome
+
+    def _record_failure(self, item: Input, error: Exception) -> None:
+        """Record a failure in the manifest, if it can be written: it is reported in any case."""
+        if self.manifest:
+            with suppress(ManifestError):
+                self.manifest.fail(item, error)

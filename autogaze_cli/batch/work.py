@@ -70,7 +70,10 @@ class Work(Protocol):
 
 
 OnStart = Callable[[Task], AbstractContextManager[Advance]]
-"""Called when a task starts: records that, and opens its progress display."""
+"""Called when a task starts: records that, and opens its progress display.
+
+An ``AutogazeError`` that it raises is the outcome of the task, which is not run.
+"""
 
 Outcomes = Generator[Outcome, None, None]
 

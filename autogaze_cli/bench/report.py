@@ -100,7 +100,7 @@ def document(
         "format": FORMAT,
         "version": VERSION,
         "tool_version": __version__,
-        "machine": _machine(),
+        "machine": machine(),
         "settings": {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in settings.items()
@@ -114,7 +114,8 @@ def document(
     }
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
     import torch
 
     from autogaze_cli.model.native import instruction_set

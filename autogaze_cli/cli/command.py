@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from autogaze_cli.cli.config import CONFIG, long_name, read_config
+from autogaze_cli.cli.config import CONFIG, UNTRUSTED, long_name, read_config
 from autogaze_cli.cli.presets import apply_preset
 from autogaze_cli.errors import refuse_address
 from autogaze_cli.progress import configure_logging
@@ -34,6 +34,8 @@ COMMON = ("more_inputs", "out_dir", "frames", "model", "overwrite")
 """The options that are shown first, unless a command names others."""
 
 TASK_LOSS = "task_loss_requirement"
+_ADDRESSES = ("address", "live_input")
+"""Parameters that may be addresses: of a Ray cluster, of a live stream."""
 _TYPED = "autogaze.typed"
 _VERBOSITY = "autogaze.verbosity"
 _LOG_FILE = "autogaze.log_file"
@@ -94,7 +96,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """As ``click.Command``, unless an option that names a file has an address."""
         for name, value in ctx.params.items():
-            if isinstance(value, str) and name != "address":  # that of a Ray cluster
+            if isinstance(value, str) and name not in _ADDRESSES:
                 refuse_address(value)
         return super().invoke(ctx)
 
@@ -153,6 +155,12 @@ def _log_file(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         refuse_address(value)
         ctx.meta[_LOG_FILE] = value
         configure_logging(ctx.meta.get(_VERBOSITY, 0), value)
+
+
+def untrusted(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    """The callback of ``--untrusted``, which comes before any configuration file is looked for."""
+    ctx.meta[UNTRUSTED] = value
+    return value
 
 
 def _config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:

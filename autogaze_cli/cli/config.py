@@ -3,13 +3,14 @@
 The file is the one given by ``--config``, otherwise the nearest of ``autogaze.toml`` and
 ``pyproject.toml`` with a table ``[tool.autogaze]``, in the current folder or above, but not above
 the root of a repository. A file that was only found may be somebody else's: it cannot set what
-replaces files, writes outside of its folder or reaches other machines.
+replaces files, writes outside of its folder, reaches other machines or lifts limits.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
@@ -28,15 +29,19 @@ logger = logging.getLogger(__name__)
 CONFIG = "autogaze.config"
 """The key in a context's ``meta`` of the path of the configuration file, if there is one."""
 
+UNTRUSTED = "autogaze.untrusted"
+"""The key of whether files beside the inputs are not to be trusted."""
+
 NAME = "autogaze.toml"
 PYPROJECT = "pyproject.toml"
 
-_NEVER = frozenset({"config", "help", "version"})
+_NEVER = frozenset({"config", "help", "untrusted", "version"})
 """Options that cannot be set in a file."""
 
 _WRITING = frozenset({"fix", "log-file", "output", "overwrite", "timing", "write-baseline"})
 _REACHING = frozenset({"address", "engine", "revision", "sha256"})
-_NAMED_ONLY = _WRITING | _REACHING
+_BOUNDING = frozenset({"isolate", "limit"})
+_NAMED_ONLY = _WRITING | _REACHING | _BOUNDING
 """Options that only a file named by ``--config`` can set."""
 
 _FOLDERS = frozenset({"out-dir"})
@@ -53,7 +58,8 @@ def read_config(ctx: click.Context) -> None:
         ConfigError: The file cannot be read, or contains an unknown key.
     """
     named = ctx.meta.get(CONFIG)
-    path = find_config() if named is None else Path(named)
+    found = None if ctx.meta.get(UNTRUSTED) or named is not None else find_config()
+    path = found if named is None else Path(named)
     if path is None:
         return
     refuse_address(str(named or path))
@@ -252,7 +258,7 @@ def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
             hint="see autogaze config show",
         )
     if option.is_flag and not isinstance(value, bool | str):
-        raise ConfigError(f"{path}: {key} must be true or false, not {value}")
+        raise ConfigError(f"{path}: {key} must be true or false, not {reprlib.repr(value)}")
     if option.multiple:
         return items
     return ",".join(map(str, value)) if isinstance(value, list) else value
@@ -281,7 +287,7 @@ def _unknown(
         return ConfigError(f"{path}: {key!r} is a command", hint=f"write a table, [{key}]")
     words = {name for command in below for name in options[command]} | inner
     hint = did_you_mean(spelling, words, "see autogaze config show")
-    return ConfigError(f"{path}: unknown key {key!r}", hint=hint)
+    return ConfigError(f"{path}: unknown key {reprlib.repr(key)}", hint=hint)
 
 
 def _has_our_table(path: Path) -> bool:

@@ -218,7 +218,7 @@ offline = option(
     callback=lambda ctx, param, value: value or is_offline(),
     help="Refuse network access; AUTOGAZE_OFFLINE=1 in the environment does the same.",
 )
-"""Only ``models fetch`` and ``--live`` with a URL use the network."""
+"""Only ``models fetch``, and ``--live`` and ``view`` with a URL, use the network."""
 
 compute = section(
     "Model and device",

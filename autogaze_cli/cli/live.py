@@ -21,7 +21,7 @@ HORIZON_FRAMES = 16
 
 OF_FILES = (
     *("report", "timing", "dry_run", "resume", "fail_fast", "workers", "engine", "address"),
-    "gpus_per_worker",
+    *("gpus_per_worker", "isolate", "untrusted"),
 )
 """Options that cannot be used with a live stream."""
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from importlib import import_module
 from typing import IO, Any
 
 import click
 
+from autogaze_cli.batch.stopping import stopped_by_signals
 from autogaze_cli.cli import options
 from autogaze_cli.cli.config import value_source
 from autogaze_cli.cli.streams import prepare_streams
 from autogaze_cli.errors import AutogazeError, as_autogaze_error
-from autogaze_cli.progress import TRACEBACK, printable
+from autogaze_cli.progress import TRACEBACK, message_line
 from autogaze_cli.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,22 @@ COMMANDS = {
         "autogaze_cli.commands.report:report",
         "Write a viewer page for each result in a folder, and an index of them.",
     ),
+    "viewer": (
+        "autogaze_cli.commands.viewer:viewer",
+        "Write a page that gazes at a camera or a video, offline, in the browser.",
+    ),
+    "view": (
+        "autogaze_cli.commands.view:view",
+        "Gaze at a camera or a video live, on a page that this command serves.",
+    ),
+    "compare": (
+        "autogaze_cli.commands.compare:compare",
+        "Measure gaze sources side by side: one table.",
+    ),
+    "calibrate": (
+        "autogaze_cli.commands.calibrate:calibrate",
+        "Find the task loss requirement that keeps its promise on your clips.",
+    ),
     "models": (
         "autogaze_cli.commands.models:models",
         "List, locate, fetch and verify the models that --model can name.",
@@ -75,7 +91,7 @@ class Failure(click.ClickException):
     """The error line and the exit code of a failed command."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(printable(" ".join(message.split())))
+        super().__init__(message_line(" ".join(message.split())))
         self.exit_code = exit_code  # type: ignore[misc]  # varies between failures
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -205,10 +221,8 @@ or device; 3 some inputs failed and the others are done; 130 interrupted.
 def cli(ctx: click.Context) -> None:
     """The command ``autogaze``."""
     _tune_threads()
-    with suppress(ValueError):  # only the main thread may handle signals
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            previous = signal.signal(number, _terminate)
-            ctx.call_on_close(partial(signal.signal, number, previous))
+    if threading.current_thread() is threading.main_thread():  # others may not handle signals
+        ctx.with_resource(stopped_by_signals())
 
 
 def _tune_threads() -> None:
@@ -218,8 +232,3 @@ def _tune_threads() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     # Huge pages for large buffers: decoding a batch of eight clips was a twelfth faster.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-
-
-def _terminate(number: int, frame: object) -> None:
-    """Exit by an exception, so that partially written files are removed."""
-    sys.exit(128 + number)

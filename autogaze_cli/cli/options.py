@@ -11,7 +11,7 @@ from typing import cast
 import click
 
 from autogaze_cli.cli.command import Command as Command
-from autogaze_cli.cli.command import Decorator
+from autogaze_cli.cli.command import Decorator, untrusted
 from autogaze_cli.cli.command import always as always
 from autogaze_cli.cli.command import group as group
 from autogaze_cli.cli.command import option as option
@@ -71,6 +71,26 @@ _reading_options = group(
         "--allow-truncated",
         is_flag=True,
         help="Read a file whose end is missing as far as it goes.",
+    ),
+    option(
+        "--limit",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Limit of a video, beyond which it fails: pixels (of a frame), frames, seconds, bytes "
+        "(of all frames); with --isolate, memory (bytes) and frame_seconds. Repeatable.",
+    ),
+    option(
+        "--isolate",
+        is_flag=True,
+        help="Decode each video in a process of its own, which may crash or hang.",
+    ),
+    option(
+        "--untrusted",
+        is_flag=True,
+        is_eager=True,
+        callback=untrusted,
+        help="The videos are somebody else's: --isolate, stricter limits, and no configuration "
+        "file that is not named by --config.",
     ),
 )
 """How a video is read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, cast
 
 import click
@@ -12,7 +13,7 @@ from click.core import ParameterSource
 
 from autogaze_cli.batch.report import OnEvent, Report
 from autogaze_cli.cli.config import CONFIG, long_name, plain, value_source
-from autogaze_cli.cli.streams import print_document, print_line
+from autogaze_cli.cli.streams import outputs_kept, print_document, print_line
 from autogaze_cli.jobs.request import Request, make_request
 from autogaze_cli.jobs.run import run
 from autogaze_cli.jobs.values import Values
@@ -53,7 +54,16 @@ def finish(report: Report, values: Mapping[str, Any]) -> None:
     """Print the requested output, and exit with the report's exit code.
 
     With ``--json``, print the document of a single input, or that of the whole report.
+
+    Raises:
+        OutputError: Stdout is closed or full.
     """
+    with outputs_kept() if report.results else nullcontext():
+        _print_report(report, values)
+    click.get_current_context().exit(report.exit_code())
+
+
+def _print_report(report: Report, values: Mapping[str, Any]) -> None:
     if report.plan is not None:
         _print_plan(report.plan, values)
     elif values["json"]:
@@ -63,7 +73,6 @@ def finish(report: Report, values: Mapping[str, Any]) -> None:
     for result in report.results.values():
         for line in result.differences:
             print_line(line, err=values["json"] or values["jsonl"])
-    click.get_current_context().exit(report.exit_code())
 
 
 def settings_of(ctx: click.Context) -> list[dict[str, Any]]:

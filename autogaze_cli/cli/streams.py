@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
-from autogaze_cli.errors import OutputError
+from autogaze_cli.errors import SOME_FAILED, OutputError
 from autogaze_cli.progress import printable
 
 
@@ -26,6 +28,16 @@ def prepare_streams() -> None:
         sys.stdin = os.fdopen(0)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w")
+
+
+@contextmanager
+def outputs_kept() -> Iterator[None]:
+    """Give a lost document the exit code of a batch that is done in part: its files are there."""
+    try:
+        yield
+    except OutputError as error:
+        error.exit_code = SOME_FAILED
+        raise
 
 
 def print_document(text: str, *, err: bool = False) -> None:

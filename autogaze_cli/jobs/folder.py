@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -134,6 +136,12 @@ def find_video(source: str, videos: Path | None, results: Path) -> Path | None:
         videos: A folder to search first.
         results: The folder of the results.
     """
+    with suppress(OSError, ValueError):  # no name that a file can have
+        return _find_video(source, videos, results)
+    return None
+
+
+def _find_video(source: str, videos: Path | None, results: Path) -> Path | None:
     path = PurePath(source)
     parts = [part for part in path.parts if part != path.anchor]
     if videos is not None and ".." not in parts:
@@ -176,11 +184,14 @@ def read_summary(page: Path) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty if there is none."""
+    """The JSON object in a file; empty, with a warning, if it holds none."""
     try:
-        return _mapping(path.read_bytes())
+        found = _mapping(path.read_bytes())
     except OSError:
-        return {}
+        found = {}
+    if not found:
+        logger.warning("%s: left out: not a JSON object of finite numbers", path)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +245,27 @@ class Manifest:
 
 def _mapping(text: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_int64)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _finite(text: str) -> float:
+    """A number of JSON.
+
+    Raises:
+        ValueError: It is none that a page or a program could take.
+    """
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
+
+
+def _int64(text: str) -> int:
+    """An integer of JSON; raises as ``_finite``."""
+    value = int(text)
+    if not -(1 << 63) <= value < 1 << 63:
+        raise ValueError("an integer of over 64 bits")
+    return value

@@ -15,7 +15,7 @@ from autogaze_cli.inference import header_of
 from autogaze_cli.jobs.pipeline import ahead
 from autogaze_cli.jobs.timing import Timing
 from autogaze_cli.media.sampling import Sampling
-from autogaze_cli.media.video import Frame, Video, VideoInfo, probe
+from autogaze_cli.media.video import Frame, VideoInfo, open_video, probe
 from autogaze_cli.sources.cells import CellSource
 from autogaze_cli.sources.source import GazeSource, OnGazed
 from autogaze_cli.trace import FrameTrace, Trace, TraceHeader
@@ -39,7 +39,10 @@ _READING = ("stream", "tone_map", "allow_truncated")
 """Settings of ``Sampling`` that a trace records only where they are not at their defaults."""
 
 QUEUE_SIZE = 3
-"""Maximum number of frames between two stages; at least a clip for a model that takes clips."""
+"""Maximum number of frames between two stages; a clip for a model that takes clips."""
+
+_QUEUE_BYTES = 512 << 20
+"""Above which a clip of frames is not queued beside the one that the model has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +94,13 @@ class Job:
 
     @property
     def queue_size(self) -> int:
-        """Maximum number of frames queued before or after the gaze source: at least one clip."""
+        """Maximum number of frames queued before or after the gaze source: one clip, if it fits."""
         if not isinstance(self.gaze, GazeSource) or self.gaze.mask_source != "autogaze":
             return QUEUE_SIZE
         settings = self.gaze.settings
-        return max(QUEUE_SIZE, 0 if settings.horizon_frames else settings.clip_len)
+        width, height = self.size
+        fit = _QUEUE_BYTES // (3 * width * height)
+        return max(QUEUE_SIZE, 0 if settings.horizon_frames else min(settings.clip_len, fit))
 
 
 def open_job(
@@ -211,7 +216,7 @@ def _read_twice(
 
 def _frames(job: Job) -> Iterator[Frame]:
     motion = isinstance(job.gaze, GazeSource) and job.gaze.reads_motion
-    with Video(job.video, job.sampling, motion=motion) as video:
+    with open_video(job.video, job.sampling, motion=motion) as video:
         frames = video.frames(require=True)
         yield from frames if job.timing is None else job.timing.waits("decode", frames)
         job.notes[:] = video.info.notes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autogaze_cli.batch.outputs import Outputs
-from autogaze_cli.errors import AutogazeError, InputError, OutputError
+from autogaze_cli.errors import InputError, OutputError, as_autogaze_error
 from autogaze_cli.jobs.folder import (
     INDEX,
     Found,
@@ -24,6 +24,7 @@ from autogaze_cli.jobs.frames import Job, OnFrame, gazed_frames, open_job, trace
 from autogaze_cli.player.drawn import write_drawn_page
 from autogaze_cli.player.index import Row, write_index
 from autogaze_cli.player.page import PAGE_VIEW, draw_frames
+from autogaze_cli.progress import TRACEBACK
 from autogaze_cli.trace import read_trace
 from autogaze_cli.visualize.settings import Visualization
 
@@ -127,9 +128,11 @@ def write_pages(
         try:
             done = _write(found, folder, on_page, videos, overwrite)
             (pages.written if done else pages.kept).append(found.page)
-        except AutogazeError as error:
-            pages.failed[found.page] = error.line()
-            logger.error("%s", error.line())
+        except Exception as error:  # one result never stops the others
+            problem = as_autogaze_error(error, str(found.page))
+            pages.failed[found.page] = problem.line()
+            logger.error("%s", problem.line())
+            logger.log(TRACEBACK, "traceback of the error:", exc_info=error)
         pages.rows.append(_row(found, folder, manifest, pages.failed.get(found.page)))
     listed = {row.name for row in pages.rows}
     for name, reason in manifest.failures().items():

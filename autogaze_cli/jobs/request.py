@@ -19,6 +19,7 @@ from autogaze_cli.gaze.budget import requirement_from_db
 from autogaze_cli.gaze.settings import MODES, GazeSettings
 from autogaze_cli.jobs.settings import BatchSettings, Drawing, Encoding
 from autogaze_cli.jobs.values import Source, Values
+from autogaze_cli.media.limits import UNTRUSTED, Limits
 from autogaze_cli.media.sampling import MAX_SIDE, Sampling
 from autogaze_cli.media.times import parse_rate, parse_time
 from autogaze_cli.model.catalog import MODELS, default_model
@@ -100,9 +101,12 @@ class Request:
         gaze = asdict(self.gaze)
         for name in ("device", "threads"):
             del gaze[name]
+        sampling = asdict(self.sampling)
+        for name in ("limits", "isolate"):
+            del sampling[name]
         parts: dict[str, Any] = {
             "gaze": gaze,
-            "sampling": asdict(self.sampling),
+            "sampling": sampling,
             "drawing": self.drawing and asdict(self.drawing),
             "readout": self.readout and asdict(self.readout),
             "format": self.format,
@@ -171,7 +175,7 @@ def make_request(
         command=command,
         inputs=(*(os.fspath(name) for name in inputs), *traces),
         gaze=gaze_settings(values, models),
-        sampling=_sampling(values),
+        sampling=sampling_settings(values),
         drawing=_drawing(command, values, format),
         readout=_readout(values) if command == "readout" else None,
         encoding=_encoding(values, given) if command == "encode" else None,
@@ -255,7 +259,12 @@ def gaze_settings(values: Values, models: Path = MODELS) -> GazeSettings:
     return _pick(GazeSettings, resolved)
 
 
-def _sampling(values: Values) -> Sampling:
+def sampling_settings(values: Values) -> Sampling:
+    """The frames to read.
+
+    Raises:
+        ConfigError: A setting is out of range.
+    """
     start, fps = values.get("start"), values["fps"]
     return Sampling(
         start=Fraction(0) if start is None else _named("start", parse_time, start),
@@ -266,6 +275,8 @@ def _sampling(values: Values) -> Sampling:
         stream=values["stream"],
         tone_map=values["tone_map"],
         allow_truncated=values["allow_truncated"],
+        limits=(UNTRUSTED if values["untrusted"] else Limits()).changed(values["limit"]),
+        isolate=values["isolate"] or values["untrusted"],
     )
 
 

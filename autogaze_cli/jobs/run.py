@@ -17,7 +17,7 @@ from autogaze_cli.batch.report import OnEvent, Report
 from autogaze_cli.batch.result import output_files
 from autogaze_cli.batch.run import Batch
 from autogaze_cli.batch.work import Engine
-from autogaze_cli.errors import AutogazeError, ConfigError, OutputError
+from autogaze_cli.errors import ConfigError, OutputError, as_autogaze_error
 from autogaze_cli.jobs.plan import Plan, gpus_per_worker
 from autogaze_cli.jobs.request import Request
 from autogaze_cli.jobs.timing import timing_document
@@ -110,6 +110,7 @@ def _execute(
         tasks = Batch(
             outputs=partial(output_paths, request),
             check=plan.check,
+            out_dir=batch.out_dir,
             overwrite=batch.overwrite or batch.check,
             manifest=manifest,
             resume=batch.resume,
@@ -179,8 +180,8 @@ def _write_index(request: Request, report: Report) -> None:
 
     try:
         pages = write_pages(request.batch.out_dir, lambda page: nullcontext(_silent))
-    except AutogazeError as error:
-        report.lose(error)
+    except Exception as error:  # noqa: BLE001  # the outputs are in place
+        report.lose(as_autogaze_error(error, str(request.batch.out_dir)))
     else:
         logger.info("wrote %s", pages.index)
 

@@ -37,6 +37,9 @@ class SamplingValues(TypedDict, total=False):
         stream: Index of the video stream in the file; None = FFmpeg's own choice.
         tone_map: ``auto`` maps HDR to BT.709; ``none`` keeps the values.
         allow_truncated: Read a file whose end is missing as far as it goes.
+        limit: Limits beyond which a video fails, such as ``"pixels=100000000"``; see ``Limits``.
+        isolate: Decode each video in a process of its own, which may crash or hang.
+        untrusted: The videos are somebody else's: ``isolate``, and stricter limits.
     """
 
     start: Rate
@@ -47,6 +50,9 @@ class SamplingValues(TypedDict, total=False):
     stream: int | None
     tone_map: ToneMap
     allow_truncated: bool
+    limit: Sequence[str]
+    isolate: bool
+    untrusted: bool
 
 
 class PresetValues(TypedDict, total=False):

@@ -247,7 +247,11 @@ def plan_of_videos(request: Request, inputs: Sequence[Input]) -> Plan:
     if len(inputs) > 1:
         raise ConfigError(f"--trace takes a single input, got {len(inputs)}")
     trace, frames = request.read_trace(request.trace), request.sampling.frames
-    sampling = sampling_of(trace.header, str(request.trace))
+    sampling = replace(
+        sampling_of(trace.header, str(request.trace)),
+        limits=request.sampling.limits,
+        isolate=request.sampling.isolate,
+    )
     if frames is not None:
         trace, sampling = first_frames(trace, frames), replace(sampling, frames=frames)
     described["gaze"] = {"trace": catalog.sha256_of(request.trace)}

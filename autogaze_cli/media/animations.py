@@ -14,6 +14,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from PIL import Image
 
+from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.source import Source, unreadable
 from autogaze_cli.media.watched import Unchanged, failed_read
@@ -31,16 +32,22 @@ class WebPSource(Source):
         path: The file.
         notes: Where corrections are noted.
         truncated: Whether its end is missing.
+        limits: What it may have.
     """
 
-    def __init__(self, path: Path, notes: Notes, *, truncated: bool = False) -> None:
+    def __init__(
+        self, path: Path, notes: Notes, *, truncated: bool = False, limits: Limits
+    ) -> None:
         self._path, self._notes = path, notes
         self.container = self.codec = "webp"
         self.time_base = _MILLISECOND
         self._unchanged = Unchanged(path, [path])
         try:
             self._file: BinaryIO = _whole_chunks(path) if truncated else path.open("rb")
+            limits.require_size(path, *_webp_size(self._file))
             self._durations = _webp_durations(self._file)
+            count = len(self._durations)
+            limits.require(path, "frames", count, f"{count} frames")
             self._reader = _opened(self._file)
         except (OSError, Image.DecompressionBombError) as error:
             self._raise_failed_read(error)
@@ -119,6 +126,13 @@ def _whole_chunks(path: Path) -> BinaryIO:
     data = path.read_bytes()
     end = max((end for _, _, end in _chunks(io.BytesIO(data)) if end <= len(data)), default=12)
     return io.BytesIO(data[:4] + (end - 8).to_bytes(4, "little") + data[8:end])
+
+
+def _webp_size(file: BinaryIO) -> tuple[int, int]:
+    """Width and height by the header of an animation."""
+    file.seek(24)
+    width, height = file.read(3), file.read(3)
+    return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
 
 
 def _webp_durations(file: BinaryIO) -> list[int]:

@@ -13,12 +13,13 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from autogaze_cli.errors import InputError
+from autogaze_cli.media.ffmpeg import STREAM_PROTOCOLS, open_container
 from autogaze_cli.media.notes import Notes
-from autogaze_cli.media.sources import ContainerSource, open_container
+from autogaze_cli.media.sampling import Sampling
+from autogaze_cli.media.sources import ContainerSource
 from autogaze_cli.media.synthetic import is_synthetic
 from autogaze_cli.media.video import (
     Frame,
-    Sampling,
     Video,
     VideoInfo,
     first_frame,
@@ -35,17 +36,26 @@ class _LiveSource(ContainerSource):
 
     _measured = False
 
-    def __init__(self, name: str, notes: Notes, stream: int | None, *, motion: bool) -> None:
+    def __init__(self, name: str, notes: Notes, sampling: Sampling, *, motion: bool) -> None:
         self._name = name
-        super().__init__(Path(name), notes, stream=stream, motion=motion)
+        super().__init__(
+            Path(name), notes, stream=sampling.stream, limits=sampling.limits, motion=motion
+        )
 
     def _opened(self) -> InputContainer:
         if self._name == STDIN:
-            address = "pipe:0"
+            address, protocols = "pipe:0", "pipe"
+        elif "://" in self._name:
+            address, protocols = self._name, STREAM_PROTOCOLS
         else:
-            address = self._name if "://" in self._name else os.path.abspath(self._name)  # noqa: PTH100
+            address, protocols = os.path.abspath(self._name), "file"  # noqa: PTH100
         device = Path(self._name).is_char_device()
-        return open_container(address, format="v4l2" if device else None)
+        return open_container(
+            address,
+            format="v4l2" if device else None,
+            max_pixels=self._limits.allocated_pixels,
+            protocols=protocols,
+        )
 
     def _open(self, thread_type: str, threads: int) -> None:
         # A decoder with a thread a frame holds back as many frames as it has threads.
@@ -97,10 +107,10 @@ def read_live(
     with (
         _named(name, path),
         input_errors(path),
-        _LiveSource(name, notes, sampling.stream, motion=motion) as source,
+        _LiveSource(name, notes, sampling, motion=motion) as source,
     ):
         decoded = source.decode()
-        first = first_frame(decoded, path)
+        first = first_frame(decoded, path, sampling.limits)
         info = video_info(path, source, first, notes)
         frames = sampled(source, first, chain([first], decoded), sampling, notes)
         for frame in islice(frames, sampling.frames):

@@ -5,7 +5,7 @@ from __future__ import annotations
 LOOK_BYTES = 4096
 """How much of a file is looked at."""
 
-_PLAYLISTS = (b"#EXTM3U", b"ffconcat")
+PLAYLISTS = (b"#EXTM3U", b"ffconcat")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TEXT = frozenset(range(32, 256)) - {127} | set(b"\t\n\r\f\v\b\x1b")
 
@@ -15,6 +15,6 @@ def is_text(head: bytes) -> bool:
 
     It tells transport streams from the source text of TypeScript, which has the same suffixes.
     """
-    if head.startswith(_PLAYLISTS):
+    if head.startswith(PLAYLISTS):
         return False
     return head.startswith(_UTF16) or _TEXT.issuperset(head)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from autogaze_cli.errors import InputError
 from autogaze_cli.media.animations import WebPSource
+from autogaze_cli.media.claims import require_true_claims
+from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sequence import image_sequence
 from autogaze_cli.media.source import Source
@@ -22,6 +24,7 @@ def open_source(
     threads: int | None = None,
     stream: int | None = None,
     allow_truncated: bool = False,
+    limits: Limits,
     motion: bool = False,
 ) -> tuple[Source, int]:
     """Open a video, an image, an image pattern such as ``frame_%04d.png``, or a synthetic clip.
@@ -32,6 +35,7 @@ def open_source(
         threads: Decoder threads; None = FFmpeg's own choice.
         stream: Index of the stream in the file; None = FFmpeg's own choice.
         allow_truncated: Whether a file of which the end is missing is opened.
+        limits: What it may claim; frames of more pixels are not decoded.
         motion: Whether the motion vectors are wanted, where the codec gives them out.
 
     Returns:
@@ -44,13 +48,21 @@ def open_source(
         return SyntheticSource(str(path)), 0
     images = image_sequence(path)
     if images:
-        return ContainerSource(path, notes, threads=threads, stream=stream, images=images), 0
+        for image in images.files:
+            _expect_file(image)
+        limits.require(path, "frames", len(images.files), f"{len(images.files)} images")
+        source: Source = ContainerSource(
+            path, notes, threads=threads, stream=stream, images=images, limits=limits
+        )
+        return source, 0
     _expect_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(64)
             missing = missing_bytes(file)
             indexed = bool(missing) and ends_in_media(file)
+            if head[4:8].isalnum():
+                require_true_claims(path, file, limits)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if not head:
@@ -59,11 +71,13 @@ def open_source(
     animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:] and head[20] & 2
     cut = missing and not allow_truncated
     if animated and not cut:
-        source: Source = WebPSource(path, notes, truncated=bool(missing))
+        source = WebPSource(path, notes, truncated=bool(missing), limits=limits)
     elif cut and not indexed:
         raise _truncated(path, missing)
     else:
-        container = ContainerSource(path, notes, threads=threads, stream=stream, motion=motion)
+        container = ContainerSource(
+            path, notes, threads=threads, stream=stream, limits=limits, motion=motion
+        )
         if indexed and container.has_all_of_index(path.stat().st_size):
             cut = missing = 0  # only the size that it states is wrong
         if cut:
@@ -82,6 +96,10 @@ def _expect_file(path: Path) -> None:
         raise InputError(
             f"{path}: is a folder, not a video",
             hint=f"for numbered images give a pattern: {path / 'frame_%04d.png'}",
+        )
+    if not path.is_file():  # a device may be endless, and a pipe never begin
+        raise InputError(
+            f"{path}: is not a regular file", hint="--live reads devices; copy anything else"
         )
 
 

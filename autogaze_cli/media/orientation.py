@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
-from av.sidedata.sidedata import SideData, Type
+from av.sidedata.sidedata import SideData, SideDataContainer, Type
 from av.video.frame import VideoFrame
 
 from autogaze_cli.media.filters import FilterChain, Filters
@@ -41,11 +41,18 @@ def orientation(frame: VideoFrame) -> tuple[int, Filters]:
 def side_data(frame: VideoFrame, name: str) -> SideData | None:
     """What a frame carries beside its pixels under a name, whatever else it carries."""
     try:
-        found: Any = frame.side_data
+        found = _all_side_data(frame)
     except ValueError:
         # One kind that PyAV has no name for (EXIF is such) makes all of them unreadable.
         delete = [("sidedata", f"mode=delete:type={number}") for number in _UNKNOWN_TYPES]
         base = frame.time_base or Fraction(1, 1000)
-        found = FilterChain(frame, delete, time_base=base, threads=1).convert(frame).side_data
+        known = FilterChain(frame, delete, time_base=base, threads=1).convert(frame)
+        found = _all_side_data(known)
     data: SideData | None = found.get(name)
     return data
+
+
+def _all_side_data(frame: VideoFrame) -> Any:
+    # A frame keeps its ``side_data``, which refers to the frame: only the garbage collector would
+    # free the two, and it does not see how much memory they have (5 GB of one GIF piled up).
+    return SideDataContainer(frame)  # type: ignore[call-arg]  # which PyAV's stub leaves out

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, TypeVar, get_args
 
 from autogaze_cli.errors import ConfigError
+from autogaze_cli.media.limits import Limits
 
 MAX_START, MAX_FRAMES, MAX_SIDE = 10**9, 2**31 - 1, 65535
 """The latest start in seconds, the most frames, and the longest side in pixels."""
@@ -31,6 +32,8 @@ class Sampling:
             largest, with preference for the default one.
         tone_map: ``auto`` maps HDR (PQ and HLG) to BT.709; ``none`` keeps the values.
         allow_truncated: Whether a file of which the end is missing is read as far as it goes.
+        limits: Bounds on what is read.
+        isolate: Whether a process of its own decodes, with limits on memory and time.
     """
 
     start: Fraction = Fraction(0)
@@ -41,6 +44,8 @@ class Sampling:
     stream: int | None = None
     tone_map: ToneMap = "auto"
     allow_truncated: bool = False
+    limits: Limits = field(default_factory=Limits)
+    isolate: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be sampled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
@@ -12,6 +13,7 @@ from types import TracebackType
 from av.video.frame import VideoFrame
 
 from autogaze_cli.errors import InputError
+from autogaze_cli.media.looks import PLAYLISTS
 
 
 class Source(AbstractContextManager["Source"], ABC):
@@ -82,8 +84,13 @@ def no_threads(path: Path) -> InputError:
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for what FFmpeg cannot open."""
     reason = getattr(error, "strerror", None) or str(error)
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return InputError(f"{path}: {reason}", hint="raise the limit of open files (ulimit -n)")
     hint = "is it a video?"
     with suppress(OSError), path.open("rb") as file:
-        if file.read(12)[4:8] == b"ftyp":
+        head = file.read(12)
+        if head[4:8] == b"ftyp":
             hint = "an MP4 whose recording broke off has no index (moov); record it again"
+        elif head.startswith(PLAYLISTS):
+            hint = "what a playlist names is not opened; give the videos themselves"
     return InputError(f"{path}: cannot be opened as a video ({reason})", hint=hint)

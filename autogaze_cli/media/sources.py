@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
@@ -18,7 +17,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from autogaze_cli.media.clock import Clock
+from autogaze_cli.media.ffmpeg import open_container
 from autogaze_cli.media.filters import NO_THREADS
+from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.motion import EXPORT_MVS, MOTION_CODECS
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.sequence import ImageSequence
@@ -26,7 +27,6 @@ from autogaze_cli.media.source import Source, no_threads, unreadable
 from autogaze_cli.media.streams import choose_stream
 from autogaze_cli.media.timing import Timing, packet_timing
 from autogaze_cli.media.watched import (
-    BUFFER_BYTES,
     Unchanged,
     WatchedFile,
     failed_read,
@@ -72,6 +72,7 @@ class ContainerSource(Source):
         threads: Decoder threads; None = FFmpeg's own choice.
         stream: Index of the stream in the file; None = FFmpeg's own choice.
         images: The images, if ``path`` is a pattern.
+        limits: Frames of more pixels are not decoded.
         motion: Whether the motion vectors are wanted, where the codec gives them out.
     """
 
@@ -86,8 +87,10 @@ class ContainerSource(Source):
         threads: int | None = None,
         stream: int | None = None,
         images: ImageSequence | None = None,
+        limits: Limits,
         motion: bool = False,
     ) -> None:
+        self._limits = limits
         self._path, self._notes, self._images, self._index = path, notes, images, stream
         self._threads, self._wants_motion = threads or 0, motion
         self._sought: int | None = None
@@ -111,8 +114,10 @@ class ContainerSource(Source):
             ) from error
         try:
             self._stream = choose_stream(self._input, self._path, self._index)
+            self._limits.require_size(self._path, self._stream.width, self._stream.height)
             self._stream.thread_type = thread_type
             self._stream.codec_context.thread_count = threads
+            self._stream.codec_context.options = {"max_pixels": str(self._limits.allocated_pixels)}
             self.motion = self._wants_motion and self._stream.codec_context.name in MOTION_CODECS
             if self.motion:
                 self._stream.codec_context.flags2 |= EXPORT_MVS
@@ -124,20 +129,21 @@ class ContainerSource(Source):
 
     def _opened(self) -> InputContainer:
         """Open the file ourselves, or else leave it to FFmpeg."""
+        most = self._limits.allocated_pixels
         if self._images:
             options = {"pattern_type": "sequence", "start_number": str(self._images.first)}
-            return open_container(str(self._images.address), options=options)
+            return open_container(str(self._images.address), options=options, max_pixels=most)
         self._close_file()
         self._file = WatchedFile(self._path)
         try:
-            return open_container(self._file)
+            return open_container(self._file, max_pixels=most)
         except FFmpegError:
             if self._file.error:
                 raise
-        # Formats of several files, such as playlists, are opened by their name alone.
+        # Some pictures, such as Targa, are recognized by their name alone.
         self._close_file()
         absolute = os.path.abspath(self._path)  # noqa: PTH100
-        return open_container(absolute, options={"pattern_type": "none"})
+        return open_container(absolute, options={"pattern_type": "none"}, max_pixels=most)
 
     def _describe(self) -> None:
         """Fill in the attributes; what a container leaves out is worked out from the rest."""
@@ -369,27 +375,6 @@ class ContainerSource(Source):
             raise no_threads(self._path) from error
         if not self._file and isinstance(error, OSError) and is_failure(error):
             raise failed_read(self._path, error) from error
-
-
-def open_container(
-    what: str | WatchedFile, *, format: str | None = None, options: dict[str, str] | None = None
-) -> InputContainer:
-    """Open something with FFmpeg.
-
-    Args:
-        what: A file of our own, an absolute path (FFmpeg takes ``a:b.mp4`` for a protocol named
-            ``a``), or an address.
-        format: FFmpeg's name of the format; None = it finds out.
-        options: Options of the format.
-    """
-    return av.open(
-        what,
-        "r",
-        format=format,
-        options=options or {},
-        metadata_errors="replace",
-        buffer_size=BUFFER_BYTES,
-    )
 
 
 def _fraction(rate: Any) -> Fraction | None:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from av.error import FFmpegError
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from autogaze_cli.errors import InputError
 from autogaze_cli.media.colour import Tags
 from autogaze_cli.media.filters import NO_THREADS
+from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.motion import Motion, MotionLog
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.opening import open_source
@@ -26,7 +28,19 @@ from autogaze_cli.media.picture import Painter, displayed_size, note_colours
 from autogaze_cli.media.sampling import Sampling, paced
 from autogaze_cli.media.source import Source, no_threads
 
-__all__ = ["Frame", "Sampling", "Video", "VideoInfo", "few_frames_error", "probe", "read_frames"]
+if TYPE_CHECKING:
+    from autogaze_cli.media.isolated import IsolatedVideo
+
+__all__ = [
+    "Frame",
+    "Sampling",
+    "Video",
+    "VideoInfo",
+    "few_frames_error",
+    "open_video",
+    "probe",
+    "read_frames",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,15 +137,24 @@ class Video(AbstractContextManager["Video"]):
                 threads=threads,
                 stream=self._sampling.stream,
                 allow_truncated=self._sampling.allow_truncated,
+                limits=self._sampling.limits,
                 motion=motion,
             )
             try:
-                self._decoded = self._source.decode()
-                self._first = first_frame(self._decoded, path)
+                self._decoded = self._decode()
+                self._first = first_frame(self._decoded, path, self._sampling.limits)
                 self._info = video_info(path, self._source, self._first, self._notes)
+                size = self._info.width, self._info.height  # pixels may be far from square
+                for width, height in (size, self._sampling.size(*size)):
+                    self._sampling.limits.require_size(path, width, height)
             except BaseException:
                 self._source.close()
                 raise
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """The frames from where the source stands, within the limits."""
+        source = self._source
+        return self._sampling.limits.bounded(self._path, source.decode(), source.time_base)
 
     @property
     def info(self) -> VideoInfo:
@@ -161,6 +184,7 @@ class Video(AbstractContextManager["Video"]):
             for frame in self._sampled():
                 yield frame
                 count += 1
+                sampling.limits.require(self._path, "frames", count, f"at least {count} frames")
                 if count == sampling.frames:
                     self._source.check()
                     return
@@ -187,12 +211,12 @@ class Video(AbstractContextManager["Video"]):
         for back in (Fraction(0), Fraction(2)):
             if not source.seek(max(origin, target - int(back / source.time_base))):
                 break
-            decoded = source.decode()
+            decoded = self._decode()
             landed = next(decoded, None)
             if landed is not None and _pts(landed) <= target:
                 return chain([landed], decoded)
         source.rewind()
-        return source.decode()
+        return self._decode()
 
     def close(self) -> None:
         """Close the file."""
@@ -207,6 +231,22 @@ class Video(AbstractContextManager["Video"]):
         self.close()
 
 
+def open_video(
+    path: Path,
+    sampling: Sampling | None = None,
+    *,
+    threads: int | None = None,
+    quiet: bool = False,
+    motion: bool = False,
+) -> Video | IsolatedVideo:
+    """Open a video as ``Video`` does; where ``sampling`` says so, in a process of its own."""
+    if sampling is None or not sampling.isolate:
+        return Video(path, sampling, threads=threads, quiet=quiet, motion=motion)
+    from autogaze_cli.media.isolated import IsolatedVideo  # few inputs need it
+
+    return IsolatedVideo(path, sampling, threads=threads, quiet=quiet, motion=motion)
+
+
 def probe(path: Path, sampling: Sampling | None = None) -> VideoInfo:
     """What a video says of itself; decodes one frame, which alone tells the rotation.
 
@@ -217,7 +257,7 @@ def probe(path: Path, sampling: Sampling | None = None) -> VideoInfo:
     Raises:
         InputError: When there is no video at ``path``.
     """
-    with Video(path, sampling, threads=1, quiet=True) as video:
+    with open_video(path, sampling, threads=1, quiet=True) as video:
         return video.info
 
 
@@ -234,7 +274,7 @@ def read_frames(
     The file is opened with the first frame asked for, and closed when the iteration ends, fails or
     is abandoned.
     """
-    with Video(path, sampling, threads=threads, motion=motion) as video:
+    with open_video(path, sampling, threads=threads, motion=motion) as video:
         yield from video.frames(require=require)
 
 
@@ -269,12 +309,14 @@ def video_info(path: Path, source: Source, first: VideoFrame, notes: Notes) -> V
     )
 
 
-def first_frame(decoded: Iterator[VideoFrame], path: Path) -> VideoFrame:
-    """The first of the decoded frames, or the error that there is none."""
+def first_frame(decoded: Iterator[VideoFrame], path: Path, limits: Limits) -> VideoFrame:
+    """The first of the decoded frames, or the error that there is none within the limits."""
     first = next(decoded, None)
     if first is None:
         raise InputError(
-            f"{path}: no frame could be decoded", hint="the file is damaged or encrypted"
+            f"{path}: no frame could be decoded",
+            hint="the file is damaged or encrypted, or its frames have more than "
+            f"{limits.pixels} pixels (see --limit)",
         )
     return first
 

@@ -6,14 +6,18 @@ Nothing here imports PyTorch, and nothing but ``fetch`` touches the network.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from autogaze_cli.errors import ModelError
+from autogaze_cli.errors import FormatError, ModelError
+from autogaze_cli.model.section import read_json
+from autogaze_cli.reading import MOST_BYTES, checked, parse_json, read_regular
+
+if TYPE_CHECKING:
+    from autogaze_cli.model.record import Record
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -107,22 +111,18 @@ def bundled(models: Path = MODELS) -> dict[str, Model]:
     Raises:
         ModelError: ``models.json`` is missing or damaged.
     """
-    entries = _recorded(models)["models"]
-    try:
-        return {
-            entry["name"]: Model(
-                name=entry["name"],
-                kind="bundled",
-                folder=models / entry["name"],
-                sha256=entry["sha256"],
-                bytes=entry["bytes"],
-                licence=entry["licence"],
-                summary=entry["summary"],
-            )
-            for entry in entries
-        }
-    except (KeyError, TypeError) as error:
-        raise _damaged(models, error) from error
+    return {
+        entry.name: Model(
+            name=entry.name,
+            kind="bundled",
+            folder=models / entry.name,
+            sha256=entry.sha256,
+            bytes=entry.bytes,
+            licence=entry.licence,
+            summary=entry.summary,
+        )
+        for entry in _recorded(models).models
+    }
 
 
 def default_model(models: Path = MODELS) -> str | None:
@@ -134,17 +134,19 @@ def default_model(models: Path = MODELS) -> str | None:
     Raises:
         ModelError: ``models.json`` is damaged, or names a default that it does not record.
     """
-    name: str | None = _recorded(models)["default"]
+    name = _recorded(models).default
     if name is not None and name not in bundled(models):
         raise _damaged(models, f"its default, {name}, is not among its models")
     return name
 
 
-def _recorded(models: Path) -> dict[str, Any]:
+def _recorded(models: Path) -> Record:
+    from autogaze_cli.model.record import Record  # no --help needs it
+
     try:
-        raw = json.loads((models / "models.json").read_text(encoding="utf-8"))
-        return {"default": raw["default"], "models": raw["models"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        text = read_regular(models / "models.json", MOST_BYTES).decode("utf-8")
+        return checked(parse_json(text, "the file"), Record, "the file")
+    except (OSError, ValueError, FormatError) as error:
         raise _damaged(models, error) from error
 
 
@@ -185,20 +187,26 @@ def _cached(name: str, hub_id: str, snapshot: Path) -> Model:
 
 def _is_autogaze(snapshot: Path) -> bool:
     try:
-        config = json.loads((snapshot / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        config = read_json(snapshot / CONFIG)
+    except ModelError:
         return False
     return isinstance(config, dict) and "gaze_model_config" in config
 
 
 def _main(repository: Path) -> Path | None:
     """The snapshot that ``main`` stood for when it was fetched last."""
+    commit = _commit(repository, "main")
+    snapshot = repository / "snapshots" / (commit or "")
+    return snapshot if commit and snapshot.is_dir() else None
+
+
+def _commit(repository: Path, ref: str) -> str | None:
+    """What a name of a revision stood for when it was fetched last."""
     try:
-        revision = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
-    except OSError:
+        text = read_regular(repository / "refs" / ref, MOST_BYTES).decode("utf-8").strip()
+    except (OSError, ValueError):
         return None
-    snapshot = repository / "snapshots" / revision
-    return snapshot if revision and snapshot.is_dir() else None
+    return text if re.fullmatch(r"\w[\w.-]*", text, re.ASCII) else None
 
 
 def find(name: str | Path, models: Path = MODELS) -> Model:
@@ -243,11 +251,7 @@ def _of_folder(name: str, folder: Path) -> Model:
 def _snapshot(repository: Path, revision: str | None) -> Path | None:
     """A revision of a cached repository; without one ``main``, or the only one there is."""
     if revision:
-        try:
-            commit = (repository / "refs" / revision).read_text(encoding="utf-8").strip()
-        except OSError:
-            commit = revision
-        snapshot = repository / "snapshots" / commit
+        snapshot = repository / "snapshots" / (_commit(repository, revision) or revision)
         return snapshot if snapshot.is_dir() else None
     if main := _main(repository):
         return main

@@ -5,12 +5,13 @@ Source: inference spec 1.3 to 1.5. Nothing that is read here can run code.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta, Struct
+from msgspec import field as entry
 from torch import Tensor
 
 from autogaze_cli.errors import ConfigError, ModelError
@@ -33,11 +34,34 @@ from autogaze_cli.model.preprocess import (
     target_size,
 )
 from autogaze_cli.model.resize import resize_bilinear
-from autogaze_cli.model.section import Section, read_json
+from autogaze_cli.model.section import read_json, without_nulls
 from autogaze_cli.model.weights import Weights, build_network, read_weights
+from autogaze_cli.reading import checked
 
 MAX_EDGE = 1 << 14
 """Pixels; no frame is resized to more."""
+
+_Edge = Annotated[int, Meta(ge=1, le=MAX_EDGE)]
+# A list of two and no tuple, which msgspec 0.22 cannot have beside a number: its collector crashes.
+_Size = _Edge | Annotated[list[_Edge], Meta(min_length=2, max_length=2)] | dict[str, _Edge]
+_Mean = Annotated[float, Meta(ge=-1e6, le=1e6)]
+_Std = Annotated[float, Meta(ge=1e-6, le=1e6)]
+
+
+class PreprocessorFile(Struct):
+    """What is read of ``preprocessor_config.json``; an entry that is null counts as absent."""
+
+    image_mean: tuple[_Mean, _Mean, _Mean]
+    image_std: tuple[_Std, _Std, _Std]
+    size: _Size | None = None
+    crop_size: _Size = entry(default_factory=lambda: [224, 224])
+    do_resize: bool = True
+    do_center_crop: bool = False
+    do_rescale: bool = True
+    do_normalize: bool = True
+    offset: bool = True
+    resample: Annotated[int, Meta(ge=0, le=5)] = 2
+    rescale_factor: float = 1 / 127.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,25 +105,22 @@ class Preprocessing:
             ConfigError: A value is missing, of the wrong type, or not what the published processor
                 does.
         """
-        raw = Section("", values)
-        for key, value in (
-            ("do_rescale", True),
-            ("offset", True),
-            ("do_normalize", True),
-            ("resample", 2),
-        ):
-            raw.must_equal(key, value)
-        factor = raw.number("rescale_factor", 1 / 127.5)
-        if abs(factor - 1 / 127.5) > 1e-9:
-            raise ConfigError(f"rescale_factor is {factor}, not 1/127.5")
-        crop = _size(raw, "crop_size", [224, 224]) if raw.flag("do_center_crop", False) else None
+        raw = checked(without_nulls(values), PreprocessorFile, "the file", error=ConfigError)
+        for name in ("do_rescale", "offset", "do_normalize"):
+            if not getattr(raw, name):
+                raise ConfigError(f"{name} must be True, not False")
+        if raw.resample != 2:
+            raise ConfigError(f"resample must be 2, not {raw.resample}")
+        if abs(raw.rescale_factor - 1 / 127.5) > 1e-9:
+            raise ConfigError(f"rescale_factor is {raw.rescale_factor}, not 1/127.5")
+        crop = _size("crop_size", raw.crop_size) if raw.do_center_crop else None
         if isinstance(crop, dict):  # one number is a square here
             crop = (crop["shortest_edge"], crop["shortest_edge"])
         return cls(
-            size=_size(raw, "size") if raw.flag("do_resize", True) else None,
+            size=_size("size", raw.size) if raw.do_resize else None,
             crop=crop,
-            mean=_three(raw, "image_mean"),
-            std=_three(raw, "image_std", minimum=1e-6),
+            mean=raw.image_mean,
+            std=raw.image_std,
         )
 
     def pixels(
@@ -143,30 +164,18 @@ class Preprocessing:
         )
 
 
-def _size(raw: Section, key: str, default: Any = None) -> dict[str, int] | tuple[int, int]:
+def _size(
+    name: str, value: int | list[int] | dict[str, int] | None
+) -> dict[str, int] | tuple[int, int]:
     """A size of a processor; ``224`` is its shortest edge, ``[224, 224]`` height and width."""
-    value = raw.get(key, default)
-    if isinstance(value, list | tuple):
-        if len(value) != 2:
-            raise ConfigError(f"{key} must be two numbers, height and width, not {value}")
-        value = dict(zip(("height", "width"), value, strict=True))
-    elif not isinstance(value, Mapping):
-        return {"shortest_edge": raw.size(key, maximum=MAX_EDGE)}
-    size = Section(key, value)
-    if "shortest_edge" in size.values:
-        return {"shortest_edge": size.size("shortest_edge", maximum=MAX_EDGE)}
-    return size.size("height", maximum=MAX_EDGE), size.size("width", maximum=MAX_EDGE)
-
-
-def _three(raw: Section, key: str, *, minimum: float = -math.inf) -> tuple[float, float, float]:
-    """A number for each of red, green and blue."""
-    values = raw.get(key, None)
-    if not isinstance(values, list | tuple) or len(values) != 3:
-        raise ConfigError(f"{key} must be three numbers")
-    red, green, blue = (
-        Section(key, {"value": value}).number("value", minimum=minimum) for value in values
-    )
-    return red, green, blue
+    if isinstance(value, list):
+        return value[0], value[1]
+    sides = {"shortest_edge": value} if isinstance(value, int) else value or {}
+    if "shortest_edge" in sides:
+        return {"shortest_edge": sides["shortest_edge"]}
+    if not {"height", "width"} <= sides.keys():
+        raise ConfigError(f"{name} has neither shortest_edge nor height and width")
+    return sides["height"], sides["width"]
 
 
 def find_checkpoint(name: str | Path, models: Path = MODELS) -> Path:

@@ -13,15 +13,102 @@ sizes give, so that a wrong one is noticed; the number of heads alone shows in n
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, field
+from msgspec.structs import asdict
 
 from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.gaze.budget import ratio_budget
 from autogaze_cli.gaze.tokens import ScaleLayout
-from autogaze_cli.model.section import Section, read_json
+from autogaze_cli.model.section import read_json, without_nulls
+from autogaze_cli.reading import checked
+
+_Size = Annotated[int, Meta(ge=1, le=1 << 16)]
+_Few = Annotated[int, Meta(ge=1, le=1 << 10)]
+_Pixels = Annotated[int, Meta(ge=1, le=1 << 12)]
+_Positive = Annotated[float, Meta(gt=0, le=1e30)]
+_Number = Annotated[float, Meta(ge=0, le=1e30)]
+
+_MOST_TOKENS = 1 << 20
+"""Of a frame."""
+
+
+class _Vision(Struct):
+    kernel_size: _Pixels = 16
+    temporal_patch_size: _Few = 1
+    hidden_dim: _Size = 192
+    out_dim: _Size = 192
+    depth: Annotated[int, Meta(ge=0, le=1 << 8)] = 1
+    trunk_temporal_kernel_size: _Few = 3
+    trunk_spatial_kernel_size: _Few = 3
+
+
+class _Decoder(Struct):
+    hidden_size: _Size = 192
+    intermediate_size: _Size = 384
+    num_hidden_layers: Annotated[int, Meta(ge=1, le=1 << 8)] = 4
+    num_attention_heads: _Few = 6
+    num_key_value_heads: _Few | None = None
+    head_dim: _Size | None = None
+    rms_norm_eps: _Positive = 1e-6
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    num_multi_token_pred: _Few = 1
+    rope_theta: _Positive = 10000.0
+    rope_scaling: dict[str, Any] = {}
+    vocab_size: int | None = None
+    eos_token_id: int | None = None
+    hidden_act: str | None = None
+
+
+class _Llama3(Struct):
+    factor: _Positive
+    low_freq_factor: _Positive
+    high_freq_factor: _Positive
+    original_max_position_embeddings: Annotated[int, Meta(ge=1, le=1 << 24)]
+
+
+class _Connector(Struct):
+    num_tokens: int | None = None
+
+
+class _Gaze(Struct):
+    input_img_size: _Pixels = 224
+    num_vision_tokens_each_frame: int | None = None
+    vision_model_config: _Vision = field(default_factory=_Vision)
+    gaze_decoder_config: _Decoder = field(default_factory=_Decoder)
+    connector_config: _Connector = field(default_factory=_Connector)
+
+
+class _Fixed(Struct):
+    gazing_ratio: _Number = 0.5
+    task_loss_requirement: _Number = 0.7
+
+
+class _Setting(Struct):
+    sample_strategy_during_inference: str = "fixed"
+    fixed: _Fixed = field(default_factory=_Fixed)
+
+
+class ConfigFile(Struct):
+    """What is read of ``config.json``; an entry that is null counts as absent."""
+
+    gaze_model_config: _Gaze
+    scales: (
+        Annotated[str, Meta(max_length=1000)]
+        | _Size
+        | Annotated[list[_Size], Meta(min_length=1, max_length=64)]
+    ) = "224"
+    num_vision_tokens_each_frame: Annotated[int, Meta(ge=1, le=_MOST_TOKENS)] | None = None
+    max_num_frames: Annotated[int, Meta(ge=1, le=1 << 14)] = 16
+    gazing_ratio_config: _Setting = field(default_factory=_Setting)
+    task_loss_requirement_config: _Setting = field(default_factory=_Setting)
+    has_task_loss_requirement_during_inference: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,51 +219,54 @@ class GazeConfig:
             ConfigError: ``gaze_model_config`` is missing, or a value is of the wrong type, out of
                 range, or contradicts another.
         """
-        root = Section("", raw)
-        gaze = root.section("gaze_model_config")
-        vision = gaze.section("vision_model_config", optional=True)
-        decoder = gaze.section("gaze_decoder_config", optional=True)
-        kernel, side = vision.size("kernel_size", 16), gaze.size("input_img_size", 224)
-        scales = root.get("scales", "224")
-        num_tokens = root.size(
-            "num_vision_tokens_each_frame", ScaleLayout.count_ids(scales, kernel)
-        )
-        heads, hidden = decoder.size("num_attention_heads", 6), decoder.size("hidden_size", 192)
+        root = checked(without_nulls(raw), ConfigFile, "the file", error=ConfigError)
+        gaze = root.gaze_model_config
+        vision, decoder = gaze.vision_model_config, gaze.gaze_decoder_config
+        kernel, heads = vision.kernel_size, decoder.num_attention_heads
+        num_tokens = root.num_vision_tokens_each_frame
+        if num_tokens is None:
+            num_tokens = ScaleLayout.count_ids(root.scales, kernel)
         config = cls(
-            layout=ScaleLayout.from_config(scales, num_tokens, kernel),
-            max_num_frames=root.size("max_num_frames", 16),
-            gazing_ratio=_fixed(root, "gazing_ratio", 0.5),
+            layout=ScaleLayout.from_config(root.scales, num_tokens, kernel),
+            max_num_frames=root.max_num_frames,
+            gazing_ratio=_fixed(root.gazing_ratio_config, "gazing_ratio"),
             task_loss_requirement=(
-                _fixed(root, "task_loss_requirement", 0.7)
-                if root.get("has_task_loss_requirement_during_inference", False)
+                _fixed(root.task_loss_requirement_config, "task_loss_requirement")
+                if root.has_task_loss_requirement_during_inference
                 else None
             ),
-            input_img_size=side,
+            input_img_size=gaze.input_img_size,
             kernel_size=kernel,
-            temporal_patch_size=vision.size("temporal_patch_size", 1),
-            vision_hidden_dim=vision.size("hidden_dim", 192),
-            vision_out_dim=vision.size("out_dim", 192),
-            vision_depth=vision.size("depth", 1, minimum=0),
-            trunk_temporal_kernel_size=vision.size("trunk_temporal_kernel_size", 3),
-            trunk_spatial_kernel_size=vision.size("trunk_spatial_kernel_size", 3),
-            hidden_size=hidden,
-            intermediate_size=decoder.size("intermediate_size", 384),
-            num_hidden_layers=decoder.size("num_hidden_layers", 4),
+            temporal_patch_size=vision.temporal_patch_size,
+            vision_hidden_dim=vision.hidden_dim,
+            vision_out_dim=vision.out_dim,
+            vision_depth=vision.depth,
+            trunk_temporal_kernel_size=vision.trunk_temporal_kernel_size,
+            trunk_spatial_kernel_size=vision.trunk_spatial_kernel_size,
+            hidden_size=decoder.hidden_size,
+            intermediate_size=decoder.intermediate_size,
+            num_hidden_layers=decoder.num_hidden_layers,
             num_attention_heads=heads,
-            num_key_value_heads=decoder.size("num_key_value_heads", heads),
-            head_dim=decoder.size("head_dim", max(1, hidden // heads)),
-            rms_norm_eps=decoder.number("rms_norm_eps", 1e-6),
-            attention_bias=bool(decoder.get("attention_bias", False)),
-            mlp_bias=bool(decoder.get("mlp_bias", False)),
-            num_multi_token_pred=decoder.size("num_multi_token_pred", 1),
+            num_key_value_heads=decoder.num_key_value_heads or heads,
+            head_dim=decoder.head_dim or max(1, decoder.hidden_size // heads),
+            rms_norm_eps=decoder.rms_norm_eps,
+            attention_bias=decoder.attention_bias,
+            mlp_bias=decoder.mlp_bias,
+            num_multi_token_pred=decoder.num_multi_token_pred,
             rope=_rope(decoder),
         )
         _check(config)
-        gaze.must_equal("num_vision_tokens_each_frame", num_tokens)
-        decoder.must_equal("vocab_size", config.vocab_size)
-        decoder.must_equal("eos_token_id", config.eos_token_id)
-        decoder.must_equal("hidden_act", "silu")
-        gaze.section("connector_config", optional=True).must_equal("num_tokens", config.num_tokens)
+        for name, stated, derived in (
+            ("num_vision_tokens_each_frame", gaze.num_vision_tokens_each_frame, num_tokens),
+            ("gaze_decoder_config.vocab_size", decoder.vocab_size, config.vocab_size),
+            ("gaze_decoder_config.eos_token_id", decoder.eos_token_id, config.eos_token_id),
+            ("gaze_decoder_config.hidden_act", decoder.hidden_act, "silu"),
+            ("connector_config.num_tokens", gaze.connector_config.num_tokens, config.num_tokens),
+        ):
+            if stated not in (None, derived):
+                raise ConfigError(
+                    f"gaze_model_config.{name} must be {derived!r}, not {reprlib.repr(stated)}"
+                )
         return config
 
 
@@ -197,35 +287,28 @@ def _check(c: GazeConfig) -> None:
             f"{c.num_tokens} vision tokens per frame, fewer than the {c.num_multi_token_pred} "
             "tokens that one step predicts (num_multi_token_pred)",
         ),
+        (c.layout.scales[-1] > 1 << 14, f"a scale of {c.layout.scales[-1]} pixels"),
+        (c.vocab_size > _MOST_TOKENS, f"{c.vocab_size - 1} token ids per frame"),
     ):
         if wrong:
             raise ConfigError(f"{problem}: not supported")
 
 
-def _fixed(root: Section, key: str, default: float) -> float | None:
+def _fixed(setting: _Setting, name: str) -> float | None:
     """A setting of inference; None when its strategy is not ``fixed``."""
-    section = root.section(f"{key}_config", optional=True)
-    if section.get("sample_strategy_during_inference", "fixed") != "fixed":
-        return None
-    return section.section("fixed", optional=True).number(key, default, minimum=0.0)
+    fixed = setting.sample_strategy_during_inference == "fixed"
+    return getattr(setting.fixed, name) if fixed else None
 
 
-def _rope(decoder: Section) -> RopeConfig:
-    theta = decoder.number("rope_theta", 10000.0)
-    scaling = decoder.section("rope_scaling", optional=True)
-    kind = scaling.get("rope_type", scaling.get("type", "default" if not scaling.values else None))
+def _rope(decoder: _Decoder) -> RopeConfig:
+    theta, scaling = decoder.rope_theta, decoder.rope_scaling
+    kind = scaling.get("rope_type", scaling.get("type", None if scaling else "default"))
     if kind == "default":
         return RopeConfig(theta=theta)
     if kind != "llama3":
-        raise ConfigError(f"rope_scaling type {kind!r} is not known, only 'llama3'")
-    low, high = scaling.number("low_freq_factor"), scaling.number("high_freq_factor")
+        raise ConfigError(f"rope_scaling type {reprlib.repr(kind)} is not known, only 'llama3'")
+    found = checked(scaling, _Llama3, "rope_scaling", "rope_scaling.", ConfigError)
+    low, high = found.low_freq_factor, found.high_freq_factor
     if low >= high:
         raise ConfigError(f"rope_scaling low_freq_factor {low} must be below high_freq_factor")
-    return RopeConfig(
-        theta=theta,
-        llama3=True,
-        factor=scaling.number("factor"),
-        low_freq_factor=low,
-        high_freq_factor=high,
-        original_max_position_embeddings=scaling.size("original_max_position_embeddings"),
-    )
+    return RopeConfig(theta=theta, llama3=True, **asdict(found))

@@ -20,6 +20,7 @@ from autogaze_cli.errors import ModelError
 from autogaze_cli.model.catalog import sha256_of
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.network import AutoGazeNetwork
+from autogaze_cli.reading import brief
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -57,7 +58,8 @@ def read_weights(given: str | Path | bytes | Mapping[str, Tensor]) -> Weights:
             return Weights(load(given), source, hashlib.sha256(given).hexdigest())
         return Weights(load_file(given), source, sha256_of(Path(given)))
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{source}: is not a readable safetensors file ({error})") from error
+        why = brief(error)
+        raise ModelError(f"{source}: is not a readable safetensors file ({why})") from error
 
 
 def build_network(config: GazeConfig, weights: Weights, *, strict: bool = True) -> AutoGazeNetwork:

@@ -19,30 +19,6 @@ function isKeyframe(number, settings) {
   return number === 0 || (every > 0 && number % every === 0);
 }
 
-function fullBlend({ width, height, data }, rects, alpha) {
-  const mix = mixTable(alpha);
-  const output = data.slice();
-  for (const [x0, x1, y0, y1] of rects) {
-    for (let y = y0; y < y1; y += 1) {
-      for (let i = y * width + x0; i < y * width + x1; i += 1) {
-        output[i] = mixPixel(mix, data[i], 0xffffff);
-      }
-    }
-  }
-  return output;
-}
-
-function pasted({ width, data }, previous, rects) {
-  const output = previous.slice();
-  for (const [x0, x1, y0, y1] of rects) {
-    for (let y = y0; y < y1; y += 1) {
-      const start = y * width + x0;
-      output.set(data.subarray(start, start + x1 - x0), start);
-    }
-  }
-  return output;
-}
-
 function remember(number, output) {
   if (number % EVERY === 0 || number === frames.length - 1) {
     if (outputs.size >= KEPT_OUTPUTS) outputs.delete(outputs.keys().next().value);

@@ -21,23 +21,41 @@ def asset(name: str) -> str:
     return files("autogaze_cli.player").joinpath(name).read_text(encoding="utf-8")
 
 
-def head(title: str, style: str, script: str) -> str:
+LIVE = (
+    "worker-src blob:",  # the worker is made from the page itself
+    "media-src blob:",  # a file that the user chose
+    "script-src '{script}' 'wasm-unsafe-eval'",  # WebAssembly, and nothing that is text
+)
+"""What a page may do that gazes by itself; it can request nothing, as all others."""
+
+SERVED = (
+    "connect-src 'self'",  # the command that serves it
+    "media-src blob:",
+    "script-src '{script}'",
+)
+"""What a page may do whose frames are gazed at by the command that serves it."""
+
+
+def head(
+    title: str, style: str, script: str, rules: Sequence[str] = ("script-src '{script}'",)
+) -> str:
     """A document up to the start of its body.
 
     The policy allows this style and this script, by their hashes, and pictures embedded in the
-    page. Nothing is ever requested, whatever a file name or a trace contains.
+    page. Nothing else is ever requested, whatever a file name or a trace contains.
 
     Args:
         title: Any text.
         style: The text of the one style sheet.
         script: The text of the one script, the same as for ``tail``.
+        rules: What its script may do: its own rules of the policy, such as ``LIVE``.
     """
     policy = "; ".join(
         [
             "default-src 'none'",
             "img-src data:",
             f"style-src '{_hash(style)}'",
-            f"script-src '{_hash(script)}'",
+            *(rule.format(script=_hash(script)) for rule in rules),
             "base-uri 'none'",
             "form-action 'none'",
         ]
@@ -56,9 +74,9 @@ def tail(script: str) -> str:
     return f"<script>{script}</script>\n</body>\n</html>\n"
 
 
-def joined(names: Sequence[str]) -> str:
-    """Several scripts as one, with a scope of their own."""
-    return '(() => {\n"use strict";\n' + "".join(map(asset, names)) + "})();\n"
+def joined(names: Sequence[str], before: str = "") -> str:
+    """Several scripts as one, after another text, with a scope of their own."""
+    return '(() => {\n"use strict";\n' + before + "".join(map(asset, names)) + "})();\n"
 
 
 def escape(text: str) -> str:

@@ -39,7 +39,11 @@ SCRIPTS = tuple(
     f"{name}.js"
     for name in [
         "theme",
+        "dom",
         "cells",
+        "composite",
+        "drawing",
+        "shortcuts",
         "frames",
         "compose",
         "plots",
@@ -88,7 +92,7 @@ class PageWriter:
         self._file = path.open("w", encoding="utf-8")
         run = {"name": _text(name), "width": width, "height": height, **about}
         self._file.write(html.head(f"{name} - autogaze", html.asset("style.css"), self._script))
-        self._file.write(html.asset("page.html"))
+        self._file.write(html.asset("page.html").replace("@DRAWING@", html.asset("drawing.html")))
         self._file.write(html.data(run, id="run"))
 
     def __enter__(self) -> Self:

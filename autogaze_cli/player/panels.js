@@ -8,8 +8,8 @@ const PANEL_NOTES = {
 };
 
 class Panel {
-  constructor(role, onPoint) {
-    this.canvas = html("canvas", { width: run.width, height: run.height });
+  constructor(role, width, height, onPoint) {
+    this.canvas = html("canvas", { width, height });
     this.canvas.setAttribute("role", "img");
     this.mark = html("span", { className: "mark", hidden: true });
     this.outline = html("span", { className: "outline", hidden: true });
@@ -39,6 +39,12 @@ class Panel {
   resize(width, height) {
     if (this.canvas.width !== width) this.canvas.width = width;
     if (this.canvas.height !== height) this.canvas.height = height;
+  }
+
+  /** What draws into the picture, which then has this size. */
+  context(width, height) {
+    this.resize(width, height);
+    return this.canvas.getContext("2d");
   }
 
   /** Show pixels, a Uint32Array of RGBA; or nothing, where there are none. */
@@ -88,7 +94,7 @@ const isInside = ([x0, x1, y0, y1], x, y) => x >= x0 && x < x1 && y >= y0 && y <
 const cellAt = (cells, x, y) => cells.findLast(([rect]) => isInside(rect, x, y));
 
 /** Cells as scale-rows shows them, moved into their bands. */
-function bandedCells(points, width, height, settings) {
+function bandedCells(table, points, width, height, settings) {
   return bandsOf(table, points, width, height).flatMap((band) => {
     const own = points.filter((i) => table.grid[i] === band.grid);
     const cells = placedCells(table, own, band.columns, band.rows, settings);
@@ -97,4 +103,43 @@ function bandedCells(points, width, height, settings) {
       ...rest,
     ]);
   });
+}
+
+/** Outlines the cell under the pointer in all panels, and names it in the element #pointed. */
+class CellPointer {
+  /** panels by role; name(point) is what a cell is called. */
+  constructor(panels, name) {
+    this.panels = panels;
+    this.name = name;
+    this.frame = null;
+  }
+
+  /** The cells shown from now on: points of a table, in pictures of a size. */
+  place(table, points, width, height, settings) {
+    this.frame = { table, points, width, height, settings };
+    this.placed = null; // until it is asked for
+    if (this.at) this.pointAt(...this.at);
+    else this.pointAt("input", -1, -1);
+  }
+
+  cells() {
+    const { table, points, width, height, settings } = this.frame;
+    const left = drawnPoints(table, points, width, height, settings);
+    const whole = placedCells(table, left, width, height, settings);
+    const mask = isBanded(settings) ? bandedCells(table, left, width, height, settings) : whole;
+    return { input: whole, mask, output: whole };
+  }
+
+  /** The pointer is at a pixel of a panel, or nowhere: x = -1. */
+  pointAt(role, x, y) {
+    this.at = x >= 0 ? [role, x, y] : null;
+    if (!this.frame) return;
+    if (this.at) this.placed ??= this.cells();
+    const cell = this.at && cellAt(this.placed[role], x, y);
+    for (const [other, panel] of Object.entries(this.panels)) {
+      const same = cell && this.placed[other].findLast(([, , point]) => point === cell[2]);
+      panel.frame(same?.[0]);
+    }
+    byId("pointed").textContent = cell ? this.name(cell[2]) : "Point at a picture to name the cell there.";
+  }
 }

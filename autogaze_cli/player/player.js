@@ -1,26 +1,21 @@
 // The page at work: which frame is shown, with which settings, and all that tells of it.
 
-const byId = (id) => document.getElementById(id);
-const NAMES = ["2×2", "4×4", "7×7", "14×14"];
 const RATES = new Map(); // settings to gaze ratios of all frames
-
-const percent = (value) => `${(100 * value).toFixed(1)} %`;
-const decibels = (value) => (value === null ? "equal (∞ dB)" : `${value.toFixed(2)} dB`);
-const seconds = (value) => `${value.toFixed(3)} s`;
-const count = (value) => value.toLocaleString("en-GB");
-const colour = (rgb) => `rgb(${rgb.join(" ")})`;
 
 const asRun = () => ({ ...run.visualization, min_confidence: 0, hidden: new Set() });
 let settings = asRun();
 let shown = 0;
 let playing = null; // a token while it plays
 let drawing = 0; // rises with every drawing that is asked for
-let placed = null; // the cells of the frame shown, where they are drawn
 
 // ---------------------------------------------------------------- pictures
 
 const roles = draws ? ["input", "mask", "output"] : run.panels;
-const panels = Object.fromEntries(roles.map((role) => [role, new Panel(role, pointAt)]));
+const pointAt = (role, x, y) => pointer.pointAt(role, x, y);
+const panels = Object.fromEntries(
+  roles.map((role) => [role, new Panel(role, run.width, run.height, pointAt)]),
+);
+const pointer = new CellPointer(panels, nameOf);
 
 async function draw() {
   drawing += 1;
@@ -43,7 +38,7 @@ async function drawCells(number, isWanted) {
   panels.input.put(picture?.data, width, height);
   panels.input.say(missing);
   panels.mask.put(maskPanel(picture?.data, table, points, width, height, style), width, height);
-  place(points, width, height);
+  pointer.place(table, points, width, height, settings);
   const late = setTimeout(() => isWanted() && panels.output.say("composing …"), 300);
   const output = await composed(number, settings, isWanted);
   clearTimeout(late);
@@ -56,8 +51,14 @@ async function drawCells(number, isWanted) {
   byId("ratio-now").textContent = now === null ? "as the run" : percent(now);
   const small = html("small", { textContent: "of these reduced pictures" });
   if (isAsRun()) byId("psnr-now").textContent = "as the run";
-  else byId("psnr-now").replaceChildren(output ? psnrNow(picture.data, output) : "not known", " ", small);
+  else byId("psnr-now").replaceChildren(output ? shownPsnr(picture.data, output) : "not known", " ", small);
 }
+
+/** PSNR of the output shown, from the pictures of the page. */
+const shownPsnr = (input, output) => {
+  const value = psnr(input, output);
+  return decibels(value === Infinity ? null : value);
+};
 
 const sizeOfPictures = () => ({ width: panels.input.canvas.width, height: panels.input.canvas.height });
 
@@ -81,40 +82,7 @@ function describe(number, cells) {
   panels.output.describe(`Output, ${mode}${isKeyframe(number, settings) ? ", keyframe" : ""}`);
 }
 
-/** PSNR of the output shown, from the pictures of the page. */
-function psnrNow(input, output) {
-  let error = 0;
-  for (let i = 0; i < input.length; i += 1) {
-    const [a, b] = [input[i], output[i]];
-    if (a === b) continue;
-    const red = (a & 255) - (b & 255);
-    const green = ((a >>> 8) & 255) - ((b >>> 8) & 255);
-    const blue = ((a >>> 16) & 255) - ((b >>> 16) & 255);
-    error += red * red + green * green + blue * blue;
-  }
-  if (!error) return decibels(null);
-  return decibels(10 * Math.log10((255 * 255) / (error / (3 * input.length))));
-}
-
 // ---------------------------------------------------------------- the cell under the pointer
-
-function place(points, width, height) {
-  const left = drawnPoints(table, points, width, height, settings);
-  const whole = placedCells(table, left, width, height, settings);
-  const mask = isBanded(settings) ? bandedCells(left, width, height, settings) : whole;
-  placed = { input: whole, mask, output: whole };
-  pointAt("input", -1, -1);
-}
-
-function pointAt(role, x, y) {
-  const cell = placed && x >= 0 ? cellAt(placed[role], x, y) : null;
-  for (const other of roles) {
-    const same = cell && placed[other].findLast(([, , point]) => point === cell[2]);
-    panels[other].frame(same?.[0]);
-  }
-  if (!draws) return;
-  byId("pointed").textContent = cell ? nameOf(cell[2]) : "Point at a picture to name the cell there.";
-}
 
 function nameOf(point) {
   const { points, confidence } = cellsOf(frames[shown]);
@@ -205,9 +173,6 @@ function go(number) {
 
 // ---------------------------------------------------------------- settings
 
-const KEYS = ["mask_visualization", "mask_geometry", "visualization_mode"];
-const AMOUNTS = ["keyframe_duration", "blend_alpha", "mask_cell_scale", "min_confidence"];
-
 const isAsRun = () => outputKey(settings) === outputKey(asRun());
 
 function change(values) {
@@ -218,17 +183,7 @@ function change(values) {
 }
 
 function tellSettings() {
-  for (const id of [...KEYS, ...AMOUNTS]) byId(id).value = settings[id];
-  for (const id of AMOUNTS) {
-    const output = document.querySelector(`output[for="${id}"]`);
-    if (output) output.textContent = Number(settings[id]).toFixed(2);
-  }
-  for (const box of byId("scales").querySelectorAll("input")) {
-    box.checked = !settings.hidden.has(Number(box.value));
-  }
-  byId("keyframe_duration").disabled = settings.visualization_mode !== "interframe";
-  const plain = ["overlay", "scale-rows"].includes(settings.mask_visualization);
-  byId("blend_alpha").disabled = plain && settings.visualization_mode === "interframe";
+  tellDrawing(settings);
   const same = isAsRun() && [...KEYS, "blend_alpha"].every((id) => settings[id] === run.visualization[id]);
   byId("reset").disabled = same;
   byId("changed").textContent = same
@@ -292,9 +247,4 @@ function readAddress() {
       settings[id] = within(id, Number(given.get(id)));
     }
   }
-}
-
-function within(id, value) {
-  if (id === "keyframe_duration") return Math.max(0, Math.round(value) || 0);
-  return clamp(value, Number(byId(id).min), Number(byId(id).max));
 }

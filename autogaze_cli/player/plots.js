@@ -1,24 +1,7 @@
 // Lines over the frames as SVG, with a cursor at the frame shown; a click goes to a frame.
 
-const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 190;
 const MARGIN = { left: 46, right: 10, top: 10, bottom: 22 };
-
-function svg(name, attributes, ...children) {
-  const element = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
-
-function html(name, properties, ...children) {
-  const element = document.createElement(name);
-  const { dataset, ...plain } = properties;
-  Object.assign(element, plain);
-  Object.assign(element.dataset, dataset);
-  element.append(...children);
-  return element;
-}
 
 /** Ends of an axis and its ticks, in round steps. */
 function ticksOf(low, high) {

@@ -29,30 +29,7 @@ const DRAWING_SHORTCUTS = [
 ];
 const shortcuts = draws ? [...SHORTCUTS, ...DRAWING_SHORTCUTS] : SHORTCUTS;
 
-/** Whether a key already means something where the focus is. */
-function isTaken(target, key) {
-  if (target.matches("select, input[type=number]")) return true;
-  if (target.matches("input[type=range]")) return !/^[a-z +=-]$/.test(key) || key === "-";
-  if (target.matches(".scroll")) return /^(Arrow|Page|Home|End)/.test(key);
-  return key === " " && target.matches("button, summary, input, a");
-}
-
-document.addEventListener("keydown", (event) => {
-  const { key, target } = event;
-  if (event.ctrlKey || event.metaKey || event.altKey || !byId("shortcuts").checked) return;
-  if (isTaken(target, key)) return;
-  const found = shortcuts.find(([keys]) => keys.includes(key.length === 1 ? key.toLowerCase() : key));
-  if (!found) return;
-  event.preventDefault();
-  found[3]();
-});
-
-byId("keys").append(
-  ...shortcuts.map(([, key, does]) => {
-    const name = html("dt", {}, html("kbd", { textContent: key }));
-    return html("div", {}, name, html("dd", { textContent: does }));
-  }),
-);
+wireShortcuts(shortcuts);
 
 for (const [id, act] of Object.entries({
   first: () => go(0),
@@ -74,30 +51,8 @@ function wireSettings() {
   const { mask_cell_scale: scale } = run.visualization;
   byId("mask_cell_scale").min = Math.min(0.25, scale);
   byId("mask_cell_scale").max = Math.max(4, scale);
-  for (const id of KEYS) {
-    byId(id).addEventListener("change", (event) => change({ [id]: event.target.value }));
-  }
-  for (const id of AMOUNTS) {
-    byId(id).addEventListener("input", (event) => {
-      const value = event.target.valueAsNumber;
-      if (!Number.isNaN(value)) change({ [id]: within(id, value) });
-    });
-  }
-  byId("keyframe_duration").addEventListener("change", () => tellSettings());
-  byId("scales").append(
-    ...NAMES.map((name, scale) => {
-      const box = html("input", { type: "checkbox", value: scale, checked: true });
-      box.addEventListener("change", () => {
-        const hidden = new Set(settings.hidden);
-        if (box.checked) hidden.delete(scale);
-        else hidden.add(scale);
-        change({ hidden });
-      });
-      return html("label", { className: "inline" }, box, swatch(scale), name);
-    }),
-  );
+  wireDrawing(change, () => settings, tellSettings);
   byId("reset").addEventListener("click", () => change(asRun()));
-  byId("settings").addEventListener("submit", (event) => event.preventDefault());
 }
 
 /** A page without gaze: nothing to draw, no numbers of frames. */

@@ -126,14 +126,6 @@ for (const [name, cells] of draws ? [] : Object.entries(doc.cell_grid_histogram 
   totals[colourOf(Number.parseInt(name, 10))] += cells;
 }
 
-function paint(element, scale) {
-  element.style.setProperty("--colour", colour(COLOURS[scale]));
-  element.style.setProperty("--fill", colour(COLOURS[scale].map(fill)));
-  return element;
-}
-
-const swatch = (scale) => paint(html("span", { className: "swatch" }), scale);
-
 function layHistogram() {
   const names = ["Scale", "Whole run", "Cells", "Fraction", "This frame", "Cells now"];
   const head = names.map((name, i) => {

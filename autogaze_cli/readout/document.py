@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
-import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta, defstruct
+from msgspec.structs import asdict as asdict_of
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError, FormatError
+from autogaze_cli.reading import checked, fields_of, parse_json
 from autogaze_cli.readout.coords import video_readout_tokens_to_coords
 from autogaze_cli.readout.grids import (
+    Count,
     SparseReadoutGrid,
     SparseVideoPatchGeometry,
     SparseVideoReadoutGrid,
-    check_whole,
 )
 from autogaze_cli.readout.keep import KeepIndices, merged_grid
 from autogaze_cli.readout.ragged import Ragged
 from autogaze_cli.readout.settings import Route, SparseReadoutOptions, SparseVideoReadoutOptions
-from autogaze_cli.trace.header import TraceHeader, expect, expect_keys, parse_json
+from autogaze_cli.trace.header import HEADER as TRACE_HEADER
+from autogaze_cli.trace.header import TraceHeader, expect, expect_keys
 
 FORMAT = "autogaze-readout"
 VERSION = 1
@@ -46,6 +50,29 @@ COLUMNS: dict[str, dict[str, type[np.int64 | np.float64 | np.float32 | np.bool_]
 """What may be emitted, and the arrays of each; those under the empty name are always there."""
 
 EMITS = tuple(name for name in COLUMNS if name)
+
+_Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Seconds = Annotated[float, Meta(ge=-float(np.finfo(float).max), le=float(np.finfo(float).max))]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Three, _Four = Meta(min_length=3, max_length=3), Meta(min_length=4, max_length=4)
+
+ARRAYS: dict[str, Any] = {
+    "frame_index": list[_Whole],
+    "frame_time_s": list[_Seconds],
+    "rects": list[Annotated[list[_Share], _Four]],
+    "rect_offsets": list[_Whole],
+    "image_tokens": list[_Whole],
+    "image_token_offsets": list[_Whole],
+    "video_tokens": list[_Whole],
+    "coords": list[Annotated[list[_Whole], _Four]],
+    "gazing_pos": Annotated[list[list[_Whole]], Meta(min_length=1)],
+    "if_padded_gazing": Annotated[list[list[bool]], Meta(min_length=1)],
+    "num_gazing_each_frame": list[_Whole],
+    "keep_indices": list[_Whole],
+    "grid_thw": Annotated[list[_Whole], _Three],
+    "mrope": list[Annotated[list[_Whole], _Three]],
+}
+"""What each array is in the JSON form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,25 +110,21 @@ class ReadoutHeader:
 
     def __post_init__(self) -> None:
         """Refuse what no readout could be."""
+        checked(self.to_mapping(), HEADER, "the header")
         grid, tubelet = self.geometry.readout_grid(), self.geometry.tubelet_size
         expect(self.video_grid == grid, "video_grid", self.video_grid, f"{grid}, as geometry has")
         expect(not self.image_grid.is_empty, "image_grid", self.image_grid, "one with tokens")
         given = self.video_options.tubelet_size
         expect(given == tubelet, "video_options.tubelet_size", given, f"{tubelet}, as geometry has")
-        for name in ("confidence_threshold", "fixation_scale"):
-            value = getattr(self.readout_options, name)
-            real = type(value) in (int, float) and math.isfinite(value)
-            expect(real, f"readout_options.{name}", value, "a finite number")
         known = [name for name in EMITS if name in self.emit]
         expect(list(self.emit) == known != [], "emit", self.emit, f"some of {EMITS} in this order")
-        expect(type(self.tool_version) is str, "tool_version", self.tool_version, "text")
-        expect(self.route in get_args(Route), "route", self.route, "tokens or rects")
         if "keep-indices" in self.emit:
             merged_grid(grid, self.merge)
         else:
             expect(self.merge == 1, "merge", self.merge, "1, as there are no keep-indices")
         if {"tokens", "coords"} & set(self.emit):
-            check_whole(projected_tokens=self.projected_tokens)
+            there = self.projected_tokens is not None
+            expect(there, "projected_tokens", self.projected_tokens, "an integer")
         else:
             expect(self.projected_tokens is None, "projected_tokens", self.projected_tokens, "null")
 
@@ -144,36 +167,48 @@ class ReadoutHeader:
         Raises:
             FormatError: Another format or version, or a key is missing, unknown or out of range.
         """
-        if isinstance(mapping, dict) and mapping.get("format") == FORMAT:
-            version = mapping.get("version")
-            if type(version) is not int or version != VERSION:
-                raise FormatError(
-                    f"version is {version!r}, and this program knows {VERSION} only",
-                    hint="read it with the version of autogaze that wrote it",
-                )
-        if isinstance(mapping, dict):
-            mapping = {"merge": 1, "route": "tokens", **mapping}
-        expect_keys(mapping, ["format", "version", *(f.name for f in fields(cls))], "the header")
-        expect(mapping["format"] == FORMAT, "format", mapping["format"], repr(FORMAT))
-        values = {field.name: mapping[field.name] for field in fields(cls)}
-        for name, part in _PARTS.items():
-            expect_keys(values[name], [field.name for field in fields(part)], name)
-        expect(isinstance(values["emit"], list), "emit", values["emit"], "a list")
+        form = mapping.get("format") if isinstance(mapping, dict) else mapping
+        expect(form == FORMAT, "format", form, repr(FORMAT))
+        version = mapping.get("version")
+        if type(version) is not int or version != VERSION:
+            raise FormatError(
+                f"version is {reprlib.repr(version)}, and this program knows {VERSION} only",
+                hint="read it with the version of autogaze that wrote it",
+            )
+        found = checked(mapping, HEADER, "the header")
+        values = {field.name: getattr(found, field.name) for field in fields(cls)}
+        parts = {name: part(**asdict_of(values[name])) for name, part in _PARTS.items()}
+        source, emit = TraceHeader.from_document(values["source"]), tuple(values["emit"])
         try:
-            values |= {name: part(**values[name]) for name, part in _PARTS.items()}
-            values["source"] = TraceHeader.from_mapping(values["source"])
-            return cls(**{**values, "emit": tuple(values["emit"])})
+            return cls(**{**values, **parts, "source": source, "emit": emit})
         except ConfigError as error:
             raise FormatError(str(error)) from error
 
 
-_PARTS: dict[str, type[Any]] = {
+_PARTS: dict[str, Any] = {
     "geometry": SparseVideoPatchGeometry,
     "image_grid": SparseReadoutGrid,
     "video_grid": SparseVideoReadoutGrid,
     "readout_options": SparseReadoutOptions,
     "video_options": SparseVideoReadoutOptions,
 }
+
+HEADER: Any = defstruct(
+    "ReadoutHeader",
+    [
+        ("format", Literal[FORMAT]),
+        ("version", Literal[VERSION]),
+        ("source", TRACE_HEADER),
+        *((name, fields_of(part)) for name, part in _PARTS.items()),
+        ("emit", Annotated[list[Literal[EMITS]], Meta(min_length=1)]),  # type: ignore[valid-type]
+        ("projected_tokens", Count | None),
+        ("tool_version", Annotated[str, Meta(max_length=1 << 16)]),
+        ("merge", Annotated[int, Meta(ge=1, le=1 << 16)], 1),
+        ("route", Route, "tokens"),
+    ],
+    forbid_unknown_fields=True,
+)
+"""What a header is in a file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -196,7 +231,8 @@ class Readout:
         columns = self.header.columns
         expect_keys(dict(self.arrays), list(columns), "the readout")
         for name, dtype in columns.items():
-            found = self.arrays[name].dtype
+            shape, found = self.arrays[name].shape, self.arrays[name].dtype
+            expect(bool(shape), f"shape of {name}", shape, "that of a list")
             expect(found == np.dtype(dtype), f"dtype of {name}", str(found), np.dtype(dtype).name)
         check_arrays(self.header, self.arrays)
 

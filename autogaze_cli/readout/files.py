@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from autogaze_cli.errors import ConfigError, FormatError, InputError, OutputError
 from autogaze_cli.readout.document import Readout, ReadoutHeader
 from autogaze_cli.readout.text import csv_text, json_text, read_csv, read_json
+from autogaze_cli.trace.arrays import HEADER, read_npz_arrays, read_safetensors_arrays
 from autogaze_cli.trace.files import form_of
-from autogaze_cli.trace.header import expect, expect_keys
-
-_HEADER = "header"
+from autogaze_cli.trace.header import expect_keys
 
 
 def write_readout(readout: Readout, path: str | os.PathLike[str], format: str) -> None:
@@ -55,8 +51,6 @@ def read_readout(path: str | os.PathLike[str]) -> Readout:
         with path.open("rb") as file:
             start = file.read(64)
         return _READERS[form_of(start, "readout")](path)
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: is not text at byte {error.start}") from error
     except FormatError as error:
         raise FormatError(f"{path}: {error}", hint=error.hint) from error
     except OSError as error:
@@ -73,55 +67,30 @@ def _little(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 def _write_npz(readout: Readout, path: Path) -> None:
     # Not compressed: the bytes depend on no compressor's version. numpy gives members no time.
-    members: dict[str, Any] = {_HEADER: np.array(readout.header.dump()), **_little(readout.arrays)}
+    members: dict[str, Any] = {HEADER: np.array(readout.header.dump()), **_little(readout.arrays)}
     with path.open("wb") as file:
         np.savez(file, **members)
 
 
 def _read_npz(path: Path) -> Readout:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            members = archive.zip.namelist()
-            expect(len(set(members)) == len(members), "list of members", members, "without repeats")
-            expect(f"{_HEADER}.npy" in members, "list of members", members, "one with header.npy")
-            header = ReadoutHeader.parse(str(_member(archive, _HEADER)))
-            wanted = [f"{name}.npy" for name in (_HEADER, *header.columns)]
-            expect_keys(dict.fromkeys(members), wanted, "the file")
-            arrays = {name: _member(archive, name) for name in header.columns}
-    except (
-        ValueError,
-        EOFError,
-        RuntimeError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise FormatError(f"not a whole npz file ({error})") from error
-    return Readout(header=header, arrays=arrays)
+    return _readout(*read_npz_arrays(path))
 
 
-def _member(archive: Any, name: str) -> NDArray[Any]:
-    array = archive[name]  # bytes, if the member is no array
-    if not isinstance(array, np.ndarray):
-        raise FormatError(f"{name} is not an array")
-    return array
+def _readout(header: str, arrays: dict[str, NDArray[Any]]) -> Readout:
+    parsed = ReadoutHeader.parse(header)
+    expect_keys(arrays, list(parsed.columns), "the file")
+    return Readout(header=parsed, arrays={name: arrays[name] for name in parsed.columns})
 
 
 def _write_safetensors(readout: Readout, path: Path) -> None:
-    path.write_bytes(save(_little(readout.arrays), {_HEADER: readout.header.dump()}))
+    path.write_bytes(save(_little(readout.arrays), {HEADER: readout.header.dump()}))
 
 
 def _read_safetensors(path: Path) -> Readout:
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            expect(_HEADER in metadata, "metadata", sorted(metadata), "one with a header")
-            header = ReadoutHeader.parse(metadata[_HEADER])
-            expect_keys(dict.fromkeys(file.keys()), list(header.columns), "the file")
-            arrays = {name: file.get_tensor(name) for name in header.columns}
-    except SafetensorError as error:
-        raise FormatError(f"not a whole safetensors file ({error})") from error
-    return Readout(header=header, arrays=arrays)
+    header, arrays = read_safetensors_arrays(path)
+    if header is None:
+        raise FormatError("has no header: not a readout")
+    return _readout(header, arrays)
 
 
 def _write_json(readout: Readout, path: Path) -> None:

@@ -13,6 +13,9 @@ from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.readout.ragged import offsets_of
 from autogaze_cli.trace import Trace
 
+_MOST_POSITIONS = 1 << 24
+"""Nearly all of more would be padding, where there are not as many fixations."""
+
 
 def gazing_info(trace: Trace) -> dict[str, NDArray[np.int64 | np.bool_]]:
     """The gaze of a trace as the model that made it returned it, padding included.
@@ -40,7 +43,12 @@ def gazing_info(trace: Trace) -> dict[str, NDArray[np.int64 | np.bool_]]:
     # The side of a patch changes what ids mean, and not how many there are: any will do.
     layout = ScaleLayout.from_config(header.scales, header.num_vision_tokens_each_frame, 16)
     slots = trace.num_gazing.max(axis=1).astype(np.int64)
-    start = offsets_of(slots)
+    start, positions = offsets_of(slots), header.tile_count * int(slots.sum())
+    if positions > max(_MOST_POSITIONS, 1000 * len(points)):
+        raise ConfigError(
+            f"gazing-info would have {positions} positions for {len(points)} fixations",
+            hint="emit rects, tokens or coords",
+        )
     frame = np.repeat(np.arange(len(trace)), np.diff(trace.offsets))
     wrong = (points.token < 0) | (points.token >= layout.num_tokens)
     wrong |= points.slot >= trace.num_gazing[frame, points.tile]

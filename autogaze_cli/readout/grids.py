@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError
+
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""Of tokens, patches, pixels or frames in a file."""
 
 
 def check_whole(**numbers: object) -> None:
@@ -66,8 +70,8 @@ class SparseReadoutGrid:
         ConfigError: A size is not a whole number of at least 0.
     """
 
-    height: int
-    width: int
+    height: Count
+    width: Count
 
     def __post_init__(self) -> None:
         """Refuse what is no size."""
@@ -144,9 +148,9 @@ class SparseVideoReadoutGrid:
         ConfigError: A size is not a whole number of at least 0.
     """
 
-    temporal_bins: int
-    height: int
-    width: int
+    temporal_bins: Count
+    height: Count
+    width: Count
 
     def __post_init__(self) -> None:
         """Refuse what is no size."""
@@ -204,12 +208,12 @@ class SparseVideoPatchGeometry:
         ConfigError: A size is not a whole number of at least 0.
     """
 
-    frames: int
-    height: int
-    width: int
-    tubelet_size: int
-    patch_h: int
-    patch_w: int
+    frames: Count
+    height: Count
+    width: Count
+    tubelet_size: Count
+    patch_h: Count
+    patch_w: Count
 
     def __post_init__(self) -> None:
         """Refuse what is no size; whether the clip can be cut is for ``readout_grid`` to say."""

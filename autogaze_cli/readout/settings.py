@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+
+from msgspec import Meta
 
 from autogaze_cli.readout.grids import (
+    Count,
     SparseReadoutGrid,
     SparseVideoPatchGeometry,
     SparseVideoReadoutGrid,
     check_whole,
 )
+
+Finite = Annotated[float, Meta(ge=-1e30, le=1e30)]
+"""A number in a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +36,11 @@ class SparseReadoutOptions:
     Source: readout spec 4.
     """
 
-    confidence_threshold: float = 0.0
-    max_fixations_per_frame: int | None = None
-    fixation_scale: float = 1.0
-    dilation: int = 0
-    max_tokens_per_frame: int | None = None
+    confidence_threshold: Finite = 0.0
+    max_fixations_per_frame: Count | None = None
+    fixation_scale: Finite = 1.0
+    dilation: Count = 0
+    max_tokens_per_frame: Count | None = None
 
     def __post_init__(self) -> None:
         """Refuse invalid counts."""
@@ -81,10 +87,10 @@ class SparseVideoReadoutOptions:
     Source: readout spec 4.
     """
 
-    tubelet_size: int = 1
-    dilation: int = 0
-    min_tokens: int = 0
-    max_tokens: int | None = None
+    tubelet_size: Count = 1
+    dilation: Count = 0
+    min_tokens: Count = 0
+    max_tokens: Count | None = None
 
     def __post_init__(self) -> None:
         """Refuse invalid counts."""

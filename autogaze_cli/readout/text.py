@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from itertools import chain
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import FormatError
-from autogaze_cli.readout.document import Readout, ReadoutHeader
+from autogaze_cli.reading import brief, checked, parse_json, read_document
+from autogaze_cli.readout.document import ARRAYS, Readout, ReadoutHeader
 from autogaze_cli.readout.ragged import offsets_of
-from autogaze_cli.trace.header import expect, expect_keys, parse_json
+from autogaze_cli.trace.header import expect, expect_keys
 from autogaze_cli.trace.text import decimals
 
 _HEADER_KEYS = ["format", "version", *(field.name for field in fields(ReadoutHeader))]
@@ -57,7 +58,7 @@ def read_json(path: Path) -> Readout:
     Raises:
         FormatError: The file is damaged, or not such a readout.
     """
-    document = parse_json(path.read_text("utf-8"), "the file")
+    document = parse_json(read_document(path), "the file")
     expect(isinstance(document, dict), "the file", document, "an object")
     names = [name for name in document if name not in _HEADER_KEYS]
     header = ReadoutHeader.from_mapping({k: v for k, v in document.items() if k in _HEADER_KEYS})
@@ -120,19 +121,19 @@ def read_csv(path: Path) -> Readout:
     Raises:
         FormatError: The file is damaged, or not such a readout.
     """
-    with path.open(encoding="utf-8") as file:
-        header = ReadoutHeader.parse(file.readline().removeprefix("#"))
-        names = file.readline().rstrip("\n")
-        expect(names == ",".join(_CSV_COLUMNS), "the second line", names, ",".join(_CSV_COLUMNS))
-        tables: dict[str, Table] = {
-            kind: {name: [] for name in cells} for kind, cells in _KINDS.items()
-        }
-        end: list[str] = []
-        for number, line in enumerate(file, start=3):
-            if end or line.startswith("#"):
-                end.append(line)
-            else:
-                _add_row(tables, line.rstrip("\n").split(","), number)
+    file = StringIO(read_document(path), newline=None)
+    header = ReadoutHeader.parse(file.readline().removeprefix("#"))
+    names = file.readline().rstrip("\n")
+    expect(names == ",".join(_CSV_COLUMNS), "the second line", names, ",".join(_CSV_COLUMNS))
+    tables: dict[str, Table] = {
+        kind: {name: [] for name in cells} for kind, cells in _KINDS.items()
+    }
+    end: list[str] = []
+    for number, line in enumerate(file, start=3):
+        if end or line.startswith("#"):
+            end.append(line)
+        else:
+            _add_row(tables, line.rstrip("\n").split(","), number)
     if len(end) != 1:
         raise FormatError(
             "the last line does not state the shapes", hint="the file may be cut short"
@@ -140,7 +141,7 @@ def read_csv(path: Path) -> Readout:
     shapes = parse_json(end[0].removeprefix("#"), "the last line")
     arrays = _from_tables(header, tables)
     found = {name: list(array.shape) for name, array in arrays.items()}
-    expect(found == shapes, "shapes of the arrays", found, f"{shapes}, as the end states")
+    expect(found == shapes, "shapes of the arrays", found, f"{brief(shapes)}, as the end states")
     return Readout(header=header, arrays=arrays)
 
 
@@ -223,7 +224,7 @@ def _column(
         with np.errstate(over="ignore"):  # becomes infinite, which is out of every range
             return np.array([parse(cell) for cell in cells], dtype)
     except (KeyError, ValueError, OverflowError) as error:
-        raise FormatError(f"{name} of a {kind} is not as it must be ({error})") from error
+        raise FormatError(f"{name} of a {kind} is not as it must be ({brief(error)})") from error
 
 
 def _expect_column(
@@ -253,19 +254,10 @@ def _words(array: NDArray[Any]) -> list[str]:
 
 def _array(value: Any, dtype: type[np.generic], name: str) -> NDArray[Any]:
     """A list, or a list of lists, of JSON as an array."""
-    expect(isinstance(value, list), name, value, "a list")
-    if not value and name in _NO_ROWS:
+    found = checked(value, ARRAYS[name], name, name)
+    if not found and name in _NO_ROWS:
         return np.empty(_NO_ROWS[name], dtype)
-    nested = bool(value) and isinstance(value[0], list)
-    if nested:
-        expect(all(isinstance(row, list) for row in value), name, value, "a list of lists")
-        expect(len({len(row) for row in value}) == 1, name, value, "rows of one length")
-    types = set(map(type, chain.from_iterable(value) if nested else value))
-    kinds: dict[type[np.generic], set[type]] = {np.bool_: {bool}, np.int64: {int}}
-    right = types <= kinds.get(dtype, {int, float})
-    expect(right, name, value, f"a list of {np.dtype(dtype).name}")
     try:
-        with np.errstate(over="ignore"):
-            return np.array(value, dtype)
-    except OverflowError as error:
-        raise FormatError(f"{name} holds a number that does not fit {dtype.__name__}") from error
+        return np.array(found, dtype)
+    except ValueError as error:
+        raise FormatError(f"{name} is a list of lists, not of rows of one length") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autogaze_cli.errors import is_out_of_memory
 from autogaze_cli.gaze.adapt import AdaptLayout
 from autogaze_cli.gaze.budget import Budget, BudgetRequest
 from autogaze_cli.gaze.fixations import Fixations
@@ -34,6 +36,8 @@ Stamp = tuple[int, Fraction]
 """A frame's number, and its time in seconds."""
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class AutoGazeSource(GazeSource):
@@ -81,6 +85,7 @@ class AutoGazeSource(GazeSource):
         ).each_frame(1)
         # Without a threshold a frame's gaze ends at its budget, never before.
         self.task_loss_requirement = None if settings.exact else self._budget.task_loss_requirement
+        self._tile_batch_size = settings.tile_batch_size
         self.replicas: list[AutoGazeSource] = []
         if settings.device == ALL_GPUS:
             others = range(1, torch.cuda.device_count())
@@ -171,12 +176,11 @@ class AutoGazeSource(GazeSource):
         """
         height, width = rgb.shape[1:3]
         layout = self.layout(width, height)
-        outputs, gazed_tiles = [], 0
-        for tiles in self._tile_batches(rgb, layout):
-            outputs.append(self.generate(tiles, state))
-            gazed_tiles += len(tiles)
+        outputs: list[GazeOutput] = []
+        for tiles, output in self._gaze_at_tiles(rgb, layout, state):
+            outputs.append(output)
             if on_gazed:
-                on_gazed(len(rgb) * gazed_tiles / len(layout))
+                on_gazed(len(rgb) * tiles.stop / len(layout))
         for t, stamp in enumerate(stamps):
             yield self.frame_trace(outputs, t, layout, stamp)
 
@@ -200,18 +204,49 @@ class AutoGazeSource(GazeSource):
             num_gazing=counts.astype(np.int32),
         )
 
-    def _tile_batches(
-        self, rgb: NDArray[np.uint8] | Tensor, layout: TileLayout
-    ) -> Iterator[Tensor]:
-        """Model input ``[tiles, t, 3, h, w]``, at most ``tile_batch_size`` tiles at a time."""
+    def _gaze_at_tiles(
+        self, rgb: NDArray[np.uint8] | Tensor, layout: TileLayout, state: GazeState | None
+    ) -> Iterator[tuple[range, GazeOutput]]:
+        """The gaze at the tiles of a clip, ``tile_batch_size`` at a time, fewer if memory is short.
+
+        Outputs do not depend on how many are gazed at together.
+        """
         if layout.mode == "resize":
-            yield self.preprocess(rgb)
+            yield range(1), self.generate(self.preprocess(rgb), state)
             return
-        frames = torch.as_tensor(rgb).to(self.autogaze.device)
-        p, size = self.autogaze.preprocessing, self.settings.tile_batch_size
-        for start in range(0, len(layout), size):
-            tiles = range(start, min(start + size, len(layout)))
-            yield cut_tiles(frames, layout, tiles, mean=p.mean, std=p.std)
+        frames, start = torch.as_tensor(rgb).to(self.autogaze.device), 0
+        while start < len(layout):
+            tiles = range(start, min(start + self._tile_batch_size, len(layout)))
+            output = self._gaze_if_room(frames, layout, tiles)
+            if output is None:
+                self._take_smaller_batches(len(tiles))
+            else:
+                yield tiles, output
+                start = tiles.stop
+
+    def _gaze_if_room(self, frames: Tensor, layout: TileLayout, tiles: range) -> GazeOutput | None:
+        """The gaze at some tiles; None if there is no memory for them, but may be for fewer.
+
+        What was allocated is free again once this has returned, and the error with it.
+        """
+        p = self.autogaze.preprocessing
+        try:
+            return self.generate(cut_tiles(frames, layout, tiles, mean=p.mean, std=p.std))
+        except (MemoryError, RuntimeError) as error:
+            if len(tiles) == 1 or not is_out_of_memory(error):
+                raise
+        return None
+
+    def _take_smaller_batches(self, tiles: int) -> None:
+        """From now on, gaze at half as many tiles at a time."""
+        self._tile_batch_size = tiles // 2
+        if self.autogaze.device.type == "cuda":
+            torch.cuda.empty_cache()  # its pieces are of the larger batch's sizes
+        logger.warning(
+            "no memory for %d tiles at a time: taking %d; results are the same",
+            tiles,
+            self._tile_batch_size,
+        )
 
     def preprocess(self, rgb: NDArray[np.uint8] | Tensor) -> Tensor:
         """Model input of whole frames, uint8 ``[t, h, w, 3]`` or ``[b, t, h, w, 3]``."""

@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 import zipfile
-import zlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -14,14 +13,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from autogaze_cli.errors import FormatError
+from autogaze_cli.trace.arrays import HEADER, read_npz_arrays, read_safetensors_arrays
 from autogaze_cli.trace.data import TRACE_COLUMNS, Trace, column_shape
-from autogaze_cli.trace.header import dump_header, expect, expect_keys, parse_header
+from autogaze_cli.trace.header import dump_header, expect_keys, parse_header
+from autogaze_cli.trace.store import check_own, maps_of_store, trace_of_store
 from autogaze_cli.trace.writer import TraceWriter
 
-_HEADER = "header"
 _SAFETENSORS_DTYPES = {np.int64: "I64", np.int32: "I32", np.float32: "F32"}
 _LITTLE = {name: np.dtype(dtype).newbyteorder("<") for name, dtype in TRACE_COLUMNS.items()}
 
@@ -72,7 +70,7 @@ class NpzWriter(_ColumnWriter):
     def _finish(self) -> None:
         with zipfile.ZipFile(self._file, "w") as archive:
             text = np.array(dump_header(self.header))
-            with archive.open(_member(_HEADER, text.nbytes), "w") as to:
+            with archive.open(_member(HEADER, text.nbytes), "w") as to:
                 npy.write_array(to, text, allow_pickle=False)
             for name in TRACE_COLUMNS:
                 fields = {"descr": _LITTLE[name].str, "fortran_order": False}
@@ -93,7 +91,7 @@ class SafetensorsWriter(_ColumnWriter):
     """Writes the safetensors form."""
 
     def _finish(self) -> None:
-        entries: dict[str, Any] = {"__metadata__": {_HEADER: dump_header(self.header)}}
+        entries: dict[str, Any] = {"__metadata__": {HEADER: dump_header(self.header)}}
         end = 0
         for name, dtype in TRACE_COLUMNS.items():
             start, end = end, end + self._size_bytes(name)
@@ -109,73 +107,30 @@ class SafetensorsWriter(_ColumnWriter):
             self._copy(name, self._file)
 
 
-_NPZ_ERRORS = (
-    ValueError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
 def read_npz(path: Path) -> Trace:
     """A trace from its npz form; runs no code that the file may hold.
 
     Raises:
         FormatError: The file is damaged, or not such a trace.
     """
-    try:
-        # Opened here, for numpy would leave open a file that it cannot make sense of.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            members = archive.zip.namelist()
-            expect(len(set(members)) == len(members), "list of members", members, "without repeats")
-            expect(f"{_HEADER}.npy" in members, "list of members", members, "one with header.npy")
-            header = parse_header(str(_array(archive, _HEADER)))
-            expect_keys(
-                dict.fromkeys(members), [f"{n}.npy" for n in (_HEADER, *TRACE_COLUMNS)], "the file"
-            )
-            return Trace.from_columns(
-                header, {name: _array(archive, name) for name in TRACE_COLUMNS}
-            )
-    except _NPZ_ERRORS as error:
-        raise FormatError(f"not a whole npz file ({error})") from error
+    return _trace(*read_npz_arrays(path))
 
 
-def _array(archive: Any, name: str) -> NDArray[Any]:
-    array = archive[name]  # bytes, if the member is no array
-    if not isinstance(array, np.ndarray):
-        raise FormatError(f"{name} is not an array")
-    return array
-
-
-def read_safetensors(path: Path) -> Trace:
-    """A trace from its safetensors form.
+def read_safetensors(path: Path, clip: int, maps: bool) -> Trace:
+    """A trace from its safetensors form, or a clip of a trace store of the reference.
 
     Raises:
-        FormatError: The file is damaged, or not such a trace.
+        FormatError: The file is damaged, or neither.
+        ConfigError: There is no such clip.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            header = parse_header(file.metadata()[_HEADER])
-            expect_keys(dict.fromkeys(file.keys()), list(TRACE_COLUMNS), "the file")
-            for name, dtype in TRACE_COLUMNS.items():
-                found, right = file.get_slice(name).get_dtype(), _SAFETENSORS_DTYPES[dtype]
-                expect(found == right, f"dtype of {name}", found, right)
-            return Trace.from_columns(header, {n: file.get_tensor(n) for n in TRACE_COLUMNS})
-    except SafetensorError as error:
-        raise FormatError(f"not a whole safetensors file ({error})") from error
+    header, arrays = read_safetensors_arrays(path)
+    if header is None:
+        return (maps_of_store if maps else trace_of_store)(path, arrays, clip)
+    check_own(path, clip, maps)
+    return _trace(header, arrays)
 
 
-def has_header(path: Path) -> bool:
-    """Whether a safetensors file holds a trace's header; a trace store of the reference has none.
-
-    Raises:
-        FormatError: The file is damaged.
-    """
-    try:
-        with safe_open(path, framework="np") as file:
-            return _HEADER in (file.metadata() or {})
-    except SafetensorError as error:
-        raise FormatError(f"not a whole safetensors file ({error})") from error
+def _trace(header: str, arrays: dict[str, NDArray[Any]]) -> Trace:
+    parsed = parse_header(header)
+    expect_keys(arrays, list(TRACE_COLUMNS), "the file")
+    return Trace.from_columns(parsed, arrays)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import FormatError
 from autogaze_cli.gaze.fixations import COLUMNS, Fixations
-from autogaze_cli.trace.header import TraceHeader, check_fraction, expect
+from autogaze_cli.trace.header import MOST_TILES, TraceHeader, check_fraction, expect
 
 Dtype = type[np.int64 | np.int32 | np.float32]
 
@@ -27,7 +27,7 @@ FRAME_COLUMNS: dict[str, Dtype] = {
 TRACE_COLUMNS: dict[str, Dtype] = {**FRAME_COLUMNS, **COLUMNS}
 """Every column of a trace and its dtype, wide ones first so that each is aligned in a file."""
 
-_RANGES: dict[str, tuple[float, float]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "index": (0, np.iinfo(np.int64).max),
     "stop_probability": (0, 1),
     "num_gazing": (0, np.iinfo(np.int32).max),
@@ -38,8 +38,13 @@ _RANGES: dict[str, tuple[float, float]] = {
     "confidence": (0, 1),
     "grid": (0, np.iinfo(np.int32).max),
     "token": (-1, np.iinfo(np.int32).max),
+    "tile": (0, MOST_TILES - 1),
     "slot": (0, np.iinfo(np.int32).max),
 }
+"""The lowest and the highest value of a column; ``tile`` is also below the header's count."""
+
+MOST_FRAMES = 1 << 21
+"""Of a trace in one file: 9 hours of 60 per second."""
 
 
 def column_shape(name: str, *, frames: int, fixations: int, tiles: int) -> tuple[int, ...]:
@@ -107,7 +112,7 @@ class Trace:
         expect(ends == (0, n), "first and last of offsets", ends, str((0, n)))
         _expect_ascending("offsets", self.offsets, strictly=False)
         _expect_ascending("index", self.index, strictly=True)
-        for name, (low, high) in (_RANGES | {"tile": (0, tiles - 1)}).items():
+        for name, (low, high) in (RANGES | {"tile": (0, tiles - 1)}).items():
             column = columns[name]
             bad = ~((column >= low) & (column <= high))  # true for NaN as well
             if bad.any():
@@ -195,6 +200,11 @@ class Trace:
         Raises:
             FormatError: See the class.
         """
+        for name, column in columns.items():
+            flat = 2 if name == "num_gazing" else 1
+            expect(column.ndim == flat, f"shape of {name}", column.shape, f"of {flat} dimensions")
+        frames = len(columns["index"])
+        expect(frames <= MOST_FRAMES, "number of frames", frames, f"at most {MOST_FRAMES}")
         numerators, denominators = columns["time_numerator"], columns["time_denominator"]
         for name in ("time_numerator", "time_denominator"):
             column, shape = columns[name], columns["index"].shape

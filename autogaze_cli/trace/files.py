@@ -10,13 +10,12 @@ from autogaze_cli.errors import ConfigError, FormatError, InputError
 from autogaze_cli.trace.binary import (
     NpzWriter,
     SafetensorsWriter,
-    has_header,
     read_npz,
     read_safetensors,
 )
 from autogaze_cli.trace.data import Trace
 from autogaze_cli.trace.header import TraceHeader
-from autogaze_cli.trace.store import read_maps, read_store
+from autogaze_cli.trace.store import check_own
 from autogaze_cli.trace.text import CsvWriter, JsonWriter, read_csv, read_json
 from autogaze_cli.trace.writer import TraceWriter
 
@@ -29,7 +28,6 @@ _WRITERS: dict[str, type[TraceWriter]] = {
 _READERS: dict[str, Callable[[Path], Trace]] = {
     "json": read_json,
     "npz": read_npz,
-    "safetensors": read_safetensors,
     "csv": read_csv,
 }
 FORMATS = tuple(_WRITERS)
@@ -77,15 +75,10 @@ def read_trace(path: str | os.PathLike[str], *, clip: int = 0, maps: bool = Fals
     path = Path(path)
     try:
         kind = _detect(path)
-        if kind == "safetensors" and not has_header(path):
-            return read_maps(path, clip) if maps else read_store(path, clip)
-        if maps:
-            raise ConfigError(f"{path}: is a trace, which has no visibility maps")
-        if clip:
-            raise ConfigError(f"{path}: has no clip {clip}", hint="a trace is one clip, number 0")
+        if kind == "safetensors":
+            return read_safetensors(path, clip, maps)
+        check_own(path, clip, maps)
         return _READERS[kind](path)
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: is not text at byte {error.start}") from error
     except FormatError as error:
         raise FormatError(f"{path}: {error}", hint=error.hint) from error
     except OSError as error:
@@ -95,7 +88,7 @@ def read_trace(path: str | os.PathLike[str], *, clip: int = 0, maps: bool = Fals
 def is_trace(path: str | os.PathLike[str]) -> bool:
     """Whether the first bytes of a file are those of a trace; no video starts so."""
     try:
-        return bool(_detect(Path(path)))
+        return Path(path).is_file() and bool(_detect(Path(path)))
     except (FormatError, OSError, ValueError):  # the latter: no name that a file can have
         return False
 

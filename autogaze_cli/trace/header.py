@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import json
-import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from autogaze_cli.errors import FormatError
+from autogaze_cli.reading import check_fields, checked, document_of, parse_json
 
 FORMAT = "autogaze-trace"
 VERSION = 1
 
+MOST_PIXELS = 1 << 16
+"""Of a side of a frame."""
+
+MOST_TILES = 1 << 16
+"""Of a frame."""
+
+MOST_TOKENS = 1 << 20
+"""Of a tile and frame."""
+
+MOST_FPS = 10**6
+"""Frames per second; fewer than one in as many seconds is no rate either."""
+
 _INT64_MAX = 2**63 - 1
-_FRACTION = re.compile(r"-?[0-9]{1,19}(/[0-9]{1,19})?", re.ASCII)
+_Text = Annotated[str, Meta(max_length=1 << 16)]
+_Pixels = Annotated[int, Meta(ge=0, le=MOST_PIXELS)]
 
 
 def expect(ok: bool, name: str, value: object, rule: str) -> None:
@@ -32,20 +47,7 @@ def expect_keys(mapping: object, names: Mapping[str, object] | list[str], what: 
     if missing := [name for name in names if name not in mapping]:
         raise FormatError(f"{what} has no {missing[0]!r}")
     if unknown := sorted(set(mapping) - set(names)):
-        raise FormatError(f"{what} has an unknown {unknown[0]!r}")
-
-
-def parse_fraction(text: object, name: str) -> Fraction:
-    """A fraction from its text, such as ``1/8`` or ``3``.
-
-    Raises:
-        FormatError: It is not of that form, or does not fit 64-bit integers.
-    """
-    if isinstance(text, str) and _FRACTION.fullmatch(text):
-        numerator, _, denominator = text.partition("/")
-        if int(denominator or 1):
-            return check_fraction(Fraction(int(numerator), int(denominator or 1)), name)
-    raise FormatError(f"{name} is {reprlib.repr(text)}, not a fraction such as '1/8'")
+        raise FormatError(f"{what} has an unknown {reprlib.repr(unknown[0])}")
 
 
 def check_fraction(value: Fraction, name: str) -> Fraction:
@@ -82,41 +84,29 @@ class TraceHeader:
         FormatError: A field is of the wrong type or out of range.
     """
 
-    source: str
-    source_width: int
-    source_height: int
-    width: int
-    height: int
+    source: _Text
+    source_width: _Pixels
+    source_height: _Pixels
+    width: _Pixels
+    height: _Pixels
     fps: Fraction
-    mask_source: str
-    model: str | None
-    model_sha256: str | None
-    scales: str | None
-    num_vision_tokens_each_frame: int | None
-    mode: str
-    tile_size: int
-    stride: int
-    tile_count: int
+    mask_source: _Text
+    model: _Text | None
+    model_sha256: _Text | None
+    scales: _Text | None
+    num_vision_tokens_each_frame: Annotated[int, Meta(ge=1, le=MOST_TOKENS)] | None
+    mode: _Text
+    tile_size: _Pixels
+    stride: _Pixels
+    tile_count: Annotated[int, Meta(ge=1, le=MOST_TILES)]
     settings: dict[str, Any]
-    tool_version: str
+    tool_version: _Text
 
     def __post_init__(self) -> None:
         """Refuse values that no file could hold."""
-        for name in ("source", "mask_source", "mode", "tool_version"):
-            value = getattr(self, name)
-            expect(type(value) is str, name, value, "text")
-        for name in ("model", "model_sha256", "scales"):
-            value = getattr(self, name)
-            expect(value is None or type(value) is str, name, value, "text or null")
-        sizes = ("source_width", "source_height", "width", "height", "tile_size", "stride")
-        for name in sizes:
-            _expect_int(name, getattr(self, name), at_least=0)
-        _expect_int("tile_count", self.tile_count, at_least=1)
-        if self.num_vision_tokens_each_frame is not None:
-            _expect_int("num_vision_tokens_each_frame", self.num_vision_tokens_each_frame, 1)
-        expect(self.fps > 0, "fps", str(self.fps), "a fraction above 0")
-        check_fraction(self.fps, "fps")
-        expect(type(self.settings) is dict, "settings", self.settings, "an object")
+        check_fields(self)
+        usual = self.fps * MOST_FPS >= 1 and self.fps <= MOST_FPS
+        expect(usual, "fps", str(self.fps), f"a fraction above 0, 1/{MOST_FPS} to {MOST_FPS}")
         try:
             same = json.loads(json.dumps(self.settings, allow_nan=False)) == self.settings
         except (TypeError, ValueError, RecursionError):
@@ -144,10 +134,16 @@ class TraceHeader:
                 f"version is {reprlib.repr(version)}, and this program knows {VERSION} only",
                 hint="read it with the version of autogaze that wrote it",
             )
-        names = [field.name for field in fields(cls)]
-        expect_keys(mapping, ["format", "version", *names], "the header")
-        values = {name: mapping[name] for name in names}
-        return cls(**{**values, "fps": parse_fraction(values["fps"], "fps")})
+        return cls.from_document(checked(mapping, HEADER, "the header"))
+
+    @classmethod
+    def from_document(cls, document: Any) -> TraceHeader:
+        """The header from a ``HEADER``."""
+        return cls(**{field.name: getattr(document, field.name) for field in fields(cls)})
+
+
+HEADER = document_of(TraceHeader, FORMAT, VERSION)
+"""What a header is in a file."""
 
 
 def dump_header(header: TraceHeader) -> str:
@@ -159,43 +155,6 @@ def parse_header(text: str) -> TraceHeader:
     """The header from its JSON text.
 
     Raises:
-        FormatError: See ``parse_json`` and ``TraceHeader.from_mapping``.
+        FormatError: See ``reading.parse_json`` and ``TraceHeader.from_mapping``.
     """
     return TraceHeader.from_mapping(parse_json(text, "the header"))
-
-
-def parse_json(text: str, what: str, object_hook: Any = dict) -> Any:
-    """JSON without repeated keys and without NaN.
-
-    Args:
-        text: The JSON.
-        what: How a message names it.
-        object_hook: Called with each object's key-value pairs once they are known to be unique.
-
-    Raises:
-        FormatError: It is not such JSON.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> Any:
-        if len(dict(pairs)) < len(pairs):
-            names = [name for name, _ in pairs]
-            raise FormatError(f"{what} has {next(n for n in names if names.count(n) > 1)!r} twice")
-        return object_hook(pairs)
-
-    def refuse(constant: str) -> None:
-        raise FormatError(f"{what} holds {constant}, which JSON has no number for")
-
-    try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        raise FormatError(
-            f"{what} is not JSON at line {error.lineno}, column {error.colno} ({error.msg})",
-            hint="the file may be cut short",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{what} is not JSON ({error})") from error
-
-
-def _expect_int(name: str, value: object, at_least: int) -> None:
-    ok = type(value) is int and at_least <= value <= _INT64_MAX
-    expect(ok, name, value, f"an integer of at least {at_least}")

@@ -5,13 +5,13 @@ Source: inference spec 10.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from autogaze_cli.errors import ConfigError, FormatError
 from autogaze_cli.gaze.fixations import Fixations
@@ -24,7 +24,7 @@ _TENSORS = ("fixations", "scales", "confidences", _STOPS)
 _MAPS = "visibility_maps"
 
 
-def read_store(path: Path, clip: int) -> Trace:
+def trace_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -> Trace:
     """One clip of a trace store.
 
     The store knows neither the video nor its times: sizes are 0, frame ``i`` is at second ``i``.
@@ -34,18 +34,14 @@ def read_store(path: Path, clip: int) -> Trace:
 
     Args:
         path: The safetensors file.
+        tensors: What it holds.
         clip: Which clip, from 0.
 
     Raises:
         FormatError: A tensor is missing, neither F32 nor F16, of a wrong shape, or not finite.
         ConfigError: There is no such clip.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            tensors = [_tensor(file, name) for name in _TENSORS]
-    except SafetensorError as error:
-        raise FormatError(f"not a whole safetensors file ({error})") from error
-    points, scales, confidences, stops = tensors
+    points, scales, confidences, stops = [_tensor(tensors, name) for name in _TENSORS]
     shape = scales.shape
     expect(len(shape) == 3, "shape of scales", shape, "[clips, frames, k]")
     expect(points.shape == (*shape, 2), "shape of fixations", points.shape, str((*shape, 2)))
@@ -76,7 +72,7 @@ def read_store(path: Path, clip: int) -> Trace:
     )
 
 
-def read_maps(path: Path, clip: int) -> Trace:
+def maps_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -> Trace:
     """The visibility maps of one clip of a trace store, a fixation for each cell above 0.
 
     A fixation is as large as its cell, and its confidence is the cell's value, clamped to 0..1; its
@@ -85,6 +81,7 @@ def read_maps(path: Path, clip: int) -> Trace:
 
     Args:
         path: The safetensors file.
+        tensors: What it holds.
         clip: Which clip, from 0.
 
     Raises:
@@ -92,12 +89,8 @@ def read_maps(path: Path, clip: int) -> Trace:
             finite.
         ConfigError: There is no such clip.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            maps = _tensor(file, _MAPS)
-            stops = _tensor(file, _STOPS) if _STOPS in set(file.keys()) else None
-    except SafetensorError as error:
-        raise FormatError(f"not a whole safetensors file ({error})") from error
+    maps = _tensor(tensors, _MAPS)
+    stops = _tensor(tensors, _STOPS) if _STOPS in tensors else None
     expect(maps.ndim == 4, f"shape of {_MAPS}", maps.shape, "[clips, frames, height, width]")
     clips, frames, height, width = maps.shape
     if stops is None:
@@ -157,16 +150,28 @@ def _header(path: Path) -> TraceHeader:
     )
 
 
-def _tensor(file: Any, name: str) -> NDArray[np.float32]:
-    if name not in set(file.keys()):
-        maps = name != _MAPS and _MAPS in set(file.keys())
+def _tensor(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float32]:
+    if name not in tensors:
+        maps = name != _MAPS and _MAPS in tensors
         raise FormatError(
             f"neither a trace (no header) nor a trace store (no tensor {name!r})",
             hint="read its visibility maps with --trace-maps" if maps else None,
         )
-    dtype = file.get_slice(name).get_dtype()
-    expect(dtype in ("F32", "F16"), f"dtype of {name}", dtype, "F32 or F16")
-    tensor = np.asarray(file.get_tensor(name), np.float32)
+    dtype = tensors[name].dtype.name
+    expect(dtype in ("float32", "float16"), f"dtype of {name}", dtype, "float32 or float16")
+    tensor = np.asarray(tensors[name], np.float32)
     if not np.isfinite(tensor).all():
         raise FormatError(f"{name} holds NaN or infinity")
     return tensor
+
+
+def check_own(path: Path, clip: int, maps: bool) -> None:
+    """Refuse what only a trace store has of a trace of this program.
+
+    Raises:
+        ConfigError: Another clip than its only one, or maps, are asked for.
+    """
+    if maps:
+        raise ConfigError(f"{path}: is a trace, which has no visibility maps")
+    if clip:
+        raise ConfigError(f"{path}: has no clip {clip}", hint="a trace is one clip, number 0")

@@ -5,29 +5,59 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from fractions import Fraction
+from io import StringIO
+from itertools import count, groupby
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import numpy as np
+from msgspec import Meta, defstruct
 from numpy.typing import NDArray
 
 from autogaze_cli.errors import FormatError
 from autogaze_cli.gaze.fixations import COLUMNS, Fixations
-from autogaze_cli.trace.data import FrameTrace, Trace
-from autogaze_cli.trace.header import (
-    TraceHeader,
-    dump_header,
-    expect,
-    expect_keys,
-    parse_fraction,
-    parse_header,
-    parse_json,
-)
+from autogaze_cli.reading import brief, checked, parse_json, read_document
+from autogaze_cli.trace.data import RANGES, TRACE_COLUMNS, FrameTrace, Trace
+from autogaze_cli.trace.header import TraceHeader, dump_header, expect, parse_header
 from autogaze_cli.trace.writer import TraceWriter
 
-_FRAME_KEYS = ["index", "time", "time_s", "stop_probability", "num_gazing", "fixations"]
-_CSV_FRAME_COLUMNS = _FRAME_KEYS[:-1]
+
+def _number(name: str) -> Any:
+    """The type of an element of a column."""
+    low, high = RANGES[name]
+    if TRACE_COLUMNS[name] is np.float32:
+        return Annotated[float, Meta(ge=low, le=high)]
+    return Annotated[int, Meta(ge=int(low), le=int(high))]
+
+
+def _list(name: str) -> Any:
+    return list.__class_getitem__(_number(name))
+
+
+_LARGEST = float(np.finfo(np.float64).max)
+
+FIXATIONS: Any = defstruct(
+    "Fixations", [(name, _list(name)) for name in COLUMNS], forbid_unknown_fields=True
+)
+"""The fixations of a frame in a file."""
+
+FRAME: Any = defstruct(
+    "Frame",
+    [
+        ("index", _number("index")),
+        ("time", Fraction),
+        ("time_s", Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]),
+        ("stop_probability", _number("stop_probability")),
+        ("num_gazing", Annotated[_list("num_gazing"), Meta(min_length=1)]),
+        ("fixations", FIXATIONS),
+    ],
+    forbid_unknown_fields=True,
+)
+"""A frame in a file."""
+
+_FRAME_KEYS = dict.fromkeys(FRAME.__struct_fields__).keys()
+_CSV_FRAME_COLUMNS = FRAME.__struct_fields__[:-1]
 _CSV_COLUMNS = [*_CSV_FRAME_COLUMNS, *COLUMNS]
 _CSV_END = r'# \{"frames": ([0-9]{1,18}), "fixations": ([0-9]{1,18})\}\n'
 
@@ -125,66 +155,60 @@ def read_json(path: Path) -> Trace:
     Raises:
         FormatError: The file is damaged, or not such a trace.
     """
-    document = parse_json(path.read_text("utf-8"), "the file", _compact)
+    number = count()
+
+    def compact(pairs: list[tuple[str, Any]]) -> Any:
+        # A frame becomes arrays as it is parsed: the lists of all take ten times the memory.
+        mapping = dict(pairs)
+        return _json_frame(mapping, next(number)) if mapping.keys() == _FRAME_KEYS else mapping
+
+    document = parse_json(read_document(path), "the file", compact)
     if not isinstance(document, dict):
         raise FormatError("the file contains no object")
     frames = document.pop("frames", None)
     header = TraceHeader.from_mapping(document)
     expect(isinstance(frames, list), "frames", frames, "a list")
-    return Trace.from_frames(header, [_json_frame(f, f"frames[{i}]") for i, f in enumerate(frames)])
-
-
-def _compact(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Fixations become arrays as they are parsed: all their lists would take ten times the memory.
-    mapping = dict(pairs)
-    if mapping.keys() == COLUMNS.keys():
-        mapping = {name: _as_array(value) for name, value in pairs}
-    return mapping
-
-
-def _as_array(value: Any) -> Any:
-    # True and False are integers to numpy, and not to JSON; so are other lists left for _typed.
-    numbers = isinstance(value, list) and set(map(type, value)) <= {int, float}
-    return np.array(value) if numbers else value
-
-
-def _json_frame(frame: Any, what: str) -> FrameTrace:
-    expect_keys(frame, _FRAME_KEYS, what)
-    index, fixations = frame["index"], frame["fixations"]
-    expect(type(index) is int and 0 <= index < 2**63, f"{what}.index", index, "an integer")
-    time = parse_fraction(frame["time"], f"{what}.time")
-    time_s = frame["time_s"]
-    expect(time_s == float(time), f"{what}.time_s", time_s, f"{float(time)}, as time is")
-    expect_keys(fixations, list(COLUMNS), f"{what}.fixations")
-    probability = _as_array([frame["stop_probability"]])
-    return FrameTrace(
-        index=index,
-        time=time,
-        fixations=_fixations(fixations, f"{what}.fixations."),
-        stop_probability=float(_typed(probability, np.float32, f"{what}.stop_probability")[0]),
-        num_gazing=_typed(_as_array(frame["num_gazing"]), np.int32, f"{what}.num_gazing"),
+    return Trace.from_frames(
+        header,
+        [f if isinstance(f, FrameTrace) else _json_frame(f, i) for i, f in enumerate(frames)],
     )
 
 
-def _fixations(columns: dict[str, Any], prefix: str) -> Fixations:
-    arrays = {name: _typed(columns[name], dtype, prefix + name) for name, dtype in COLUMNS.items()}
+def _json_frame(frame: object, number: int) -> FrameTrace:
+    return frame_of(frame, f"frames[{number}]", f"frames[{number}].")
+
+
+def frame_of(values: object, what: str, prefix: str) -> FrameTrace:
+    """A frame from the values of a ``FRAME``.
+
+    Args:
+        values: As JSON has them.
+        what: How a message names the frame.
+        prefix: What it puts before the name of a field.
+
+    Raises:
+        FormatError: They are no frame.
+    """
+    found = checked(values, FRAME, what, prefix)
+    time = float(found.time)
+    expect(found.time_s == time, f"{prefix}time_s", found.time_s, f"{time}, as time is")
+    return FrameTrace(
+        index=found.index,
+        time=found.time,
+        fixations=_fixations(found.fixations, f"{prefix}fixations."),
+        stop_probability=found.stop_probability,
+        num_gazing=np.array(found.num_gazing, np.int32),
+    )
+
+
+def _fixations(columns: Any, prefix: str) -> Fixations:
+    """The columns of a ``FIXATIONS``, which must have one length."""
+    arrays: dict[str, Any] = {
+        name: np.array(getattr(columns, name), dtype) for name, dtype in COLUMNS.items()
+    }
     for name, array in arrays.items():
         expect(len(array) == len(arrays["x"]), f"length of {prefix}{name}", len(array), "that of x")
     return Fixations(**arrays)
-
-
-def _typed(values: Any, dtype: type[np.float32 | np.int32], name: str) -> NDArray[Any]:
-    """``values``, an array of any numbers, as ``dtype``; refuses integers that do not fit."""
-    whole = dtype is np.int32
-    rule = "a list of 32-bit integers" if whole else "a list of numbers"
-    expect(isinstance(values, np.ndarray), name, values, rule)
-    if len(values):
-        expect(values.dtype.kind in ("i" if whole else "if"), name, values.tolist(), rule)
-    if len(values) and whole:
-        fits = values.min() >= -(2**31) and values.max() < 2**31
-        expect(bool(fits), name, values.tolist(), rule)
-    with np.errstate(over="ignore"):  # becomes infinite, which is out of every range
-        return np.asarray(values.astype(dtype))
 
 
 def read_csv(path: Path) -> Trace:
@@ -193,12 +217,12 @@ def read_csv(path: Path) -> Trace:
     Raises:
         FormatError: The file is damaged, or not such a trace.
     """
-    with path.open(encoding="utf-8") as file:
-        header = parse_header(file.readline().removeprefix("#"))
-        names = file.readline().rstrip("\n")
-        expect(names == ",".join(_CSV_COLUMNS), "the second line", names, ",".join(_CSV_COLUMNS))
-        end: list[str] = []
-        frames = list(_csv_frames(_csv_rows(file, end)))
+    file = StringIO(read_document(path), newline=None)
+    header = parse_header(file.readline().removeprefix("#"))
+    names = file.readline().rstrip("\n")
+    expect(names == ",".join(_CSV_COLUMNS), "the second line", names, ",".join(_CSV_COLUMNS))
+    end: list[str] = []
+    frames = list(_csv_frames(_csv_rows(file, end)))
     match = re.fullmatch(_CSV_END, "".join(end))
     if not match:
         raise FormatError(
@@ -225,37 +249,35 @@ def _csv_rows(file: TextIO, end: list[str]) -> Iterator[tuple[int, list[str]]]:
 
 def _csv_frames(rows: Iterator[tuple[int, list[str]]]) -> Iterator[FrameTrace]:
     first = len(_CSV_FRAME_COLUMNS)
-    for (index, time_text, time_s, probability, slots), group in groupby(
-        rows, key=lambda row: row[1][:first]
-    ):
+    for cells_of_frame, group in groupby(rows, key=lambda row: row[1][:first]):
         lines, cells = zip(*group, strict=True)
-        prefix = f"line {lines[0]}: "
-        time = parse_fraction(time_text, prefix + "time")
-        same = _parsed([time_s], float, prefix + "time_s")[0] == float(time)
-        expect(bool(same), prefix + "time_s", time_s, f"{float(time)}, as time is")
-        stop_probability = _parsed([probability], float, prefix + "stop_probability")
-        tiles = _parsed(slots.split(), int, prefix + "num_gazing")
-        yield FrameTrace(
-            index=int(_parsed([index], int, prefix + "index")[0]),
-            time=time,
-            fixations=_csv_fixations([row[first:] for row in cells], prefix),
-            stop_probability=float(_typed(stop_probability, np.float32, prefix)[0]),
-            num_gazing=_typed(tiles, np.int32, prefix + "num_gazing"),
-        )
+        yield _csv_frame(cells_of_frame, [row[first:] for row in cells], lines[0])
 
 
-def _csv_fixations(rows: list[list[str]], prefix: str) -> Fixations:
+def _csv_frame(cells: list[str], rows: list[list[str]], line: int) -> FrameTrace:
+    """A frame from the cells that its rows share, and the cells of each fixation."""
+    prefix = f"line {line}: "
+    index, time, time_s, probability, num_gazing = cells
     if len(rows) == 1 and not any(rows[0]):
-        return Fixations.empty()  # a frame without fixations has a row too
-    columns = {}
-    for name, cells in zip(COLUMNS, zip(*rows, strict=True), strict=True):
-        columns[name] = _parsed(cells, int if COLUMNS[name] is np.int32 else float, prefix + name)
-    return _fixations(columns, prefix)
+        rows = []  # a frame without fixations has a row too
+    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+    fixations = {
+        name: _numbers(column, COLUMNS[name] is np.int32, prefix + name)
+        for name, column in zip(COLUMNS, columns, strict=True)
+    }
+    values = {
+        "index": _numbers([index], True, f"{prefix}index")[0],
+        "time": time,
+        "time_s": _numbers([time_s], False, f"{prefix}time_s")[0],
+        "stop_probability": _numbers([probability], False, f"{prefix}stop_probability")[0],
+        "num_gazing": _numbers(num_gazing.split(), True, f"{prefix}num_gazing"),
+        "fixations": fixations,
+    }
+    return frame_of(values, f"line {line}", prefix)
 
 
-def _parsed(cells: Sequence[str], kind: type[int | float], name: str) -> NDArray[Any]:
-    """The numbers of ``cells``, as int64 or float64."""
+def _numbers(cells: Sequence[str], whole: bool, name: str) -> list[int] | list[float]:
     try:
-        return np.array([kind(cell) for cell in cells], np.int64 if kind is int else np.float64)
-    except (ValueError, OverflowError) as error:
-        raise FormatError(f"{name} holds what is not a number ({error})") from error
+        return list(map(int if whole else float, cells))
+    except ValueError as error:
+        raise FormatError(f"{name} holds what is not a number ({brief(error)})") from error

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from autogaze_cli.trace import TraceHeader
+from autogaze_cli.trace.header import expect
 from autogaze_cli.version import __version__
 from autogaze_cli.visualize.metrics import MASK_PALETTE
 from autogaze_cli.visualize.settings import Visualization
+
+_MOST = 1 << 53
 
 
 def metrics_document(
@@ -35,10 +38,13 @@ def metrics_document(
         summary: Summary of the drawn frames, see ``RenderMetrics.summary``.
         files: The drawn files by role: ``input``, ``mask``, ``output``.
 
+    Raises:
+        FormatError: Settings of the trace are not numbers.
+
     Source: visualization spec 6.7; the keys from ``mask_source`` on are this program's own.
     """
     settings = header.settings
-    budget = settings.get("max_gaze_tokens_each_frame")
+    budget = _number_of(header, "max_gaze_tokens_each_frame")
     return {
         "source_video": header.source,
         "model_dir": header.model,
@@ -54,7 +60,7 @@ def metrics_document(
         "clip_len": settings.get("clip_len"),
         "top_k": settings.get("top_k"),
         "max_gaze_tokens_each_frame": budget,
-        "task_loss_requirement": _single(settings.get("task_loss_requirement")),
+        "task_loss_requirement": _single(_number_of(header, "task_loss_requirement")),
         "clip_chunking": {"tiled": "anyres-resized-grid", "tiled-full": "full-resolution"}.get(
             header.mode, header.mode
         ),
@@ -98,6 +104,15 @@ def _inference_mode(header: TraceHeader) -> str:
     if header.mode == "tiled-full":
         return f"tiled-full-{header.tile_size}-stride-{header.stride}"
     return header.mode
+
+
+def _number_of(header: TraceHeader, name: str) -> Any:
+    """A setting that is a number or None; a saved trace may have any JSON there."""
+    value = header.settings.get(name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = value is None or (is_number and abs(value) < _MOST)
+    expect(fits, f"{header.source}: in its trace, {name}", value, "a number or null")
+    return value
 
 
 def _single(value: float | None) -> float | None:

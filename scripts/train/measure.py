@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from autogaze_cli.compare.canvas import Geometry
 from scripts.train.forward import Runner
 from scripts.train.play import Player
-from scripts.train.simulate import Canvas, Geometry
+from scripts.train.simulate import Canvas
 
 FIRST = 100
 DRAWS = 8

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from autogaze_cli.compare.canvas import Geometry
 from scripts.train.forward import Runner
-from scripts.train.simulate import Canvas, ChunkStep, Geometry
+from scripts.train.simulate import Canvas, ChunkStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

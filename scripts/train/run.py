@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autogaze_cli.compare.canvas import Geometry
 from autogaze_cli.model.config import GazeConfig
 from scripts.train.checkpoint import (
     STATE,
@@ -38,7 +39,6 @@ from scripts.train.loss import LossSettings, training_loss
 from scripts.train.measure import Bounds, bounds, measure
 from scripts.train.optimizer import Optimizer
 from scripts.train.play import Mix, Player
-from scripts.train.simulate import Geometry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

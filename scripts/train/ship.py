@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from autogaze_cli.compare.canvas import Geometry
 from autogaze_cli.model.checkpoint import read_network
 from scripts.train.checkpoint import published_config, save_checkpoint
 from scripts.train.data import measured_clips, normalise, read_pack
@@ -21,7 +22,6 @@ from scripts.train.forward import Runner
 from scripts.train.measure import budgets
 from scripts.train.play import Player
 from scripts.train.run import Examiner, exact
-from scripts.train.simulate import Geometry
 
 HEAD = "task_loss_prediction_head"
 

@@ -1,97 +1,17 @@
-"""What gazing at a token shows: the canvas, its loss, and the teacher that always gains most.
+"""A canvas that is played on step by step, and the teacher that always gains most.
 
-A frame's token of scale ``s`` shows the frame reduced to ``s`` x ``s`` pixels and enlarged again,
-in that token's cell; the finest scale shows the frame itself. Every cell is a union of square
-blocks (8 pixels, 28 x 28 a frame), so errors are kept as one number a block and scale.
+``autogaze_cli.compare.canvas`` says what a token shows. Errors are kept as one number per block and
+scale, so that the gain of every id is known at once.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from autogaze_cli.gaze.tokens import ScaleLayout
-
-
-class Geometry:
-    """The cells of a scale layout as tables.
-
-    Attributes:
-        side: Frame side in pixels.
-        block: Block side in pixels.
-        blocks: Blocks of a frame.
-        tokens: Ids of a frame, ``N``.
-        rank: Scale of each id, 1 = coarsest, ``int64 [N]``.
-        cover: Blocks of each id, ``bool [N, blocks]``.
-        ranks: 1, 2, ... a scale, ``int64 [scales, 1]``.
-        pool: Sums block values of every scale over the cells of that scale,
-            ``float32 [scales * blocks, N]``.
-        resizers: For every scale but the finest the matrices that reduce and enlarge one axis.
-    """
-
-    def __init__(self, layout: ScaleLayout, side: int, device: torch.device | str = "cpu") -> None:
-        self.side, self.tokens = side, layout.num_tokens
-        across = math.lcm(*layout.grids)
-        self.block, self.blocks = side // across, across**2
-        if across * self.block != side:
-            raise ValueError(f"cells of grids {layout.grids} are no whole pixels of {side}")
-        grid, row, col = (torch.from_numpy(a) for a in layout.cells(np.arange(self.tokens)))
-        at = torch.arange(across)
-        rows = at * grid[:, None] // across == row[:, None]  # [N, across]
-        cols = at * grid[:, None] // across == col[:, None]
-        self.cover = (rows[:, :, None] & cols[:, None, :]).flatten(1).to(device)
-        self.rank = torch.from_numpy(layout.scale_of(np.arange(self.tokens)) + 1).to(device)
-        self.ranks = torch.arange(1, len(layout.scales) + 1, device=device)[:, None]
-        pool = self.cover.T[None] & (self.rank == self.ranks)[:, None, :]
-        self.pool = pool.flatten(0, 1).float()
-        self.resizers = [
-            (_axis(side, scale, "bicubic").to(device), _axis(scale, side, "bilinear").to(device))
-            for scale in layout.scales[:-1]
-        ]
-
-    def shown(self, frames: Tensor) -> Tensor:
-        """What the scales show of frames ``[b, 3, side, side]``, ``[b, scales, 3, side, side]``."""
-        pictures = []
-        for reduce, enlarge in self.resizers:
-            small = reduce @ frames @ reduce.T
-            pictures.append(enlarge @ small @ enlarge.T)
-        return torch.stack([*pictures, frames], dim=1)
-
-    def errors(self, pictures: Tensor, frames: Tensor) -> Tensor:
-        """Mean absolute difference, shared out among the blocks: sums to the loss.
-
-        Args:
-            pictures: ``[b, ..., 3, side, side]``.
-            frames: Broadcast against them.
-
-        Returns:
-            ``[b, ..., blocks]``.
-        """
-        across = self.side // self.block
-        difference = (pictures - frames).abs()
-        cut = difference.view(*difference.shape[:-2], across, self.block, across, self.block)
-        sums: Tensor = cut.sum(dim=(-5, -3, -1)).flatten(-2)
-        return sums / (3 * self.side**2)
-
-    def pixels(self, blocks: Tensor) -> Tensor:
-        """Block values ``[b, blocks]`` as pixels ``[b, 1, side, side]``."""
-        across = self.side // self.block
-        square = blocks.view(-1, 1, across, across)
-        return square.repeat_interleave(self.block, 2).repeat_interleave(self.block, 3)
-
-
-def _axis(size: int, target: int, mode: str) -> Tensor:
-    """The matrix ``[target, size]`` by which resizing acts on one axis."""
-    columns = torch.eye(size, dtype=torch.float64)[None, None]  # each column is one impulse
-    antialias = target < size
-    return F.interpolate(
-        columns, (target, size), mode=mode, antialias=antialias, align_corners=False
-    )[0, 0].float()
+from autogaze_cli.compare.canvas import Geometry
 
 
 class Canvas:
@@ -123,9 +43,7 @@ class Canvas:
     def look(self, frames: Tensor) -> None:
         """Turn to the next frame ``[b, 3, side, side]``, the last one's gaze being finished."""
         if len(self._shown):
-            level = self.geometry.pixels(self.level)
-            for rank, picture in enumerate(self._shown.unbind(1), 1):
-                self.picture = torch.where(level == rank, picture, self.picture)
+            self.picture = self.geometry.paint(self.picture, self._shown, self.level)
         self._shown = self.geometry.shown(frames)
         self.errors.copy_(self.geometry.errors(self._shown, frames[:, None]))
         self.errors[:, -1] = 0

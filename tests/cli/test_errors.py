@@ -38,7 +38,19 @@ def bad(tmp_path: Path, clip: Path, sound: Path) -> Path:
 OF_VIDEOS = [
     name
     for name in COMMANDS
-    if name not in ("audit-readout", "bench", "config", "encode", "models", "report")
+    if name
+    not in (
+        "audit-readout",
+        "bench",
+        "calibrate",
+        "compare",
+        "config",
+        "encode",
+        "models",
+        "report",
+        "view",
+        "viewer",
+    )
 ]
 CASES = [
     pytest.param(("missing.mp4",), "no such file", id="missing file"),

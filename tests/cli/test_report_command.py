@@ -194,3 +194,39 @@ def test_a_folder_that_cannot_be_listed_is_left_out(run: Run, out: Path) -> None
     assert done.exit_code == 0
     assert "left out: File name too long" in done.stderr
     assert (out / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("source", "x" * 300, "is not found"),
+        ("source", "a\0b", "is not found"),
+        ("task_loss_requirement", {}, "task_loss_requirement is {}, not a number or null"),
+        ("max_gaze_tokens_each_frame", 10**30, "not a number or null"),
+    ],
+)
+def test_a_trace_with_odd_values_stops_nothing(
+    run: Run, out: Path, name: str, value: object, says: str
+) -> None:
+    document = json.loads((out / "square.trace.json").read_text())
+    (document if name in document else document["settings"])[name] = value
+    (out / "odd.trace.json").write_text(json.dumps(document))
+    done = run("report", out)
+    assert done.exit_code == 3, done.output
+    assert says in done.stderr
+    assert "unexpected" not in done.stderr
+    assert (out / "square.report.html").exists()
+    assert '<span class="bad">failed</span>' in (out / "index.html").read_text()
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400", "1" * 400])
+def test_numbers_that_no_page_can_show_are_left_out(run: Run, out: Path, number: str) -> None:
+    run("mask", "square.mp4", *FRAMES, "-o", "drawn")
+    metrics = Path("drawn/square.mask.json")
+    psnr = json.loads(metrics.read_text())["average_output_psnr_db"]
+    metrics.write_text(metrics.read_text().replace(str(psnr), number))
+    done = run("report", "drawn")
+    assert done.exit_code == 0, done.output
+    assert "square.mask.json: left out: not a JSON object of finite numbers" in done.stderr
+    document = read_summary(Path("drawn/square.report.html"))["document"]
+    assert "average_output_psnr_db" not in document

@@ -50,7 +50,8 @@ def test_a_lost_document_is_an_error(
     clip: Path, tmp_path: Path, redirection: str, says: str
 ) -> None:
     done = shell(redirection, "trace", clip, *PLAIN, "--json", folder=tmp_path)
-    assert done.returncode == 2
+    assert done.returncode == 3
+    assert (tmp_path / "square.trace.json").stat().st_size > 0
     assert done.stderr.splitlines()[-1].startswith("Error: stdout")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -93,18 +94,23 @@ def test_plans_and_checks_escape_names_that_are_not_utf_8(
     assert "caf\\udce9\\x1b[2J_input.gif: missing" in check.stdout
 
 
-def test_a_closed_terminal_leaves_nothing_half_written(clip: Path, tmp_path: Path) -> None:
+def test_a_closed_terminal_leaves_nothing_half_written(
+    clip: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    spool = tmp_path_factory.mktemp("spool")
     process = subprocess.Popen(
         [sys.executable, "-m", "autogaze_cli", "mask", "-", *PLAIN[:2], "-o", "out"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(spool)},
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     assert process.stdin is not None
     process.stdin.write(clip.read_bytes()[:100])
     process.stdin.flush()
-    time.sleep(1.5)  # it waits for the rest of the video
+    while not list(spool.rglob("autogaze-*/*")):  # then it waits for the rest of the video
+        assert process.poll() is None
+        time.sleep(0.02)
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 128 + signal.SIGHUP
     process.communicate()

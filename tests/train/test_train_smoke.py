@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autogaze_cli.compare.canvas import Geometry
 from autogaze_cli.model.autogaze import AutoGaze, load_model
 from autogaze_cli.model.config import GazeConfig
 from scripts.train.checkpoint import new_network, published_config, save_checkpoint
@@ -15,7 +16,7 @@ from scripts.train.data import Augmenter, Footage, normalise
 from scripts.train.forward import Runner
 from scripts.train.play import Player
 from scripts.train.run import Settings, Trainer
-from scripts.train.simulate import Canvas, Geometry
+from scripts.train.simulate import Canvas
 
 TINY = published_config(hidden=16, layers=2, heads=1)
 CONFIG = GazeConfig.from_mapping(TINY)

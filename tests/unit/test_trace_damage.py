@@ -97,9 +97,9 @@ X = ("frames", 0, "fixations", "x")
         (lambda d: d.pop("stride"), "the header has no 'stride'"),
         (setter("colour", to=1), "the header has an unknown 'colour'"),
         (setter("tile_count", to=0), "tile_count is 0, not an integer of at least 1"),
-        (setter("width", to=4.5), "width is 4.5, not an integer of at least 0"),
+        (setter("width", to=4.5), "width is 4.5, not an integer"),
         (setter("width", to=2**64), "width is 18446744073709551616, not"),
-        (setter("fps", to=30), "fps is 30, not a fraction such as '1/8'"),
+        (setter("fps", to=30), "fps is 30, not a fraction"),
         (setter("fps", to="30/0"), "fps is '30/0', not a fraction"),
         (setter("fps", to="0"), "fps is '0', not a fraction above 0"),
         (setter("fps", to="1e9"), "fps is '1e9', not a fraction"),
@@ -116,30 +116,36 @@ X = ("frames", 0, "fixations", "x")
         (setter("frames", 1, "time", to=0.1), "frames[1].time is 0.1, not a fraction"),
         (setter("frames", 1, "time", to="9999999999999999999"), "frames[1].time is '9999999999"),
         (setter("frames", 1, "time_s", to=0.5), "frames[1].time_s is 0.5, not 0.0333"),
-        (setter("frames", 1, "stop_probability", to="no"), "frames[1].stop_probability is ['no']"),
+        (
+            setter("frames", 1, "stop_probability", to="no"),
+            "frames[1].stop_probability is 'no', not",
+        ),
         (
             setter("frames", 1, "stop_probability", to=1.5),
-            "stop_probability of frame 1 is 1.5, not",
+            "frames[1].stop_probability is 1.5, not a number of at most 1",
         ),
         (
             setter("frames", 0, "num_gazing", to=[1]),
             "shape of num_gazing of frame 0 is (1,), not (2,)",
         ),
         (setter("frames", 0, "num_gazing", to=3), "frames[0].num_gazing is 3, not a list"),
-        (setter("frames", 0, "num_gazing", to=[1, -1]), "num_gazing of frame 0 is -1, not"),
+        (
+            setter("frames", 0, "num_gazing", to=[1, -1]),
+            "frames[0].num_gazing[1] is -1, not an integer of at least 0",
+        ),
         (setter("frames", 0, "fixations", to=[]), f"{FIXATIONS} is [], not an object"),
         (lambda d: d["frames"][0]["fixations"].pop("y"), f"{FIXATIONS} has no 'y'"),
         (setter("frames", 0, "fixations", "z", to=[]), f"{FIXATIONS} has an unknown 'z'"),
         (setter(*X, to=[0.5]), f"length of {FIXATIONS}.y is 3, not that of x"),
-        (setter(*X, to=0.5), f"{FIXATIONS}.x is 0.5, not a list of numbers"),
-        (setter(*X, to=[0.5, True, 0]), f"{FIXATIONS}.x is [0.5, True, 0], not a list of numbers"),
-        (setter(*X, to=[0.5, "1", 0]), f"{FIXATIONS}.x is [0.5, '1', 0], not a list of numbers"),
-        (setter(*X, to=[10**400, 1, 0]), f"{FIXATIONS}.x is ["),
-        (setter(*X, to=[0.5, 1e300, 0]), "x[1] of frame 0 is inf, not within 0 to 1"),
-        (setter(*X, to=[0.5, 0, -0.01]), "x[2] of frame 0 is -0.0"),
+        (setter(*X, to=0.5), f"{FIXATIONS}.x is 0.5, not a list"),
+        (setter(*X, to=[0.5, True, 0]), f"{FIXATIONS}.x[1] is True, not a number"),
+        (setter(*X, to=[0.5, "1", 0]), f"{FIXATIONS}.x[1] is '1', not a number"),
+        (setter(*X, to=[10**400, 1, 0]), f"{FIXATIONS}.x[0] is "),
+        (setter(*X, to=[0.5, 1e300, 0]), f"{FIXATIONS}.x[1] is 1e+300, not a number of at most 1"),
+        (setter(*X, to=[0.5, 0, -0.01]), f"{FIXATIONS}.x[2] is -0.0"),
         (
             setter("frames", 2, "fixations", "width", to=[0]),
-            "width[0] of frame 3 is 0.0, not within 1e-06",
+            "frames[2].fixations.width[0] is 0, not a number of at least 1e-06",
         ),
         (
             setter("frames", 2, "fixations", "tile", to=[2]),
@@ -147,15 +153,15 @@ X = ("frames", 0, "fixations", "x")
         ),
         (
             setter("frames", 2, "fixations", "token", to=[-2]),
-            "token[0] of frame 3 is -2, not within -1",
+            "frames[2].fixations.token[0] is -2, not an integer of at least -1",
         ),
         (
             setter("frames", 2, "fixations", "slot", to=[1.5]),
-            "frames[2].fixations.slot is [1.5], not a",
+            "frames[2].fixations.slot[0] is 1.5, not an integer",
         ),
         (
             setter("frames", 2, "fixations", "grid", to=[2**31]),
-            "frames[2].fixations.grid is [2147483648]",
+            "frames[2].fixations.grid[0] is 2147483648",
         ),
     ],
 )
@@ -200,14 +206,14 @@ def test_json_text(old: str, new: str, message: str, tmp_path: Path) -> None:
         (
             "0,0,0.0,1.0,3 1,0.25",
             "0,0,0.0,1.0,3 1,nan",
-            "x[2] of frame 0 is nan, not within 0 to 1",
+            "line 3: fixations.x[2] is nan, not a number of at least 0",
         ),
         ("0.0,0,-1,0,7", "0.0,0,-1,0,7.5", "line 7: slot holds what is not a number"),
-        ("0.0,0,-1,0,7", "0.0,0,-1,0,2147483648", "line 7: slot is [2147483648], not"),
+        ("0.0,0,-1,0,7", "0.0,0,-1,0,2147483648", "line 7: fixations.slot[0] is 2147483648, not"),
         ("3,1001/10000", "3,1001:10000", "line 7: time is '1001:10000', not a fraction"),
-        ("0.1001", "0.2", "line 7: time_s is '0.2', not 0.1001, as time is"),
+        ("0.1001", "0.2", "line 7: time_s is 0.2, not 0.1001, as time is"),
         ("8 10", "8", "shape of num_gazing of frame 3 is (1,), not (2,)"),
-        ("8 10", "8 4294967306", "line 7: num_gazing is [8, 4294967306], not"),
+        ("8 10", "8 4294967306", "line 7: num_gazing[1] is 4294967306, not"),
         ('{"frames": 3', '{"frames": 4', "count of frames and fixations is (3, 4), not (4, 4)"),
         ("3,1001/10000,", "# {}\n3,1001/10000,", "the last line does not state the counts"),
     ],
@@ -282,7 +288,7 @@ def test_dtypes_of_npz_and_safetensors(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", allow_pickle=True, header=np.array(header), **columns)
     save_file(columns, tmp_path / "x.safetensors", {"header": header})
     assert refused(tmp_path / "x.npz") == "dtype of x is 'float64', not float32"
-    assert refused(tmp_path / "x.safetensors") == "dtype of x is 'F64', not F32"
+    assert refused(tmp_path / "x.safetensors") == "dtype of x is 'float64', not float32"
 
 
 class _Bomb:
@@ -299,7 +305,7 @@ def test_a_pickled_npz_is_refused_and_runs_nothing(
         columns = dict(golden)
     np.savez("x.npz", allow_pickle=True, **columns | {name: np.array([_Bomb()], dtype=object)})
     message = refused(Path("x.npz"))
-    assert "allow_pickle=False" in message
+    assert "is not an array of numbers or text" in message
     assert not Path("pickle-was-run").exists()
 
 
@@ -317,7 +323,8 @@ def test_other_contents_of_zip_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(GOLDEN / "v1.trace.npz") as golden, zipfile.ZipFile(path, "w") as archive:
         for name in golden.namelist():
             archive.writestr(name, huge.getvalue() if name == "x.npy" else golden.read(name))
-    assert refused(path).startswith("not a whole npz file")
+    message = "shape of x is (1125899906842624,), not that of 0 bytes of float32"
+    assert refused(path).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +355,7 @@ def test_a_model_is_not_a_trace(tmp_path: Path) -> None:
 def test_headers_that_no_file_could_hold() -> None:
     header = read_trace(GOLDEN / "v1.trace.json").header.to_mapping()
     for bad in ({"a": float("nan")}, {"a": {1}}, {1: 2}, {"a": (1, 2)}):
-        with pytest.raises(FormatError, match=r"settings is .*, not what JSON can hold"):
+        with pytest.raises(FormatError, match=r"settings is .*, not (what JSON can hold|text)"):
             TraceHeader.from_mapping(header | {"settings": bad})
 
 

@@ -28,12 +28,14 @@ from autogaze_cli.trace import (
     read_trace,
     write_trace,
 )
+from autogaze_cli.trace.header import MOST_FPS, MOST_PIXELS, MOST_TOKENS
 from autogaze_cli.trace.text import decimals
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "fixtures" / "traces"
 INT31 = st.integers(0, 2**31 - 1)
 INT63 = st.integers(0, 2**63 - 1)
+PIXELS = st.integers(0, MOST_PIXELS)
 TEXT = st.text(st.characters(), max_size=8)  # lone surrogates too: file names may hold any byte
 SHARE = st.floats(0, 1, width=32)
 FRACTIONS = st.builds(Fraction, st.integers(-(2**63) + 1, 2**63 - 1), st.integers(1, 2**63 - 1))
@@ -49,19 +51,19 @@ JSON = st.recursive(
 HEADERS = st.builds(
     TraceHeader,
     source=TEXT,
-    source_width=INT63,
-    source_height=INT63,
-    width=INT63,
-    height=INT63,
-    fps=FRACTIONS.filter(lambda fps: fps > 0),
+    source_width=PIXELS,
+    source_height=PIXELS,
+    width=PIXELS,
+    height=PIXELS,
+    fps=st.builds(Fraction, st.integers(1, MOST_FPS), st.integers(1, MOST_FPS)),
     mask_source=TEXT,
     model=st.none() | TEXT,
     model_sha256=st.none() | TEXT,
     scales=st.none() | TEXT,
-    num_vision_tokens_each_frame=st.none() | st.integers(1, 2**63 - 1),
+    num_vision_tokens_each_frame=st.none() | st.integers(1, MOST_TOKENS),
     mode=TEXT,
-    tile_size=INT63,
-    stride=INT63,
+    tile_size=PIXELS,
+    stride=PIXELS,
     tile_count=st.integers(1, 3),
     settings=st.dictionaries(TEXT, JSON, max_size=3),
     tool_version=TEXT,

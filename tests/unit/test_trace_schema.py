@@ -28,8 +28,7 @@ def test_written_files_fit(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "x.json").read_text())
     VALIDATOR.validate(document)
     assert list(document) == SCHEMA["required"]
-    fixations = SCHEMA["$defs"]["frame"]["properties"]["fixations"]
-    assert fixations["required"] == list(COLUMNS)
+    assert SCHEMA["$defs"]["Fixations"]["required"] == list(COLUMNS)
 
 
 BROKEN: list[Callable[[dict[str, Any]], Any]] = [

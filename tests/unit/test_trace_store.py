@@ -84,8 +84,8 @@ def test_an_imported_trace_is_written_like_any_other(format: str, tmp_path: Path
             {"scales": None},
             r"neither a trace \(no header\) nor a trace store \(no tensor 'scales'\)",
         ),
-        ({"scales": np.zeros((2, 2, 3))}, "dtype of scales is 'F64', not F32 or F16"),
-        ({"confidences": np.zeros((2, 2, 3), np.int32)}, "dtype of confidences is 'I32'"),
+        ({"scales": np.zeros((2, 2, 3))}, "dtype of scales is 'float64', not float32 or float16"),
+        ({"confidences": np.zeros((2, 2, 3), np.int32)}, "dtype of confidences is 'int32'"),
         ({"scales": np.zeros((2, 6), np.float32)}, r"shape of scales is \(2, 6\), not \[clips"),
         (
             {"fixations": np.zeros((2, 2, 3, 3), np.float32)},
@@ -115,7 +115,7 @@ def test_bfloat16_is_refused(tmp_path: Path) -> None:
     end = 8 + int.from_bytes(whole[:8], "little")
     head = whole[8:end].replace(b'"F16"', b'"BF16"')  # as many bytes an element
     path.write_bytes(len(head).to_bytes(8, "little") + head + whole[end:])
-    with pytest.raises(FormatError, match="dtype of fixations is 'BF16', not F32 or F16"):
+    with pytest.raises(FormatError, match=r"dtype of .* is 'BF16', not one of"):
         read_trace(path)
 
 
@@ -148,7 +148,7 @@ def test_visibility_maps_are_cells(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({}, "dtype of visibility_maps is 'U8', not F32 or F16"),
+        ({}, "dtype of visibility_maps is 'uint8', not float32"),
         ({"visibility_maps": None}, r"no tensor 'visibility_maps'"),
         ({"visibility_maps": np.ones((2, 2, 4), np.float32)}, "shape of visibility_maps is"),
         ({"visibility_maps": np.ones((2, 5, 2, 2), np.float32)}, "shape of stop_probabilities is"),

@@ -214,6 +214,7 @@ def test_nothing_is_read_back(style: str, mode: str) -> None:
         assert 0 < view.mask_ratio < 1
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
 @pytest.mark.parametrize("style", MASK_VISUALIZATIONS)

@@ -1,0 +1,1 @@
+"""Gaze sources side by side: what each shows with how many tokens, and when a model should stop."""

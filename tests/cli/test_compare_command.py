@@ -1,0 +1,181 @@
+"""``autogaze compare`` and ``autogaze calibrate`` as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from autogaze_cli.cli.main import cli
+
+ROOT = Path(__file__).parents[2]
+
+Run = Callable[..., Result]
+
+SMALL = ("--frames", "3", "--tokens", "4,12", "--sources", "rlt,patch-diff,random", "--seeds", "2",
+         "--repeats", "1", "--threads", "1", "-q")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def clips(clip: Path) -> tuple[str, str]:
+    return str(clip), "synthetic:pan"
+
+
+@pytest.fixture(scope="module")
+def measured(clips: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison; tests change a copy of it."""
+    folder = tmp_path_factory.mktemp("compare")
+    done = CliRunner().invoke(cli, ["compare", *clips, *SMALL, "-o", str(folder)])
+    assert done.exit_code == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def compared(measured: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(measured, tmp_path / "compared"))
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def check_schema(document: Any, name: str) -> None:
+    schema = read(ROOT / f"docs/schemas/{name}.schema.json")
+    Draft202012Validator(schema).validate(document)
+
+
+def test_compare_writes_one_table_in_every_form(compared: Path) -> None:
+    document = read(compared / "compare.json")
+    check_schema(document, "compare")
+    assert len(document["clips"]) == 2
+    assert len(document["rows"]) == 3 * 3 * 2
+    for row in document["rows"]:
+        figure = row["figures"]
+        assert figure["loss"]["low"] <= figure["loss"]["mean"] <= figure["loss"]["high"]
+        if row["setting"] == "tokens" and not row["first_frame_free"]:
+            assert figure["tokens_per_frame"]["worst"] == row["tokens"]
+            assert figure["tokens_clip"]["mean"] == 3 * row["tokens"]
+    with (compared / "compare.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(document["rows"])
+    assert float(rows[0]["ssim_mean"]) == document["rows"][0]["figures"]["ssim"]["mean"]
+    page = (compared / "compare.html").read_text()
+    assert page.count("<figure>") == 2 * 4  # the input and three sources, of two clips
+    assert "http" not in page.replace("http-equiv", "")
+    assert (
+        "Equal tokens, first frame given to all for free" in (compared / "compare.md").read_text()
+    )
+
+
+def test_more_tokens_never_leave_more(compared: Path) -> None:
+    rows = read(compared / "compare.json")["rows"]
+    found = {
+        (r["source"], r["tokens"]): r["figures"]["loss"]["mean"]
+        for r in rows
+        if not r["first_frame_free"]
+    }
+    for source in ("rlt", "patch-diff", "random"):
+        assert found[source, 12] < found[source, 4]
+
+
+def test_compare_again_differs_in_times_alone(
+    run: Run, clips: tuple[str, str], compared: Path, tmp_path: Path
+) -> None:
+    earlier = compared / "compare.json"
+    changed = read(earlier)
+    changed["clips"][1]["rows"][0]["figures"]["ssim"] = 0.5
+    earlier.write_text(json.dumps(changed))
+    again = run("compare", *clips, *SMALL, "-o", tmp_path / "again", "--check", earlier, "--json")
+    assert again.exit_code == 1
+    (line,) = again.stderr.splitlines()  # all other figures are the same
+    assert line.startswith("synthetic:pan, rlt, 4 tokens: ssim is 0.")
+    assert line.endswith(", was 0.5")
+
+
+def test_compare_resumes_and_plans(run: Run, clips: tuple[str, str], compared: Path) -> None:
+    refused = run("compare", *clips, *SMALL, "-o", compared)
+    assert refused.exit_code == 2
+    assert "compare.json: already exists; give --overwrite" in refused.stderr
+    (compared / "synthetic-pan.compare.json").unlink()
+    plan = run("compare", *clips, *SMALL, "-o", compared, "--resume", "--dry-run", "--json")
+    states = {item["input"]: item["state"] for item in json.loads(plan.stdout)["inputs"]}
+    assert states == dict(zip(clips, ("skip", "run"), strict=True))
+    before = read(compared / "compare.json")
+    resumed = run("compare", *clips, *SMALL, "-o", compared, "--resume")
+    assert resumed.exit_code == 0, resumed.stderr
+    after = read(compared / "compare.json")
+    assert after["clips"][0] == before["clips"][0]
+    assert [r["figures"]["loss"] for r in after["rows"]] == [
+        r["figures"]["loss"] for r in before["rows"]
+    ]
+
+
+def test_an_encoder_adds_its_columns(run: Run, tmp_path: Path) -> None:
+    small = ("--frames", "2", "--tokens", "4,196", "--sources", "rlt", "--repeats", "1")
+    encoder = ("--encoder", ROOT / "fixtures/encoders/siglip-tiny-p16", "-o", tmp_path)
+    done = run("compare", "synthetic:pan", *small, *encoder, "-q", "--threads", "1")
+    assert done.exit_code == 0, done.stderr
+    document = read(tmp_path / "compare.json")
+    check_schema(document, "compare")
+    few, all_ = (row["figures"]["cosine_similarity"]["mean"] for row in document["rows"][:4:2])
+    assert few < all_ <= 1
+    assert all_ > 0.99  # every patch, if not with the same attention
+    assert "in brackets" not in done.stdout  # one clip has no interval
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--sources", "no-such"), "no such model"),
+        (("--tokens", "5,x"), "must be a whole number"),
+        (("--sources", "rlt,,evs"), "none of them empty"),
+        (("--frames", "1"), "frames must be within 2 to"),
+        (("--check", "missing.json"), "missing.json: cannot be read"),
+        (("--frames", "99", "--sources", "uniform"), "24 frames were decoded, 99 were"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(
+    run: Run, clip: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = run("compare", clip, *arguments, "-o", tmp_path / "out")
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out" / "compare.json").exists()
+
+
+def test_a_clip_that_fails_leaves_the_others(run: Run, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"nothing")
+    done = run("compare", clip, tmp_path / "broken.mp4", *SMALL, "-o", tmp_path / "out")
+    assert done.exit_code == 3
+    assert "1 of 2 inputs failed" in done.stderr
+    assert len(read(tmp_path / "out/compare.json")["clips"]) == 1
+
+
+def test_calibrate_measures_every_requirement(run: Run, tmp_path: Path) -> None:
+    clip = ROOT / "fixtures/dog.mp4"
+    done = run(
+        *("calibrate", clip, "--frames", "2", "--requirements", "0.1,0.4", "--threads", "1"),
+        *("--target", "0.9", "--confidence", "0.5", "-o", tmp_path, "-q"),
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "task_loss_requirement 0.4 reaches a loss of 0.9 on 50% of frames" in done.stdout
+    document = read(tmp_path / "calibrate.json")
+    check_schema(document, "calibrate")
+    strict, lax = document["rows"]
+    assert strict["loss"] < lax["loss"]
+    assert strict["tokens_per_frame"] > lax["tokens_per_frame"]
+    assert document["promise"]["requirement"] == 0.4
+    again = run(
+        *("calibrate", clip, "--frames", "2", "--requirements", "0.1,0.4", "--threads", "1"),
+        *("--target", "0.9", "-o", tmp_path, "--resume", "-q"),
+    )
+    assert again.exit_code == 1
+    assert "needs at least 19 clips, got 1; give more, or --confidence 0.5" in again.stdout
