@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from typing import TYPE_CHECKING, Any
 
 from autogaze_cli.compare.table import section_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MEASURES = {"psnr_db": "PSNR (dB)", "ssim": "SSIM", "loss": "canvas loss (lower is better)"}
 
@@ -29,6 +28,9 @@ def draw(document: Mapping[str, Any]) -> Figure:
 
     Lines are equal tokens, with the 95 % interval over clips; large hollow marks are defaults.
     """
+    import matplotlib  # an extra
+    from matplotlib.figure import Figure
+
     matplotlib.rcParams["svg.hashsalt"] = "autogaze"  # otherwise ids differ from run to run
     names = list(dict.fromkeys(row["source"] for row in document["rows"]))
     looks: Looks = {
@@ -63,6 +65,8 @@ def draw(document: Mapping[str, Any]) -> Figure:
 def _draw_measure(
     axes: Axes, document: Mapping[str, Any], measure: str, free: bool, looks: Looks
 ) -> None:
+    from matplotlib.ticker import ScalarFormatter
+
     lines = section_rows(document, "tokens", free)
     points = section_rows(document, "default", free)
     for shift, (name, look) in enumerate(looks.items()):

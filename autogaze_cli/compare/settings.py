@@ -132,10 +132,11 @@ def check_frames(sampling: Sampling) -> None:
 
 
 def plain_sampling(sampling: Sampling) -> dict[str, Any]:
-    """The frames that are read, as JSON values."""
+    """The frames that are read, as JSON values, without what changes none of them."""
     return {
         name: value if isinstance(value, str | int | None) else str(value)
         for name, value in asdict(sampling).items()
+        if name not in ("limits", "isolate")
     }
 
 

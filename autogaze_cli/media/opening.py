@@ -9,7 +9,7 @@ from autogaze_cli.media.animations import WebPSource
 from autogaze_cli.media.claims import require_true_claims
 from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.notes import Notes
-from autogaze_cli.media.sequence import image_sequence
+from autogaze_cli.media.sequence import ImageSequence, image_sequence
 from autogaze_cli.media.source import Source
 from autogaze_cli.media.sources import ContainerSource
 from autogaze_cli.media.synthetic import is_synthetic
@@ -48,14 +48,31 @@ def open_source(
         return SyntheticSource(str(path)), 0
     images = image_sequence(path)
     if images:
-        for image in images.files:
-            _expect_file(image)
-        limits.require(path, "frames", len(images.files), f"{len(images.files)} images")
-        source: Source = ContainerSource(
+        _expect_images(path, images, limits)
+        return ContainerSource(
             path, notes, threads=threads, stream=stream, images=images, limits=limits
-        )
-        return source, 0
+        ), 0
     _expect_file(path)
+    head, missing, indexed = _look(path, limits)
+    # FFmpeg's WebP decoder reads only still pictures.
+    animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:] and head[20] & 2
+    cut = missing and not allow_truncated
+    if cut and not indexed:
+        raise _truncated(path, missing)
+    if animated and not cut:
+        source: Source = WebPSource(path, notes, truncated=bool(missing), limits=limits)
+    else:
+        source = container = ContainerSource(
+            path, notes, threads=threads, stream=stream, limits=limits, motion=motion
+        )
+        missing = _really_missing(container, path, missing, indexed, allow_truncated)
+    if missing:
+        notes.add("truncated", f"truncated: {_bytes(missing)} missing; read as far as it goes")
+    return source, missing
+
+
+def _look(path: Path, limits: Limits) -> tuple[bytes, int, bool]:
+    """A file's first bytes, how many are missing at its end, and whether its index came first."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -67,25 +84,29 @@ def open_source(
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if not head:
         raise InputError(f"{path}: is empty", hint="copy or download it again")
-    # FFmpeg's WebP decoder reads only still pictures.
-    animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:] and head[20] & 2
-    cut = missing and not allow_truncated
-    if cut and not indexed:
+    return head, missing, indexed
+
+
+def _expect_images(path: Path, images: ImageSequence, limits: Limits) -> None:
+    for image in images.files:
+        _expect_file(image)
+    limits.require(path, "frames", len(images.files), f"{len(images.files)} images")
+
+
+def _really_missing(
+    container: ContainerSource, path: Path, missing: int, indexed: bool, allow_truncated: bool
+) -> int:
+    """How many bytes are missing, now that the index of the file has been read.
+
+    Raises:
+        InputError: Some are, and that is not allowed; the container is closed.
+    """
+    if indexed and container.has_all_of_index(path.stat().st_size):
+        return 0  # only the size that it states is wrong
+    if missing and not allow_truncated:
+        container.close()
         raise _truncated(path, missing)
-    if animated and not cut:
-        source = WebPSource(path, notes, truncated=bool(missing), limits=limits)
-    else:
-        source = container = ContainerSource(
-            path, notes, threads=threads, stream=stream, limits=limits, motion=motion
-        )
-        if indexed and container.has_all_of_index(path.stat().st_size):
-            cut = missing = 0  # only the size that it states is wrong
-        if cut:
-            container.close()
-            raise _truncated(path, missing)
-    if missing:
-        notes.add("truncated", f"truncated: {_bytes(missing)} missing; read as far as it goes")
-    return source, missing
+    return missing
 
 
 def _expect_file(path: Path) -> None:

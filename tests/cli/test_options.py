@@ -178,8 +178,9 @@ def test_the_other_commands_allow_one_keyframe_only() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_verbosity_is_accepted_before_and_after_the_command(
-    run: Callable[..., Result], name: str
+    run: Callable[..., Result], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     for arguments in (["-vv", name, "no.mp4"], [name, "-vv", "no.mp4"], ["-v", name, "-v", "no"]):
         assert "Traceback" in run(*arguments).stderr
     for arguments in ([name, "-v", "no.mp4"], [name, "no.mp4"]):

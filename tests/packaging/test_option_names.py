@@ -18,6 +18,7 @@ FOREIGN = {
     "ray start": {"--head", "--port"},
     "pip install": {"--require-hashes"},
     "pip_audit": {"--disable-pip", "--strict"},
+    "coverage report": {"--skip-covered", "--sort"},
     "gh attestation": {"--repo"},
     "python -m autogaze_cli.upstream": {"--rows", "--replace"},
 }
