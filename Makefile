@@ -13,11 +13,12 @@ export AUTOGAZE_PARITY ?= $(wildcard $(CURDIR)/../shared/parity)
 INSTALLED_BY := pyproject.toml constraints.txt scripts/setup_venv.sh
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format docs site clean
+.PHONY: help demo test test-long check format docs site clean
 
 help:
 	@echo "make demo    render GIFs and metrics of a sample clip into demo/"
 	@echo "make test    lint, type-check and test"
+	@echo "make test-long  the tests that take minutes: full disks, soaks, wheels built twice"
 	@echo "make check   lint and type-check only"
 	@echo "make format  format the code and apply the linter's fixes"
 	@echo "make docs    regenerate the command reference, pictures and fixture hashes"
@@ -32,7 +33,11 @@ demo: $(VENV)/.installed
 
 # Two processes of one thread each take half as long on two cores as one process of two threads.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
+
+# Every call of a run fails once for lack of room, soaks, wheels built twice: some minutes.
+test-long: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m long tests
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

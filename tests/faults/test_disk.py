@@ -29,6 +29,7 @@ from tests.faults.conftest import (
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("step", "names", "arguments"),
     [

@@ -41,6 +41,7 @@ print(samples)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.long
 @pytest.mark.parametrize("code", [_VIDEO, _CLIPS], ids=["a 1080p video", "short clips"])
 def test_nothing_piles_up(code: str, tmp_path: Path) -> None:
     done = subprocess.run(

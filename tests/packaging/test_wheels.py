@@ -20,6 +20,7 @@ pytest.importorskip("lief", reason="lief is not installed")
 HOST = "linux-aarch64" if platform.machine() == "aarch64" else "linux-x86_64"
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.xdist_group("wheels"),
     pytest.mark.skipif(sys.platform != "linux", reason="installs the Linux wheel"),
 ]
