@@ -1,6 +1,6 @@
 """Mutate source files, patches, notebooks and settings, and audit them; count what goes wrong.
 
-    python scripts/fuzz_audit.py --seconds 600
+    python -m scripts.fuzz_audit --seconds 600
 
 Every execution starts from a seed in ``fixtures/audit`` with bytes flipped, cut, repeated, inserted
 or nested. Counted per reader: executions, errors that are not the program's own, executions over
@@ -10,15 +10,12 @@ or nested. Counted per reader: executions, errors that are not the program's own
 
 from __future__ import annotations
 
-import argparse
 import random
-import resource
 import shutil
 import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from autogaze_cli.audit.audit import run_audit
 from autogaze_cli.audit.patches import patch_problems
 from autogaze_cli.audit.settings import AuditSettings
 from autogaze_cli.errors import AutogazeError
+from scripts.fuzzing import Counts, memory_bytes, options_of, print_table
 
 SEEDS = Path(__file__).parent.parent / "fixtures" / "audit"
 SUFFIXES = ("rs", "py", "ipynb", "js", "ts", "vue", "c", "cpp", "go")
@@ -99,12 +97,7 @@ def readers() -> Table:
     return found
 
 
-def memory_bytes() -> int:
-    """The most memory that this process had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def execute(number: int, table: Table, scratch: Path, counts: Counter[tuple[str, str]]) -> None:
+def execute(number: int, table: Table, scratch: Path, counts: Counts) -> None:
     """One execution, and what came of it."""
     name = list(table)[number % len(table)]
     seeds, read = table[name]
@@ -134,23 +127,15 @@ def execute(number: int, table: Table, scratch: Path, counts: Counter[tuple[str,
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, print a table, and return 1 if anything went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to go on")
-    parser.add_argument("--count", type=int, help="end after so many executions")
-    parser.add_argument("--first", type=int, default=0, help="number of the first execution")
+    parser = options_of(__doc__.splitlines()[0])
     options = parser.parse_args(arguments)
-    table, counts = readers(), Counter[tuple[str, str]]()
+    table, counts = readers(), Counts()
     end, number = time.monotonic() + options.seconds, options.first
     with tempfile.TemporaryDirectory() as scratch:
         while time.monotonic() < end and number - options.first != options.count:
             execute(number, table, Path(scratch), counts)
             number += 1
-    columns = ("executions", "refused", "unexpected", "over 10 s", "over 1 GB")
-    print("| reader | " + " | ".join(columns) + " |")
-    print("| --- |" + " --- |" * len(columns))
-    for name in table:
-        print(f"| {name} | " + " | ".join(str(counts[name, column]) for column in columns) + " |")
-    return int(any(counts[name, column] for name in table for column in columns[2:]))
+    return print_table(table, counts, ("unexpected", "over 10 s", "over 1 GB"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Change fields of documents and bytes of their files, and read them; count what goes wrong.
 
-    python scripts/fuzz_documents.py --seconds 600
+    python -m scripts.fuzz_documents --seconds 600
 
 Every execution starts from a valid file: one field of its JSON gets a value that it should not
 have, is removed, or is written twice, or bytes are flipped, cut, repeated or inserted. Counted per
@@ -10,18 +10,15 @@ state of the generator is the number of the execution, so ``--first N --count 1`
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import random
-import resource
 import shutil
 import sys
 import tempfile
 import time
 import traceback
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
@@ -39,6 +36,7 @@ from autogaze_cli.model.checkpoint import read_network
 from autogaze_cli.readout import ReadoutSettings, read_readout, readout_trace
 from autogaze_cli.readout.document import EMITS
 from autogaze_cli.trace import read_trace
+from scripts.fuzzing import Counts, memory_bytes, options_of, print_table
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "fixtures" / "parity-tiny"
@@ -293,12 +291,7 @@ def readers() -> Table:
     return found
 
 
-def memory_bytes() -> int:
-    """The most memory that this process had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def execute(number: int, table: Table, scratch: Path, counts: Counter[tuple[str, str]]) -> None:
+def execute(number: int, table: Table, scratch: Path, counts: Counts) -> None:
     """One execution, and what came of it."""
     name = list(table)[number % len(table)]
     file, files, read = table[name]
@@ -323,7 +316,7 @@ def opened(scratch: Path, files: dict[str, bytes]) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def outcome(name: str, path: Path, read: Reader, counts: Counter[tuple[str, str]]) -> str | None:
+def outcome(name: str, path: Path, read: Reader, counts: Counts) -> str | None:
     """What is wrong with reading a file; None if nothing is."""
     before, begin = memory_bytes(), time.monotonic()
     wrong = None
@@ -346,12 +339,9 @@ def outcome(name: str, path: Path, read: Reader, counts: Counter[tuple[str, str]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, print a table, and return 1 if anything went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to go on")
-    parser.add_argument("--count", type=int, help="end after so many executions")
-    parser.add_argument("--first", type=int, default=0, help="number of the first execution")
+    parser = options_of(__doc__.splitlines()[0])
     options = parser.parse_args(arguments)
-    table, counts = readers(), Counter[tuple[str, str]]()
+    table, counts = readers(), Counts()
     with tempfile.TemporaryDirectory() as scratch:
         for file, files, read in table.values():  # valid, and all that is imported is imported
             with opened(Path(scratch), files) as folder:
@@ -360,12 +350,7 @@ def main(arguments: list[str] | None = None) -> int:
         while time.monotonic() < end and number - options.first != options.count:
             execute(number, table, Path(scratch), counts)
             number += 1
-    columns = ("executions", "refused", "unexpected", "over 10 s", "over 1 GB")
-    print("| reader | " + " | ".join(columns) + " |")
-    print("| --- |" + " --- |" * len(columns))
-    for name in table:
-        print(f"| {name} | " + " | ".join(str(counts[name, column]) for column in columns) + " |")
-    return int(any(counts[name, column] for name in table for column in columns[2:]))
+    return print_table(table, counts, ("unexpected", "over 10 s", "over 1 GB"))
 
 
 if __name__ == "__main__":

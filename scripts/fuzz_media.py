@@ -1,6 +1,6 @@
 """Mutate videos, animations and pictures, and read them; count what goes wrong.
 
-    python scripts/fuzz_media.py --seconds 3600
+    python -m scripts.fuzz_media --seconds 3600
 
 Every execution starts from a small file made here, with bytes flipped, cut, repeated, inserted or
 set to extremes. Counted per reader: executions, refusals, errors that are not the program's own,
@@ -10,19 +10,16 @@ execution, so ``--first N --count 1`` repeats one; ``--keep FOLDER`` keeps the f
 
 from __future__ import annotations
 
-import argparse
 import io
 import logging
 import multiprocessing
 import os
 import random
-import resource
 import shutil
 import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
 from fractions import Fraction
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,6 +34,7 @@ from autogaze_cli.batch.inputs import open_inputs
 from autogaze_cli.errors import AutogazeError
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.videos import read_frames
+from scripts.fuzzing import Counts, memory_bytes, options_of, print_table
 
 HANG_S = 10.0
 MOST_BYTES = 2 << 30
@@ -183,11 +181,6 @@ def execute(number: int, scratch: Path) -> tuple[str, str | None]:
     return name, found
 
 
-def memory_bytes() -> int:
-    """The most memory that this process had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def serve(first: int, count: int, pipe: Connection) -> None:
     """Some executions, in a process of their own; each is announced before it begins."""
     logging.disable()
@@ -197,7 +190,7 @@ def serve(first: int, count: int, pipe: Connection) -> None:
             pipe.send(execute(number, Path(scratch)))
 
 
-def run(first: int, count: int, end: float, counts: Counter[tuple[str, str]], keep: str) -> int:
+def run(first: int, count: int, end: float, counts: Counts, keep: str) -> int:
     """Executions from ``first`` on in a process, until one ends it; return the next number."""
     near, far = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=serve, args=(first, count, far))
@@ -235,27 +228,19 @@ def run(first: int, count: int, end: float, counts: Counter[tuple[str, str]], ke
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, print a table, and return 1 if anything went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to go on")
-    parser.add_argument("--count", type=int, help="end after so many executions")
-    parser.add_argument("--first", type=int, default=0, help="number of the first execution")
+    parser = options_of(__doc__.splitlines()[0])
     parser.add_argument("--keep", default="", help="a folder for files that did harm")
     options = parser.parse_args(arguments)
     os.environ["OMP_NUM_THREADS"] = "1"
     made.update(seeds())
     if options.keep:
         Path(options.keep).mkdir(parents=True, exist_ok=True)
-    counts, number = Counter[tuple[str, str]](), options.first
+    counts, number = Counts(), options.first
     end = time.monotonic() + options.seconds
     last = sys.maxsize if options.count is None else options.first + options.count
     while number < last and time.monotonic() < end:
         number = run(number, min(CHUNK, last - number), end, counts, options.keep)
-    columns = ("executions", "refused", "unexpected", "crashed", "over 10 s", "over 2 GB")
-    print("| reader | " + " | ".join(columns) + " |")
-    print("| --- |" + " --- |" * len(columns))
-    for name in made:
-        print(f"| {name} | " + " | ".join(str(counts[name, column]) for column in columns) + " |")
-    return int(any(counts[name, column] for name in made for column in columns[2:]))
+    return print_table(made, counts, ("unexpected", "crashed", "over 10 s", "over 2 GB"))
 
 
 if __name__ == "__main__":

@@ -44,10 +44,9 @@ def test_schemas_are_those_of_the_types(name: str) -> None:
 
 
 def test_no_changed_document_makes_a_reader_fail() -> None:
-    script = ROOT / "scripts/fuzz_documents.py"
     done = subprocess.run(
-        [sys.executable, script, "--count", "140", "--first", "14000"],
-        capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, "-m", "scripts.fuzz_documents", "--count", "140", "--first", "14000"],
+        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = [line.split("|") for line in done.stdout.splitlines()[2:]]

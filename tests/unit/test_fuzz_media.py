@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "fuzz_media.py"
+ROOT = Path(__file__).parents[2]
 
 
 def test_no_mutated_video_makes_reading_fail() -> None:
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--count", "126", "--first", "4200"],
-        capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, "-m", "scripts.fuzz_media", "--count", "126", "--first", "4200"],
+        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     counts = [int(line.split("|")[2]) for line in done.stdout.splitlines()[2:]]
