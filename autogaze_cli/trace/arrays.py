@@ -31,7 +31,7 @@ MOST_ARRAYS = 100
 _MOST_HEADER = 1 << 24
 _STORED = 4  # times the limit for text: arrays are not larger in memory than in the file
 _NPY = re.compile(
-    rb"\{'descr': '([<|][fiubU][0-9]{1,9})', 'fortran_order': (True|False), "
+    rb"\{'descr': '([<|](?:f[248]|[iu][1248]|b1|U[0-9]{1,9}))', 'fortran_order': (True|False), "
     rb"'shape': \(((?:[0-9]{1,18}(?:, ?|(?=\))))*+)\),? ?\} *\n"
 )
 _NPY_STARTS = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}

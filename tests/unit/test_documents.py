@@ -104,6 +104,7 @@ def npy(descr: str, shape: str, data: bytes) -> bytes:
     [
         (npy("'<f4'", "(1000000000,)", b""), r"shape of x is \(1000000000,\), not that of 0 bytes"),
         (npy("'<f4'", "()", bytes(4)), r"shape of x is \(\), not of 1 dimensions"),
+        (npy("'<i0'", "(4,)", b""), "x is not an array of numbers or text"),
         (npy("'|O'", "(4,)", bytes(32)), "x is not an array of numbers or text"),
         (npy("__import__('os').getcwd()", "(4,)", b""), "x is not an array of numbers or text"),
         (npy("'<f4'", "(" * 10_000 + "4,)", b""), "x is not an array of numbers or text"),
