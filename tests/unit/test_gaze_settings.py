@@ -53,13 +53,13 @@ def test_accepted(given: dict[str, Any]) -> None:
     ],
 )
 def test_whole_numbers_have_a_range(name: str, most: int) -> None:
-    others = {"stride": {"tile_size": 65535}, "target_patch_size": {"target_scales": "1"}}
-    given: dict[str, Any] = others.get(name, {})
+    others = {"stride": ("tile_size", 65535), "target_patch_size": ("target_scales", "1")}
+    given: dict[str, Any] = dict([others[name]] if name in others else [])
     for value in (1, most):
-        assert getattr(GazeSettings(**given, **{name: value}), name) == value
+        assert getattr(GazeSettings(**{**given, name: value}), name) == value
     for value in (0, most + 1):
         with pytest.raises(ConfigError, match=f"{name} must be within 1 to {most}, not {value}"):
-            GazeSettings(**given, **{name: value})
+            GazeSettings(**{**given, name: value})
 
 
 def test_what_is_not_given() -> None:
