@@ -192,7 +192,9 @@ def test_worker_processes_do_all_tasks_and_are_replaced(
         "b": False,
         "die": True,
     }
-    assert sorted(advanced) == [(name, 1.0, 4) for name in ("a", "b", "die")]
+    # A worker tells its progress a few times a second, and these tasks are quicker than that.
+    assert advanced
+    assert set(advanced) <= {(name, 1.0, 4) for name in ("a", "b", "die")}
     assert sorted(ended) == sorted([*names, "die"])
     assert "working on a" in caplog.messages
     assert "die: worker died; retrying" in caplog.messages
