@@ -27,6 +27,7 @@ from autogaze_cli.batch.local import (
 )
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.result import Result, output_files
+from autogaze_cli.batch.run import Batch
 from autogaze_cli.batch.stopping import stopped_by_signals
 from autogaze_cli.batch.work import Do, Outcome, Task, WorkerLostError
 from autogaze_cli.errors import AutogazeError, InputError, OutputError
@@ -384,6 +385,65 @@ def test_events_that_cannot_be_printed_are_told_once() -> None:
     report.begun(item("b"))
     assert tried == ["started"]
     assert [str(error) for error in report.lost] == ["stdout: full"]
+
+
+def batch(folder: Path, **rules: Any) -> Batch:
+    return Batch(
+        outputs=lambda one: [folder / f"{one.name}.gif"],
+        check=lambda one: None,
+        out_dir=folder,
+        **rules,
+    )
+
+
+def run_batch(rules: Batch, *names: str) -> Report:
+    report = Report([item(name) for name in names])
+    rules.run(Echo(rules.out_dir), rules.tasks(report), one_process, report)
+    return report
+
+
+@pytest.mark.parametrize(
+    ("names", "fail_fast", "done"),
+    [
+        ("a b c", False, "a b c"),
+        ("a b c", True, "a b c"),
+        ("a bad c", False, "a c"),
+        ("a bad c", True, "a"),
+    ],
+)
+def test_a_failure_ends_a_batch_only_if_it_should(
+    names: str, fail_fast: bool, done: str, tmp_path: Path
+) -> None:
+    report = run_batch(batch(tmp_path, fail_fast=fail_fast), *names.split())
+    assert [one.name for one in report.results] == done.split()
+    assert [one.name for one in report.failures] == ["bad"] * ("bad" in names)
+
+
+def test_files_that_are_there_are_kept_unless_they_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").touch()
+    kept = run_batch(batch(tmp_path), "a", "b")
+    assert [one.name for one in kept.results] == ["b"]
+    assert "a.gif: already exists" in str(kept.failures[item("a")])
+    both = run_batch(batch(tmp_path, overwrite=True), "a", "b")
+    assert [one.name for one in both.results] == ["a", "b"]
+    assert [one.document["overwrite"] for one in both.results.values()] == [True, True]
+    left = tmp_path / f".autogaze-12345678-{'0' * 8}-1-{'f' * 16}"
+    left.touch()
+    stopped = Report([item("a"), item("b")])
+    assert batch(tmp_path, fail_fast=True, writes=False).tasks(stopped) == []
+    assert stopped.exit_code() == 3
+    assert left.exists()  # it may be another machine's
+
+
+def test_a_plan_says_what_would_be_done(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").touch()
+    report = Report([item("a"), item("b")])
+    batch(tmp_path, writes=False).plan(report, lambda found: {"frames": 5})
+    about = {"output_files": [str(tmp_path / "b.gif")], "frames": 5}
+    assert report.plan is not None
+    assert report.plan[1] == {"input": "b", "state": "run", **about}
+    assert report.plan[0]["state"] == "fail"
+    assert "frames" not in report.plan[0]
 
 
 def test_names_of_outputs() -> None:

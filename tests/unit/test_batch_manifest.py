@@ -153,6 +153,17 @@ def test_a_manifest_that_was_replaced_is_not_written(out: Path, item: Input) -> 
     assert (out / MANIFEST).read_text() == ""
 
 
+def test_a_name_that_is_no_text_is_recorded(out: Path, tmp_path: Path) -> None:
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/\xff.mp4"))
+    path.write_bytes(b"a video")
+    item = Input(name=path.name, path=str(path), stem=PurePath(path.stem))
+    with Manifest(out, "mask", SETTINGS, None) as manifest:
+        manifest.start(item, [])
+        manifest.finish(item, [], 1)
+    assert (out / MANIFEST).read_bytes().isascii()
+    assert opened(out).finished(item, [])
+
+
 def test_reading_makes_nothing_and_waits_for_nobody(tmp_path: Path, item: Input) -> None:
     out = tmp_path / "none"
     assert not opened(out).finished(item, [])

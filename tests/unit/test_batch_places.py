@@ -207,6 +207,17 @@ def test_what_a_folder_is_searched_for(name: str, head: bytes, video: bool, tmp_
     assert found == ({name, "other.mp4"} if video else {"other.mp4"})
 
 
+def test_traces_of_a_folder_are_inputs_only_where_they_may_be(tmp_path: Path) -> None:
+    (tmp_path / "a.trace.json").write_text("{}")
+    with open_inputs([str(tmp_path)]) as (item,):
+        assert "contains no video files" in str(item.problem)
+    with open_inputs([str(tmp_path)], traces=True) as (item,):
+        assert (item.problem, str(item.stem)) == (None, "a.trace")
+    (tmp_path / "a.mp4").touch()
+    with open_inputs([str(tmp_path)], traces=True) as (item,):
+        assert str(item.stem) == "a"
+
+
 def test_files_of_an_input(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     assert files_of("synthetic:pan") == []

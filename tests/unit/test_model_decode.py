@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmath
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -254,6 +255,14 @@ def test_a_cache_grows_only_where_it_must(block: int) -> None:
     assert (cache.start, cache.end) == (17 - first, 20 - first)
     assert held(cache) == [17, 18, 19]
     assert cache.next_position == 20
+    cache.reserve(32 - cache.end)
+    assert cache.values[0].shape[1] == 32
+    if block == 1:
+        cache.start, cache.dropped = 1, 16
+        cache.reserve(30)  # exactly as many as there is room for
+        assert (cache.values[0].shape[1], cache.start, cache.end) == (32, 0, 2)
+        assert held(cache) == [18, 19]
+        return
     cache.reserve(40)
     assert cache.values[0].shape[1] == 64  # twice as many
     assert held(cache) == [17, 18, 19]
@@ -319,6 +328,40 @@ def test_capacity_is_whole_blocks_and_no_less_than_asked_for() -> None:
         assert one.keys[0].numel() == one.values[0].numel() == 2 * capacity * 32
         assert len(one.keys) == len(two.values) == 2
         assert one.keys[0].data_ptr() != two.keys[0].data_ptr() or not capacity
+
+
+def test_positions_stay_below_what_float32_tells_apart() -> None:
+    """At 65,536 half a step of float32 is 0.004 radians."""
+    assert MAX_DROPPED == 65_536
+    assert np.spacing(np.float32(MAX_DROPPED)) / 2 == pytest.approx(0.004, abs=1e-4)
+
+
+def two_frames(rows: Sequence[int], **options: Any) -> list[list[list[int]]]:
+    """Ids of some of two sequences in two frames; the first sequence ends its first frame early."""
+    config = small_config(4, 2)
+    torch.manual_seed(0)
+    module = GazeDecoder(config).requires_grad_(False)
+    for parameter in module.parameters():
+        parameter.normal_(0.2, 0.4)
+    frames = torch.randn(3, 2, 4, 8)[:2]
+    decoder = Decoder(module, config)
+    caches = decoder.new_caches(len(rows), 0)
+    gazes = [decoder.frame(caches, frame[list(rows)], 12, 0.0, **options) for frame in frames]
+    return [
+        [gaze.ids[row, : gaze.counts[row]].tolist() for gaze in gazes] for row in range(len(rows))
+    ]
+
+
+def test_sequences_are_coupled_only_if_that_is_asked_for() -> None:
+    """Inference spec 3.8: a sequence that ends before others of its batch feeds its last chunk."""
+    (early,), (late,) = two_frames([0]), two_frames([1])
+    assert (len(early[0]), len(late[0])) == (2, 12)
+    assert two_frames([0, 1]) == [early, late]
+    coupled = two_frames([0, 1], coupled=True)
+    assert coupled[1] == late
+    assert coupled[0][0] == early[0]
+    assert coupled[0][1] != early[1]
+    assert two_frames([0], coupled=True) == [early]
 
 
 def test_the_last_chunk_of_a_sequence() -> None:

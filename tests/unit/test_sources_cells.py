@@ -157,6 +157,11 @@ def test_evs_takes_black_for_no_direction_as_pytorch_does() -> None:
     assert torch.nn.functional.cosine_similarity(zeros, zeros).item() == 0
     found = gaze("evs", clip, patch_diff_grid=2, exact=True, max_gaze_tokens_each_frame=2)
     assert (tokens(found)[1], found[1].fixations.confidence.tolist()) == ([0, 2], [1, 1])
+    clip[:, 0, 0, 0] = 1  # the darkest patch there is has one
+    found = gaze("evs", clip, patch_diff_grid=2, exact=True, max_gaze_tokens_each_frame=2)
+    assert tokens(found)[1] == [2, 0]
+    assert found[1].fixations.confidence[0] == 1
+    assert found[1].fixations.confidence[1] < 1e-6
 
 
 def test_a_pruned_video_is_read_twice_and_comes_out_as_if_held() -> None:
