@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType, defstruct
 from msgspec.json import schema
 
 from autogaze_cli.batch.manifest import Line
+from autogaze_cli.encoders.config import ProcessorFile, VisionFile
 from autogaze_cli.model.checkpoint import PreprocessorFile
 from autogaze_cli.model.config import ConfigFile
 from autogaze_cli.model.record import Record
@@ -69,6 +70,16 @@ DOCUMENTS: dict[str, tuple[Any, str, str]] = {
     "preprocessor-config": (
         PreprocessorFile,
         "preprocessor_config.json of a gaze model",
+        "What is read of it; a value that is null counts as absent.",
+    ),
+    "encoder-config": (
+        VisionFile,
+        "config.json of an encoder",
+        "What is read of it, or of its vision_config; a value that is null counts as absent.",
+    ),
+    "encoder-preprocessor-config": (
+        ProcessorFile,
+        "preprocessor_config.json of an encoder",
         "What is read of it; a value that is null counts as absent.",
     ),
 }
