@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from autogaze_cli.errors import ConfigError, FormatError
 from autogaze_cli.model.config import GazeConfig
-from autogaze_cli.reading import DOCUMENT_VARIABLE, checked
+from autogaze_cli.reading import DOCUMENT_VARIABLE, checked, parse_json
 from autogaze_cli.readout import ReadoutSettings, readout_trace
 from autogaze_cli.trace import is_trace, read_trace
 from scripts.write_schemas import DOCUMENTS, FOLDER, text_of
@@ -31,6 +31,7 @@ SEEDS = {
     "bundled-models": ROOT / "autogaze_cli/models/models.json",
     "model-config": ROOT / "autogaze_cli/models/kestrel/config.json",
     "preprocessor-config": ROOT / "autogaze_cli/models/kestrel/preprocessor_config.json",
+    "encoder-config": ROOT / "fixtures/encoders/siglip-tiny-p16/config.json",
 }
 
 
@@ -52,6 +53,12 @@ def test_no_changed_document_makes_a_reader_fail() -> None:
     rows = [line.split("|") for line in done.stdout.splitlines()[2:]]
     assert sum(int(row[2]) for row in rows) == 140
     assert all(int(row[3]) > 0 for row in rows if row[1].strip() != "manifest")
+
+
+def test_a_repeated_key_is_found_among_many() -> None:
+    text = "{" + "".join(f'"{number}": 0, ' for number in range(200_000)) + '"199999": 1}'
+    with pytest.raises(FormatError, match="^the file has '199999' twice$"):
+        parse_json(text, "the file")  # each key compared with each would take minutes
 
 
 class _Inner(Struct):
