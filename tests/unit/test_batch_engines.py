@@ -25,6 +25,7 @@ from autogaze_cli.batch.local import (
     processes,
     run_on_pool,
 )
+from autogaze_cli.batch.manifest import Manifest
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.result import Result, output_files
 from autogaze_cli.batch.run import Batch
@@ -389,7 +390,7 @@ def test_events_that_cannot_be_printed_are_told_once() -> None:
 
 def batch(folder: Path, **rules: Any) -> Batch:
     return Batch(
-        outputs=lambda one: [folder / f"{one.name}.gif"],
+        outputs=lambda one: [folder / f"{Path(one.name).name}.gif"],
         check=lambda one: None,
         out_dir=folder,
         **rules,
@@ -433,6 +434,30 @@ def test_files_that_are_there_are_kept_unless_they_may_be_replaced(tmp_path: Pat
     assert batch(tmp_path, fail_fast=True, writes=False).tasks(stopped) == []
     assert stopped.exit_code() == 3
     assert left.exists()  # it may be another machine's
+
+
+def test_only_resume_skips_what_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a video")
+    video, gif = item(str(tmp_path / "a")), tmp_path / "a.gif"
+    with Manifest(tmp_path, "mask", {}, None) as manifest:
+        manifest.start(video, [gif])
+        gif.touch()
+        manifest.finish(video, [gif], 1)
+    with Manifest(tmp_path, "mask", {}, None) as manifest:
+        for resume, skipped in ((False, 0), (True, 1)):
+            rules: dict[str, Any] = {"resume": True} if resume else {}
+            again = batch(tmp_path, manifest=manifest, **rules)
+            report = Report([video, item("none")])
+            again.tasks(report)
+            assert len(report.skipped) == skipped
+
+
+def test_two_inputs_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "autogaze_cli")
+    Report([item("a")]).close()
+    assert caplog.messages == []
+    Report([item("a"), item("b")]).close()
+    assert caplog.messages == ["2 inputs: 2 not done"]
 
 
 def test_a_plan_says_what_would_be_done(tmp_path: Path) -> None:

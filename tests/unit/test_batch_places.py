@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -144,6 +145,18 @@ def test_an_exception_of_another_file_keeps_its_message(tmp_path: Path) -> None:
     ):
         (o.add(tmp_path / "a.gif") / "x").read_text()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_names_the_files_that_it_may_concern(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"a\.gif, .*b\.json: cannot be written") as caught:  # noqa: PT012, SIM117
+        with Outputs() as outputs:
+            outputs.add(tmp_path / "a.gif")
+            outputs.add(tmp_path / "b.json")
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert "free some space" in (caught.value.hint or "")
+    with pytest.raises(OSError, match="Invalid argument"), Outputs() as outputs:  # noqa: PT012
+        outputs.add(tmp_path / "a.gif")
+        raise OSError(errno.EINVAL, "Invalid argument")
 
 
 def stems(*names: str) -> list[str]:
