@@ -45,7 +45,7 @@ TESTED = (
     "tests/wasm/test_gaze.py",
 )
 LEFT_OUT = "not memory_that and not WebAssembly and not long_stream and not leave_it_out"
-"""Tests of a limit on memory, which the sanitizers exceed, of WebAssembly, and of how C is found."""
+"""Tests of a limit on memory, which sanitizers exceed, of WebAssembly, and of how C is found."""
 
 
 def builds(folder: Path) -> dict[str, tuple[Path, list[str | Path]]]:

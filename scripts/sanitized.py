@@ -102,7 +102,7 @@ def sums(build: str, rng: Random) -> None:
     height, width, channels = rng.integers(0, 70, 3) // (1, 1, 14)
     grid = int(rng.integers(1, 20))
     if rng.random() < 0.02:
-        height, width, grid = int(rng.integers(66_000, 140_000)), 1, int(rng.integers(2, 5))
+        height, width, grid = int(rng.integers(66_000, 130_000)), 1, int(rng.integers(2, 5))
     a, b = image(rng, height, width, channels), image(rng, height, width, channels)
     function: Any = pick(rng, cell_sums.difference_sums, cell_sums.product_sums)
     if rng.random() < 0.2:

@@ -201,10 +201,10 @@ class NativeLayers:
 
 def _address(tensor: Tensor, *shape: int) -> int:
     """Where a tensor lies that C reads or writes as float32 of this shape."""
-    if tensor.shape != shape or tensor.dtype != torch.float32 or not tensor.is_contiguous():
-        raise ValueError(f"{tensor.dtype} {list(tensor.shape)} where float32 {list(shape)} belongs")
-    if tensor.device.type != "cpu":
-        raise ValueError(f"a tensor on {tensor.device} where one in main memory belongs")
+    fits = tensor.shape == shape and tensor.dtype == torch.float32 and tensor.is_contiguous()
+    if not fits or not tensor.is_cpu:
+        found = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
+        raise ValueError(f"{found} where contiguous float32 {list(shape)} on the CPU belongs")
     return tensor.data_ptr()
 
 
