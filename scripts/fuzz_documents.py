@@ -40,7 +40,6 @@ from autogaze_cli.readout.document import EMITS
 from autogaze_cli.trace import read_trace
 from autogaze_cli.upstream.config import AutoGazeConfig
 from autogaze_cli.upstream.siglip import SiglipVisionModel
-from autogaze_cli.visualize.document import dump_document
 from scripts.fuzz_changes import mutate
 from scripts.fuzzing import fuzz, options_of, outcome
 
@@ -67,11 +66,11 @@ width = 224
 """
 COMPARISON: dict[str, Any] = {
     "format": "autogaze-compare", "version": 1, "models": {"kestrel": "00"},
-    "settings": {"sources": ["uniform", "patch-diff"], "frames": 4},
+    "settings": {"sources": ["uniform", "patch-diff"], "tokens": [10]},
     "clips": [{"input": "a.mp4", "rows": [
-        {"source": "uniform", "setting": None, "tokens": 10, "first_frame_free": False,
+        {"source": "uniform", "setting": "tokens", "tokens": 10, "first_frame_free": False,
          "figures": {"psnr_db": 20.5, "loss": 0.3, "choose_ms": 0.1}},
-        {"source": "patch-diff", "setting": 0.1, "tokens": None, "first_frame_free": True,
+        {"source": "patch-diff", "setting": "default", "tokens": None, "first_frame_free": True,
          "figures": {"psnr_db": 21.5, "loss": 0.2}}]}],
 }  # fmt: skip
 BENCH: dict[str, Any] = {
@@ -162,7 +161,8 @@ def results() -> dict[str, bytes]:
         command = f"render-assets {CLIP} --mask-source patch-diff --tile-size 32 --width 32"
         more = ["--height", "32", "--frames", "2", "--report", "-q", "--out-dir", folder]
         cli.main([*command.split(), *more], standalone_mode=False)
-        return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return files | {"autogaze-manifest.jsonl": MANIFEST}
 
 
 def readers() -> Table:
@@ -174,7 +174,8 @@ def readers() -> Table:
     for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
         found[name] = (name, model, lambda path: read_network(path.parent))
         found[f"encoder's {name}"] = (name, encoder, lambda path: read_encoder(path.parent))
-        found[f"published {name}"] = (name, encoder, read_published)
+        if not name.startswith("pre"):
+            found[f"published {name}"] = (name, encoder, read_published)
     for form in ("json", "npz", "safetensors", "csv"):
         trace = (ROOT / f"fixtures/traces/v1.trace.{form}").read_bytes()
         found[f"trace, {form}"] = (f"x.{form}", {f"x.{form}": trace}, use_trace)
@@ -191,9 +192,9 @@ def readers() -> Table:
     for name, (content, read) in alone.items():
         found[name] = (name, {name: content}, read)
     files = results()
-    for name in files:
-        if name.endswith(("metrics.json", "manifest.jsonl", "report.html")):
-            found[f"report: {name}"] = (name, files, report)
+    for what in ("metrics.json", "report.html", "manifest.jsonl"):
+        (name,) = (name for name in files if name.endswith(what))
+        found[f"report of {what}"] = (name, files, report)
     return found
 
 

@@ -121,7 +121,7 @@ def fuzz(
     with tempfile.TemporaryDirectory() as scratch:
         while number < last and time.monotonic() < end:
             numbers = range(number, min(number + CHUNK, last))
-            for number, found in _results(numbers, execute, Path(scratch), end):  # noqa: B007
+            for number, found in _results(numbers, execute, Path(scratch), end):
                 name = readers[number % len(readers)]
                 counts[name, "executions"] += 1
                 folder = Path(scratch, str(number))
@@ -208,7 +208,9 @@ def change_bytes(
             piece = chance.choice(pieces)
             data[at : at + len(piece)] = piece
         elif kind == 4:
-            data[at:at] = chance.choice(pieces) * chance.choice((1, 1, 10, 100, 5000))
+            data[at:at] = chance.choice(pieces) * chance.choice(
+                (1, 1, 1, 1, 10, 10, 10, 100, 100, 5000)
+            )
         elif kind == 5:
             data[at:at] = data[at : at + chance.randint(1, 400)] * chance.randint(1, 50)
         else:

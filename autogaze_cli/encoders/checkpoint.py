@@ -21,6 +21,7 @@ from autogaze_cli.encoders.network import VisionTransformer
 from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.model.catalog import CONFIG, PREPROCESSOR, WEIGHTS, find, sha256_of
 from autogaze_cli.model.section import Section, read_json
+from autogaze_cli.reading import brief
 
 INDEX = WEIGHTS + ".index.json"
 
@@ -121,11 +122,12 @@ def _read_config(path: Path) -> tuple[Section, str]:
     try:
         whole = Section("", read_json(path))
         kind = whole.get("model_type", None)
+        kind = kind if isinstance(kind, str) else repr(kind)
         part = whole.section("vision_config", optional=True) if kind in FAMILIES else whole
     except ConfigError as error:
         raise ModelError(f"{path}: is not the configuration of an encoder: {error}") from error
     if kind not in FAMILIES:
-        what = f"is of model_type {kind!r}"
+        what = f"is of model_type {brief(repr(kind))}"
         if "gaze_model_config" in whole.values:
             what = "is a gaze model"
         known = ", ".join(name for name in FAMILIES if not name.endswith("_vision_model"))
@@ -143,7 +145,9 @@ class _Weights:
             try:
                 file = stack.enter_context(safe_open(str(path), framework="pt"))
             except (SafetensorError, OSError) as error:
-                raise ModelError(f"{path}: is not a readable safetensors file ({error})") from error
+                raise ModelError(
+                    f"{path}: is not a readable safetensors file ({brief(error)})"
+                ) from error
             self._files |= dict.fromkeys(file.keys(), file)
         found = [name for name in self._files if f".{name}".endswith(f".{family.first}")]
         if not found:
@@ -196,7 +200,9 @@ def _read_processing(path: Path, family: Family) -> Processing:
             raise ConfigError(f"rescale_factor is {factor}, not 1/255")
         resample = raw.get("resample", own.resample)
         if type(resample) is not int or resample not in range(6):
-            raise ConfigError(f"resample must be a whole number from 0 to 5, not {resample!r}")
+            raise ConfigError(
+                f"resample must be a whole number from 0 to 5, not {brief(repr(resample))}"
+            )
         mean, std = _three(raw, "image_mean", own.mean), _three(raw, "image_std", own.std)
         return Processing(mean=mean, std=std, resample=resample)
     except ConfigError as error:

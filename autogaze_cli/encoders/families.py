@@ -17,6 +17,10 @@ from torch import Tensor
 from autogaze_cli.encoders.network import ACTIVATIONS, Activation, Pool, Sizes
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.model.section import Section
+from autogaze_cli.reading import brief
+
+_MOST_POSITIONS = 1 << 26
+"""Numbers in a table of positions."""
 
 Named = Iterator[tuple[str, Tensor]]
 
@@ -55,12 +59,12 @@ class Family:
 def _sizes(config: Section, family: str, *, eps: float, patch: int = 16) -> Sizes:
     """What all families name alike in ``config.json``, which leaves out what is the default."""
     activation = config.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
-        raise ConfigError(f"hidden_act must be one of {known}, not {activation!r}")
+        raise ConfigError(f"hidden_act must be one of {known}, not {brief(repr(activation))}")
     for name in ("image_size", "patch_size"):
         side = config.get(name, None)
-        if isinstance(side, list) and len(set(side)) == 1:  # height and width
+        if isinstance(side, list) and len(side) == 2 and side[0] == side[1]:  # height and width
             config.values[name] = side[0]
     width, heads = config.size("hidden_size", 768), config.size("num_attention_heads", 12)
     if width % heads:
@@ -68,12 +72,14 @@ def _sizes(config: Section, family: str, *, eps: float, patch: int = 16) -> Size
     image, patch = config.size("image_size", 224), config.size("patch_size", patch)
     if image < patch:
         raise ConfigError(f"image_size {image} must be at least patch_size {patch}")
+    if (image // patch) ** 2 * width > _MOST_POSITIONS:
+        raise ConfigError(f"image_size {image} has too many patches of {patch} pixels")
     config.must_equal("num_channels", 3)
     return Sizes(
         family=family,
         width=width,
         heads=heads,
-        depth=config.size("num_hidden_layers", 12, maximum=1000),
+        depth=config.size("num_hidden_layers", 12, maximum=256),
         hidden=config.size("intermediate_size", 3072),
         patch=patch,
         image=image,

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.catalog import CONFIG, WEIGHTS, find
-from autogaze_cli.model.section import read_json
+from autogaze_cli.model.section import Section, read_json
+from autogaze_cli.reading import brief
 from autogaze_cli.upstream.loading import device_of_map, dtype_of
 from autogaze_cli.upstream.records import ModelOutput, Record
 from autogaze_cli.upstream.sparse_siglip import Attend, GazedTokens, VisionSizes, VisionTower
@@ -31,6 +32,7 @@ ATTEND: dict[str, Attend] = {
 
 _PREFIX = "vision_model."
 _ACTIVATIONS = {"gelu_pytorch_tanh": True, "gelu": False}
+_MOST_PIXELS, _MOST_WIDTH, _MOST_SCALES = 1 << 12, 1 << 16, 64
 
 
 class SiglipVisionConfig(Record):
@@ -58,7 +60,10 @@ class SiglipVisionConfig(Record):
                 **values,
             }
         )
-        self.setdefault("scales", str(self.image_size // self.patch_size * self.patch_size))
+        if "scales" not in self:
+            config = Section("", self)
+            image, patch = config.size("image_size"), config.size("patch_size")
+            self.scales = str(image // patch * patch)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **values: Any) -> Self:
@@ -79,37 +84,57 @@ class SiglipVisionConfig(Record):
         Raises:
             ConfigError: A value that cannot be run.
         """
+        config = Section("", self)
+        patch = config.size("patch_size", maximum=_MOST_PIXELS)
+        image = config.size("image_size", maximum=_MOST_PIXELS)
+        width = config.size("hidden_size", maximum=_MOST_WIDTH)
+        heads = config.size("num_attention_heads", maximum=1 << 10)
+        sides = self._sides(patch)
+        for wrong, problem in (
+            (width % heads != 0, f"hidden_size {width} is not a multiple of {heads} heads"),
+            (image < patch, f"image_size {image} is less than patch_size {patch}"),
+            (self.hidden_act not in list(_ACTIVATIONS),
+             f"hidden_act {brief(repr(self.hidden_act))} is not known"),
+            (self.num_channels != 3, f"num_channels is {brief(self.num_channels)}, not 3"),
+            (str(self.attn_type).replace("-", "_") not in ATTEND,
+             f"attn_type must be one of {', '.join(ATTEND)}, not {brief(repr(self.attn_type))}"),
+        ):  # fmt: skip
+            if wrong:
+                raise ConfigError(problem)
+        grids = [side // patch for side in sides]
+        return VisionSizes(
+            hidden_size=width,
+            intermediate_size=config.size("intermediate_size", maximum=_MOST_WIDTH),
+            num_hidden_layers=config.size("num_hidden_layers", maximum=1 << 8),
+            num_attention_heads=heads,
+            image_size=image,
+            patch_size=patch,
+            layer_norm_eps=config.number("layer_norm_eps"),
+            tanh=_ACTIVATIONS[self.hidden_act],
+            pools=bool(self.get("vision_use_head", True)),
+            layout=ScaleLayout.from_config(sides, sum(grid**2 for grid in grids), patch),
+        )
+
+    def _sides(self, patch: int) -> list[int]:
+        """The sides of the scales in pixels, ascending."""
         scales = self.scales
         parts = scales.split("+") if isinstance(scales, str) else scales
         try:
             sides = sorted(
                 int(side) for side in (parts if isinstance(parts, Sequence) else [parts])
             )
-        except (TypeError, ValueError):
-            raise ConfigError(f"scales must be numbers joined by '+', not {scales!r}") from None
-        for wrong, problem in (
-            (any(side < 1 or side % self.patch_size for side in sides),
-             f"scales {scales} are not multiples of the patch size {self.patch_size}"),
-            (self.hidden_act not in _ACTIVATIONS, f"hidden_act {self.hidden_act!r} is not known"),
-            (self.num_channels != 3, f"num_channels is {self.num_channels}, not 3"),
-            (self.attn_type.replace("-", "_") not in ATTEND,
-             f"attn_type must be one of {', '.join(ATTEND)}, not {self.attn_type!r}"),
-        ):  # fmt: skip
-            if wrong:
-                raise ConfigError(problem)
-        grids = [side // self.patch_size for side in sides]
-        return VisionSizes(
-            hidden_size=self.hidden_size,
-            intermediate_size=self.intermediate_size,
-            num_hidden_layers=self.num_hidden_layers,
-            num_attention_heads=self.num_attention_heads,
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-            layer_norm_eps=self.layer_norm_eps,
-            tanh=_ACTIVATIONS[self.hidden_act],
-            pools=bool(self.get("vision_use_head", True)),
-            layout=ScaleLayout.from_config(sides, sum(grid**2 for grid in grids), self.patch_size),
-        )
+        except (TypeError, ValueError, OverflowError):
+            raise ConfigError(
+                f"scales must be numbers joined by '+', not {brief(repr(scales))}"
+            ) from None
+        if any(not 1 <= side <= _MOST_PIXELS or side % patch for side in sides):
+            raise ConfigError(
+                f"scales {brief(scales)} are not multiples of the patch size {patch} "
+                f"of at most {_MOST_PIXELS}"
+            )
+        if not 1 <= len(sides) <= _MOST_SCALES:
+            raise ConfigError(f"there are {len(sides)} scales, not 1 to {_MOST_SCALES}")
+        return sides
 
     @property
     def attend(self) -> Attend:
@@ -294,7 +319,7 @@ def _read_weights(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]
                 )
             weights = {name: file.get_tensor(own).float() for name, own in names.items()}
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: is not a readable safetensors file ({error})") from error
+        raise ModelError(f"{path}: is not a readable safetensors file ({brief(error)})") from error
     for name, like in wanted.items():
         if weights[name].shape != like.shape:
             raise ModelError(

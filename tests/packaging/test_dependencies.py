@@ -33,19 +33,19 @@ ROOMS: dict[str, set[str]] = {
     "visualize": {*BASE, "gaze", "trace"},
     "player": {*BASE, "gaze", "media", "trace", "visualize"},
     "model": {"errors", "gaze", "reading"},
-    "encoders": {"errors", "gaze", "model", "trace"},
+    "encoders": {"errors", "gaze", "model", "reading", "trace"},
     "sources": {"errors", "gaze", "media", "model", "trace"},
     "inference": {*BASE, *("gaze", "media", "model", "readout", "sources", "trace", "visualize")},
     "batch": {*BASE, "cpus", "media", "progress", "reading"},
 }
-ROOMS["bench"] = {*ROOMS["sources"], *BASE, "inference", "sources", "visualize"}
+ROOMS["bench"] = {*ROOMS["sources"], *BASE, "inference", "reading", "sources", "visualize"}
 ROOMS["jobs"] = ROOMS.keys() - {"audit", "bench", "jobs"}
 ROOMS["compare"] = {*ROOMS["bench"], *("batch", "bench", "cpus", "encoders", "player", "progress")}
 ROOMS["api"] = {"batch", "errors", "jobs", "media"}
 ROOMS["cli"] = {*BASE, "batch", "gaze", "jobs", "media", "model", "progress", "reading", "sources"}
 ROOMS["cli"] |= {"compare", "visualize"}
 ROOMS["commands"] = ROOMS.keys() - {"api", "commands"}
-ROOMS["upstream"] = {"errors", "gaze", "media", "model"}
+ROOMS["upstream"] = {"errors", "gaze", "media", "model", "reading"}
 ROOMS["__main__"] = {"cli"}
 ROOMS["__init__"] = {"api", "audit", "encoders", "inference", "model", "readout", "version"}
 LOOSE_FILES = 8
