@@ -38,7 +38,7 @@ GIVEN_UP_S = 60.0
 """After which an execution is ended, on the clock; other times are those of the processor."""
 
 MOST_BYTES = 1 << 30
-MOST_MESSAGE = 2000
+MOST_MESSAGE = 2100
 ODD = "-vv shows the traceback"
 """The hint of an error that the program did not expect."""
 
