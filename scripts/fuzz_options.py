@@ -51,8 +51,10 @@ ODD = (
 )  # fmt: skip
 """Values for anything."""
 
-FILES = ("clip.gif", "missing.mp4", "broken.mp4", "x.trace.json", "x.trace.npz", "model", "a.py",
-         "options.toml", "list.txt", "empty", ".", "out", "made.html", "made.js", "log.txt")  # fmt: skip
+FILES = (
+    *("clip.gif", "missing.mp4", "broken.mp4", "x.trace.json", "x.trace.npz", "model", "a.py"),
+    *("options.toml", "list.txt", "empty", ".", "out", "made.html", "made.js", "log.txt"),
+)
 """What stands in the folder, and what may be written there."""
 
 ENDS_EARLY = {
@@ -65,7 +67,6 @@ ENDS_EARLY = {
 """Last arguments of commands that otherwise take long, go on, or reach the network."""
 
 EXIT_CODES = (0, 1, 2, 3)
-TIMES = {"AUTOGAZE_OFFLINE": "1"}
 WRITES = {"os.mkdir": 0, "os.remove": 0, "os.rmdir": 0, "os.truncate": 0, "os.rename": 1,
           "os.symlink": 1, "os.link": 1}  # fmt: skip
 """Of what changes a folder, by name in Python's audit, which argument names the file."""
@@ -78,7 +79,9 @@ def forbid(home: Path) -> None:
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         path = None
-        if event in WRITES:
+        if event in WRITES and not (
+            event == "os.mkdir" and Path(os.fsdecode(arguments[0])).is_dir()
+        ):
             path = arguments[WRITES[event]]
         elif event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             path = arguments[0]
@@ -152,7 +155,8 @@ def line(
             arguments += [value(param, chance) for _ in range(many)]
     if "dry_run" in names and chance.randrange(2):
         arguments.append("--dry-run")
-    environment, table = dict(TIMES), {}
+    environment = {"AUTOGAZE_OFFLINE": "1"}
+    table: dict[str, Any] = {}
     if "mask_source" in names and chance.randrange(8):
         environment["AUTOGAZE_MASK_SOURCE"] = "patch-diff"
     for param in chance.choices(command.params, k=chance.choice((0, 0, 0, 1, 2))):
@@ -161,7 +165,7 @@ def line(
             environment[name] = value(param, chance)
     for param in chance.choices(command.params, k=chance.choice((0, 0, 0, 1, 2))):
         if isinstance(param, click.Option) and param.name != "engine":
-            odd = (1, -1, 0.5, True, [], [1, "x"], 10**30, value(param, chance))
+            odd: tuple[Any, ...] = (1, -1, 0.5, True, [], [1, "x"], 10**30, value(param, chance))
             table[str(param.name).replace("_", "-")] = chance.choice(odd)
     before = [word for given in options(cli, chance) for word in given]
     first = before if chance.randrange(8) == 0 else []

@@ -63,7 +63,7 @@ class SiglipVisionConfig(Record):
         if "scales" not in self:
             config = Section("", self)
             image, patch = config.size("image_size"), config.size("patch_size")
-            self.scales = str(image // patch * patch)
+            self["scales"] = str(image // patch * patch)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **values: Any) -> Self:
@@ -119,10 +119,9 @@ class SiglipVisionConfig(Record):
         """The sides of the scales in pixels, ascending."""
         scales = self.scales
         parts = scales.split("+") if isinstance(scales, str) else scales
+        parts = parts if isinstance(parts, Sequence) else [parts]
         try:
-            sides = sorted(
-                int(side) for side in (parts if isinstance(parts, Sequence) else [parts])
-            )
+            sides = sorted(int(side) for side in parts)
         except (TypeError, ValueError, OverflowError):
             raise ConfigError(
                 f"scales must be numbers joined by '+', not {brief(repr(scales))}"
