@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
+from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.catalog import CONFIG, WEIGHTS, find
-from autogaze_cli.model.section import Section, read_json
-from autogaze_cli.reading import brief
+from autogaze_cli.model.section import read_json
+from autogaze_cli.reading import brief, checked
 from autogaze_cli.upstream.loading import device_of_map, dtype_of
 from autogaze_cli.upstream.records import ModelOutput, Record
 from autogaze_cli.upstream.sparse_siglip import Attend, GazedTokens, VisionSizes, VisionTower
@@ -32,7 +33,24 @@ ATTEND: dict[str, Attend] = {
 
 _PREFIX = "vision_model."
 _ACTIVATIONS = {"gelu_pytorch_tanh": True, "gelu": False}
-_MOST_PIXELS, _MOST_WIDTH, _MOST_SCALES = 1 << 12, 1 << 16, 64
+_MOST_PIXELS, _MOST_SCALES = 1 << 12, 64
+_Pixels = Annotated[int, Meta(ge=1, le=_MOST_PIXELS)]
+_Width = Annotated[int, Meta(ge=1, le=1 << 16)]
+
+
+class _Fields(Struct):
+    """What the tower is built from."""
+
+    hidden_size: _Width
+    intermediate_size: _Width
+    num_hidden_layers: Annotated[int, Meta(ge=1, le=1 << 8)]
+    num_attention_heads: Annotated[int, Meta(ge=1, le=1 << 10)]
+    num_channels: int
+    image_size: _Pixels
+    patch_size: _Pixels
+    hidden_act: str
+    layer_norm_eps: Annotated[float, Meta(gt=0, le=1)]
+    attn_type: str
 
 
 class SiglipVisionConfig(Record):
@@ -61,9 +79,8 @@ class SiglipVisionConfig(Record):
             }
         )
         if "scales" not in self:
-            config = Section("", self)
-            image, patch = config.size("image_size"), config.size("patch_size")
-            self["scales"] = str(image // patch * patch)
+            found = checked({**self}, _Fields, "the configuration", error=ConfigError)
+            self["scales"] = str(found.image_size // found.patch_size * found.patch_size)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **values: Any) -> Self:
@@ -84,33 +101,30 @@ class SiglipVisionConfig(Record):
         Raises:
             ConfigError: A value that cannot be run.
         """
-        config = Section("", self)
-        patch = config.size("patch_size", maximum=_MOST_PIXELS)
-        image = config.size("image_size", maximum=_MOST_PIXELS)
-        width = config.size("hidden_size", maximum=_MOST_WIDTH)
-        heads = config.size("num_attention_heads", maximum=1 << 10)
+        found = checked({**self}, _Fields, "the configuration", error=ConfigError)
+        patch, width, heads = found.patch_size, found.hidden_size, found.num_attention_heads
         sides = self._sides(patch)
         for wrong, problem in (
             (width % heads != 0, f"hidden_size {width} is not a multiple of {heads} heads"),
-            (image < patch, f"image_size {image} is less than patch_size {patch}"),
-            (self.hidden_act not in list(_ACTIVATIONS),
-             f"hidden_act {brief(repr(self.hidden_act))} is not known"),
-            (self.num_channels != 3, f"num_channels is {brief(self.num_channels)}, not 3"),
-            (str(self.attn_type).replace("-", "_") not in ATTEND,
-             f"attn_type must be one of {', '.join(ATTEND)}, not {brief(repr(self.attn_type))}"),
+            (found.image_size < patch, f"image_size {found.image_size} is less than a patch"),
+            (found.hidden_act not in _ACTIVATIONS,
+             f"hidden_act {brief(repr(found.hidden_act))} is not known"),
+            (found.num_channels != 3, f"num_channels is {found.num_channels}, not 3"),
+            (found.attn_type.replace("-", "_") not in ATTEND,
+             f"attn_type must be one of {', '.join(ATTEND)}, not {brief(repr(found.attn_type))}"),
         ):  # fmt: skip
             if wrong:
                 raise ConfigError(problem)
         grids = [side // patch for side in sides]
         return VisionSizes(
             hidden_size=width,
-            intermediate_size=config.size("intermediate_size", maximum=_MOST_WIDTH),
-            num_hidden_layers=config.size("num_hidden_layers", maximum=1 << 8),
+            intermediate_size=found.intermediate_size,
+            num_hidden_layers=found.num_hidden_layers,
             num_attention_heads=heads,
-            image_size=image,
+            image_size=found.image_size,
             patch_size=patch,
-            layer_norm_eps=config.number("layer_norm_eps"),
-            tanh=_ACTIVATIONS[self.hidden_act],
+            layer_norm_eps=found.layer_norm_eps,
+            tanh=_ACTIVATIONS[found.hidden_act],
             pools=bool(self.get("vision_use_head", True)),
             layout=ScaleLayout.from_config(sides, sum(grid**2 for grid in grids), patch),
         )
