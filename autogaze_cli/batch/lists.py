@@ -17,6 +17,9 @@ _MARKS = (
 )
 """Byte order marks and encodings; UTF-32 comes first, because its mark begins like UTF-16's."""
 
+_MOST_BYTES = 1 << 26
+"""Of a list, which may be a device without an end."""
+
 
 def read_list(path: Path) -> list[str]:
     """The names in a list, one per line; empty lines and those that start with ``#`` are skipped.
@@ -26,10 +29,15 @@ def read_list(path: Path) -> list[str]:
     PowerShell, is recognized by its byte order mark.
 
     Raises:
-        InputError: The list cannot be read, or is empty.
+        InputError: The list cannot be read, is empty, or larger than any.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise InputError(
+                f"@{path}: the list has over {_MOST_BYTES >> 20} MiB", hint="give several lists"
+            )
         mark, encoding = next(((m, e) for m, e in _MARKS if data.startswith(m)), (b"", None))
         data = data.decode(encoding).encode() if encoding else data[len(mark) :]
     except (OSError, UnicodeDecodeError) as error:

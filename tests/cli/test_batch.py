@@ -381,3 +381,14 @@ def test_an_input_that_is_replaced_before_its_turn_is_probed_again(
         for header in (read_trace(tmp_path / f"out/{n}.trace.json").header for n in "ab")
     ]
     assert sizes == [(96, 64), (640, 360)]
+
+
+def test_a_plan_ends_at_the_input_that_fails(run: Run, clip: Path) -> None:
+    done = run("mask", "no.mp4", clip, "also-no.mp4", "--dry-run", "--fail-fast", "--json")
+    assert done.exit_code == 3
+    first, *others = json.loads(done.stdout)["inputs"]
+    assert first["error"].startswith("no.mp4: no such file")
+    assert all(other["error"].startswith("not looked at") for other in others)
+    text = run("mask", "no.mp4", clip, "also-no.mp4", "--dry-run", "--fail-fast")
+    assert text.exit_code == 3
+    assert text.stdout.count("not looked at") == 2

@@ -107,7 +107,7 @@ def test_nothing_of_the_tree_is_run(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("name", ["../out.py", "/etc/passwd", "link/a.py", ".git/config"])
+@pytest.mark.parametrize("name", ["../out.py", "/etc/passwd", "link/a.py", ".git/config", "a\0.py"])
 def test_paths_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
     root = tmp_path / "root"
     root.mkdir()
