@@ -15,6 +15,9 @@ _COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}
 """Boxes that count samples, and where their content has that number, of 32 bits."""
 
 _MAX_DEPTH = 16
+_MOST_BOXES = 3_000_000
+"""Looked at; a day of fragments of one second has 600,000."""
+
 _IN_MEMORY_BYTES = 64 << 20
 """Up to which an index is read at once: a recording may have one for every second."""
 
@@ -33,7 +36,11 @@ def require_true_claims(path: Path, file: BinaryIO, limits: Limits) -> None:
     end = file.seek(0, 2)
     samples = frames = 0
     sound = False
-    for name, content in _boxes(file, end, 0):
+    for number, (name, content) in enumerate(_boxes(file, end, 0)):
+        if number == _MOST_BOXES:
+            raise InputError(
+                f"{path}: consists of more than {_MOST_BOXES} boxes", hint="convert it with FFmpeg"
+            )
         if name == b"cmov":
             raise InputError(f"{path}: its index is compressed", hint="convert it with FFmpeg")
         if name == b"hdlr":

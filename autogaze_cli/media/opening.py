@@ -9,6 +9,7 @@ from autogaze_cli.media.animations import WebPSource
 from autogaze_cli.media.claims import require_true_claims
 from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.notes import Notes
+from autogaze_cli.media.png_claims import require_true_chunks
 from autogaze_cli.media.sequence import ImageSequence, image_sequence
 from autogaze_cli.media.source import Source
 from autogaze_cli.media.sources import ContainerSource
@@ -80,6 +81,7 @@ def _look(path: Path, limits: Limits) -> tuple[bytes, int, bool]:
             indexed = bool(missing) and ends_in_media(file)
             if head[4:8].isalnum():
                 require_true_claims(path, file, limits)
+            require_true_chunks(path, file)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if not head:
@@ -90,6 +92,9 @@ def _look(path: Path, limits: Limits) -> tuple[bytes, int, bool]:
 def _expect_images(path: Path, images: ImageSequence, limits: Limits) -> None:
     for image in images.files:
         _expect_file(image)
+        if image.suffix.lower() == ".png":
+            with image.open("rb") as file:
+                require_true_chunks(image, file)
     limits.require(path, "frames", len(images.files), f"{len(images.files)} images")
 
 

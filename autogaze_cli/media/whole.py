@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from autogaze_cli.media.gif_blocks import CONTROL, IMAGE, gif_blocks
@@ -13,13 +14,20 @@ _MP4_BOXES = frozenset(
 _EBML, _SEGMENT, _CUES = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1c\x53\xbb\x6b"
 _HAS_INDEX = 0x10
 
+_MOST_PARTS = 1_000_000
+"""Of a file, that are looked at: millions of empty ones would take minutes."""
+
+_MOST_GIF_PARTS = 8_000_000
+"""They have 255 bytes at most, so this is 2 GB of a GIF as programs write them."""
+
 
 def missing_bytes(file: BinaryIO) -> int:
     """How many bytes a file lacks by what it says of itself; 0 where it does not say.
 
     FFmpeg takes the end of a file for the end of the video, so a copy that was cut short would
     otherwise be a shorter video. Known are MP4 (and MOV), Matroska (and WebM), AVI, WebP and GIF,
-    which does not say how much is to come. A wrong size of data that is whole does no harm.
+    which does not say how much is to come. A wrong size of data that is whole does no harm. A file
+    of over ``_MOST_PARTS`` parts is taken for one that does not say.
 
     Args:
         file: Opened for reading, at any place.
@@ -40,11 +48,13 @@ def _gif_missing(file: BinaryIO) -> int:
     """1 if a GIF ends within a frame: browsers need no trailer, and ignore what follows it."""
     last = images = 0
     try:
-        for kind, _ in gif_blocks(file):
+        for kind, _ in gif_blocks(file, _MOST_GIF_PARTS):
             last = kind
             images += kind == IMAGE
     except EOFError:
         return 1
+    except OverflowError:
+        return 0
     return 0 if images and last != CONTROL else 1
 
 
@@ -54,10 +64,12 @@ def _riff_missing(file: BinaryIO, head: bytes, end: int) -> int:
     if missing <= 0:
         return 0
     names = []
-    for name, after in _chunks(file, 12, end):
+    for name, after in islice(_chunks(file, 12, end), _MOST_PARTS):
         if after > end:
             return missing
         names.append(name)
+    if len(names) == _MOST_PARTS:
+        return 0
     if head[8:12] == b"WEBP":
         return missing if b"ANIM" in names or not names else 0
     file.seek(24)
@@ -89,7 +101,9 @@ def _matroska_missing(file: BinaryIO, head: bytes, end: int) -> int:
     if missing <= 0:
         return 0
     cues = False
-    while at < end:
+    for _ in range(_MOST_PARTS):
+        if at >= end:
+            return 0 if cues and at == end else missing
         file.seek(at)
         header = file.read(12)
         start, size = _element(header, 4)
@@ -97,7 +111,7 @@ def _matroska_missing(file: BinaryIO, head: bytes, end: int) -> int:
             return missing
         cues |= header[:4] == _CUES
         at += start + size
-    return 0 if cues and at == end else missing
+    return 0
 
 
 def _element(data: bytes, at: int) -> tuple[int, int | None]:
@@ -126,7 +140,9 @@ def ends_in_media(file: BinaryIO) -> bool:
 def _mp4_boxes(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int]]:
     """Name of each box of an MP4, and where it ends."""
     at = 0
-    while at + 8 <= end:
+    for _ in range(_MOST_PARTS):
+        if at + 8 > end:
+            return
         file.seek(at)
         header = file.read(16)
         size = int.from_bytes(header[:4], "big")
