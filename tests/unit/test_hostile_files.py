@@ -19,6 +19,7 @@ from autogaze_cli.jobs.folder import find, is_ours, read_object
 from autogaze_cli.media import claims
 from autogaze_cli.media.gif_blocks import gif_blocks
 from autogaze_cli.media.limits import Limits
+from autogaze_cli.media.matroska import require_few_tags
 from autogaze_cli.media.video import Video
 from autogaze_cli.media.whole import missing_bytes
 from autogaze_cli.model.weights import read_weights
@@ -58,11 +59,40 @@ def test_boxes_of_an_mp4_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         claims.require_true_claims(path, io.BytesIO(box * 101), Limits())
 
 
+def mp4_box(name: bytes, *content: bytes) -> bytes:
+    data = b"".join(content)
+    return struct.pack(">I4s", 8 + len(data), name) + data
+
+
+@pytest.mark.parametrize(("edits", "samples"), [(10_001, 1), (3, 10_000_001)])
+def test_edits_of_an_mp4_are_bounded(tmp_path: Path, edits: int, samples: int) -> None:
+    def read(edits: int) -> None:
+        elst = mp4_box(b"edts", mp4_box(b"elst", bytes(4), struct.pack(">I", edits)))
+        sound = mp4_box(b"hdlr", bytes(8), b"soun")
+        stsz = mp4_box(b"stsz", bytes(8), struct.pack(">I", samples))
+        moov = mp4_box(b"moov", mp4_box(b"trak", elst, sound, stsz) * 2)
+        with sparse(tmp_path / "clip.mp4", moov, 2 * samples + 1000).open("rb") as file:
+            claims.require_true_claims(tmp_path / "clip.mp4", file, Limits())
+
+    read(2)
+    with pytest.raises(InputError, match=f"a stream has {edits} edits"):
+        read(edits)
+
+
 def test_parts_of_a_gif_are_bounded() -> None:
     gif = b"GIF89a\1\0\1\0\0\0\0\x21\xfe" + b"\1a" * 100 + b"\0;"
     assert [kind for kind, _ in gif_blocks(io.BytesIO(gif), 100)] == [0x21, 0x3B]
     with pytest.raises(OverflowError):
         list(gif_blocks(io.BytesIO(gif), 99))
+
+
+def test_tags_of_a_matroska_file_are_bounded(tmp_path: Path) -> None:
+    void, tags = b"\xec\x80", bytes.fromhex("1254c36701000000000fffff")  # 8 bytes of a size
+    start = bytes.fromhex("1a45dfa3801853806701ffffffffffffff")
+    one = void + tags + bytes(0xFFFFF)
+    require_few_tags(tmp_path, io.BytesIO(start + one))
+    with pytest.raises(InputError, match="has 2097150 bytes of tags, more than 1048576"):
+        require_few_tags(tmp_path, io.BytesIO(start + one * 2))
 
 
 def test_an_animation_larger_than_memory_is_not_read(tmp_path: Path) -> None:
