@@ -8,6 +8,9 @@ from pathlib import Path
 
 from autogaze_cli.errors import InputError
 
+_MOST_BYTES = 1 << 27
+_MOST_LINES = 1_000_000
+
 _MARKS = (
     (codecs.BOM_UTF8, None),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -29,7 +32,10 @@ def read_list(path: Path) -> list[str]:
         InputError: The list cannot be read, or is empty.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:  # which may be a pipe
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES or data.count(b"\n") > _MOST_LINES:
+            raise OSError(None, f"more than {_MOST_BYTES} bytes or {_MOST_LINES} lines")
         mark, encoding = next(((m, e) for m, e in _MARKS if data.startswith(m)), (b"", None))
         data = data.decode(encoding).encode() if encoding else data[len(mark) :]
     except (OSError, UnicodeDecodeError) as error:

@@ -76,6 +76,9 @@ def open_source(
 def _look(path: Path, limits: Limits) -> tuple[bytes, int, bool]:
     """A file's first bytes, how many are missing at its end, and whether its index came first."""
     try:
+        # The system's own files have no size, and reading may wait for ever.
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: is empty", hint="copy or download it again")
         with path.open("rb") as file:
             head = file.read(64)
             missing = missing_bytes(file)
@@ -86,8 +89,6 @@ def _look(path: Path, limits: Limits) -> tuple[bytes, int, bool]:
             require_few_tags(path, file)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if not head:
-        raise InputError(f"{path}: is empty", hint="copy or download it again")
     return head, missing, indexed
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from autogaze_cli.batch.inputs import open_inputs
+from autogaze_cli.batch.lists import read_list
 from autogaze_cli.batch.manifest import SHORTEST_LINE, Manifest
 from autogaze_cli.errors import FormatError, InputError, ModelError, OutputError
 from autogaze_cli.jobs.folder import Manifest as Entries
 from autogaze_cli.jobs.folder import find, is_ours, read_object
-from autogaze_cli.media import claims
+from autogaze_cli.media import claims, watched
 from autogaze_cli.media.gif_blocks import gif_blocks
 from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.matroska import require_few_tags
@@ -100,6 +102,31 @@ def test_an_animation_larger_than_memory_is_not_read(tmp_path: Path) -> None:
     path = sparse(tmp_path / "clip.webp", header, (1 << 32) + 8)
     with pytest.raises(InputError, match="4294967304 bytes, more than 1073741824"):
         Video(path)
+
+
+def test_zeros_without_end_are_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watched, "_MOST_ZEROS", 1 << 24)
+    path = sparse(
+        tmp_path / "clip.mkv", bytes.fromhex("1a45dfa3801853806701ffffffffffffff"), 1 << 40
+    )
+    with pytest.raises(InputError, match="zeros in a row"):
+        Video(path)
+
+
+def test_lists_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    for data in (b"\n" * 1_000_001, b"x" * ((1 << 27) + 1)):
+        path.write_bytes(data)
+        with pytest.raises(InputError, match="more than 134217728 bytes or 1000000 lines"):
+            read_list(path)
+    path.write_bytes(b"a\0b\n" + b"c" * 5000 + b"\nd.mp4\n")
+    with open_inputs([f"@{path}"]) as items:
+        assert [item.problem and str(item.problem) for item in items] == [
+            "a\0b: is no path",
+            "c" * 60 + "... (5000 characters): is no path",
+            None,
+        ]
+        assert len(items[1].name) < 100
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
