@@ -82,7 +82,7 @@ def read_regular(path: str | Path, most: int) -> bytes:
         OSError: It cannot be read, or is not a regular file.
     """
     with open_regular(path) as file:
-        data = file.read(most + 1)
+        data = file.read(most + 1) or b""  # None: the system has nothing to say yet
         if len(data) > most:
             raise TooLargeError(max(os.fstat(file.fileno()).st_size, len(data)), most)
     return data

@@ -170,7 +170,7 @@ def is_ours(path: Path) -> bool:
     """Whether a file is a page written by this program."""
     try:
         with open_regular(path) as file:
-            return _OURS in file.read(4096)
+            return _OURS in (file.read(4096) or b"")
     except OSError:
         return False
 
@@ -180,7 +180,7 @@ def read_summary(page: Path) -> dict[str, Any]:
     try:
         with open_regular(page) as file:
             file.seek(max(0, page.stat().st_size - _TAIL_BYTES))
-            text = file.read().rpartition(_SUMMARY)[2].partition(b"</script>")[0]
+            text = (file.read() or b"").rpartition(_SUMMARY)[2].partition(b"</script>")[0]
             return _mapping(text)
     except OSError:
         return {}

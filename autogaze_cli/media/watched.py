@@ -40,7 +40,9 @@ class WatchedFile:
         self.zeros = 0
 
     def read(self, size: int) -> bytes:
-        """Read up to ``size`` bytes."""
+        """Read up to ``size`` bytes; nothing after an error, of which PyAV would print each."""
+        if self.error:
+            return b""
         try:
             data = self._file.read(size) or b""
             self.zeros = self.zeros + len(data) if data == _ZEROS[: len(data)] else 0

@@ -105,12 +105,27 @@ def test_an_animation_larger_than_memory_is_not_read(tmp_path: Path) -> None:
 
 
 def test_zeros_without_end_are_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched, "_MOST_ZEROS", 1 << 24)
-    path = sparse(
-        tmp_path / "clip.mkv", bytes.fromhex("1a45dfa3801853806701ffffffffffffff"), 1 << 40
-    )
-    with pytest.raises(InputError, match="zeros in a row"):
+    monkeypatch.setattr(watched, "_MOST_ZEROS", 1 << 20)
+    start = bytes.fromhex("1a45dfa3801853806701ffffffffffffff")
+    path = sparse(tmp_path / "clip.mkv", start, 1 << 40)
+    with pytest.raises(InputError, match="over 1048576 zeros in a row"):
         Video(path)
+    file = watched.WatchedFile(path)
+    with pytest.raises(OSError, match="zeros in a row"):
+        while file.read(1 << 17):
+            pass
+    assert file.read(1 << 17) == b""  # PyAV prints a second error
+    file.close()
+
+
+@pytest.mark.parametrize(("rate", "count"), [("2000000000:1", 3), ("1:2000000000", 1)])
+def test_a_rate_that_no_video_has_is_unknown(tmp_path: Path, rate: str, count: int) -> None:
+    frames = f"YUV4MPEG2 W16 H16 F{rate} C420\n".encode() + (b"FRAME\n" + bytes(384)) * count
+    (tmp_path / "clip.y4m").write_bytes(frames)
+    with Video(tmp_path / "clip.y4m", quiet=True) as video:
+        assert video.info.fps is None
+        assert "is not believed" in video.info.notes[-1]
+        assert len(list(video.frames())) == count
 
 
 def test_lists_that_are_none(tmp_path: Path) -> None:
