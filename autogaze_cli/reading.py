@@ -62,11 +62,14 @@ def read_regular(path: str | Path, most: int) -> bytes:
         OSError: It cannot be read, or is not a regular file.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(None, "not a regular file")
-        data = file.read(most + 1)
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read(most + 1)
+    finally:
+        os.close(handle)  # a folder's too, which ``open`` refuses
     if len(data) > most:
         raise TooLargeError(max(status.st_size, len(data)), most)
     return data
