@@ -12,6 +12,7 @@ import os
 import re
 import reprlib
 import stat
+from collections import Counter
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
@@ -137,8 +138,7 @@ def parse_json(text: str | bytes, what: str, object_hook: Any = dict) -> Any:
 
     def unique(pairs: list[tuple[str, Any]]) -> Any:
         if len(dict(pairs)) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(n for n in names if names.count(n) > 1)
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
             raise FormatError(f"{what} has {reprlib.repr(twice)} twice")
         return object_hook(pairs)
 

@@ -1,20 +1,28 @@
-"""Write the JSON Schemas of documents that this program reads, from the types that it reads by.
+"""Write the JSON Schemas of documents that this program reads, from what it reads them by.
 
 python scripts/write_schemas.py [--check]
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import click
 from msgspec import UNSET, UnsetType, defstruct
 from msgspec.json import schema
 
 from autogaze_cli.batch.manifest import Line
+from autogaze_cli.cli import types
+from autogaze_cli.cli.config import commands, settable
+from autogaze_cli.cli.main import cli
+from autogaze_cli.cli.measuring import Listed
+from autogaze_cli.encoders.config import ProcessorFile, VisionFile
 from autogaze_cli.model.checkpoint import PreprocessorFile
 from autogaze_cli.model.config import ConfigFile
 from autogaze_cli.model.record import Record
@@ -71,6 +79,16 @@ DOCUMENTS: dict[str, tuple[Any, str, str]] = {
         "preprocessor_config.json of a gaze model",
         "What is read of it; a value that is null counts as absent.",
     ),
+    "encoder-config": (
+        VisionFile,
+        "config.json of an encoder",
+        "What is read of it, or of its vision_config; a value that is null counts as absent.",
+    ),
+    "encoder-preprocessor-config": (
+        ProcessorFile,
+        "preprocessor_config.json of an encoder",
+        "What is read of it; a value that is null counts as absent.",
+    ),
 }
 
 
@@ -89,6 +107,8 @@ def together() -> dict[str, list[str]]:
 
 def text_of(name: str) -> str:
     """The schema of one document."""
+    if name == OPTIONS:
+        return options_text()
     kind, title, description = DOCUMENTS[name]
     found = schema(kind, schema_hook=fraction)
     parts = found["$defs"]
@@ -100,10 +120,83 @@ def text_of(name: str) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
+OPTIONS = "options"
+"""The name of the schema of ``autogaze.toml``, which is made from the command line's options."""
+
+NUMERIC = (types.Rate, types.Time, types.TaskLoss, types.Sides)
+"""Types of options that are a number or a text."""
+
+
+def option_schema(option: click.Option) -> dict[str, Any]:
+    """What a configuration file may set an option to."""
+    kind: Any = option.type
+    own: dict[str, Any] = {"type": "string"}
+    if option.is_flag:
+        own = {"type": "boolean"}
+    elif isinstance(kind, click.Choice):
+        own = {"enum": [str(choice) for choice in kind.choices]}
+    elif isinstance(kind, types.Word):
+        own = {"enum": list(kind.canonical)}
+    elif isinstance(kind, types.Whole):
+        own = {"type": "integer", "minimum": kind.minimum}
+    elif isinstance(kind, NUMERIC):
+        own = {"type": ["number", "string"]}
+    elif isinstance(kind, types.Real):
+        bounds = {"minimum": kind.minimum, "maximum": kind.maximum}
+        own = {"type": "number", **{n: b for n, b in bounds.items() if math.isfinite(b)}}
+    elif isinstance(kind, click.IntRange | click.FloatRange):
+        own = {"type": "integer" if isinstance(kind, click.IntRange) else "number"}
+        own |= {} if kind.min is None else {"minimum": kind.min}
+    elif isinstance(kind, Listed | types.Words):
+        own = {"type": ["string", "array"]}
+    if option.multiple:
+        own = {"anyOf": [own, {"type": "array", "items": own}]}
+    return {**own, "description": inspect.cleandoc(option.help or "")}
+
+
+def options_text() -> str:
+    """The schema of ``autogaze.toml``: options of all commands, and a table for each command."""
+    shared: dict[str, list[dict[str, Any]]] = {}
+    tables: dict[str, Any] = {}
+    for path, command in commands(cli):
+        entries = {}
+        for name, option in settable(command).items():
+            entry, known = option_schema(option), shared.setdefault(name, [])
+            if entry not in known:
+                known.append(entry)
+            entries[name] = reference(name, known.index(entry))
+        table = tables
+        for name in path[:-1]:
+            table = table.setdefault(name, closed({}))["properties"]
+        table[path[-1]] = closed(entries)
+    everywhere = {
+        name: {"anyOf": [reference(name, n) for n in range(len(known))]}
+        for name, known in shared.items()
+    }
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "autogaze.toml",
+        "description": "Options of the commands: see docs/config.md. Names may have _ for -.",
+        **closed(everywhere | tables),
+        "$defs": {f"{n}.{k}": e for n, known in shared.items() for k, e in enumerate(known)},
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def reference(name: str, number: int) -> dict[str, Any]:
+    """To one of the forms that an option of this name has."""
+    return {"$ref": f"#/$defs/{name}.{number}"}
+
+
+def closed(properties: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object with no other properties."""
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
 def main() -> int:
     """Write, or with ``--check`` return 1 if a schema is not current."""
     old = []
-    for name in DOCUMENTS:
+    for name in (*DOCUMENTS, OPTIONS):
         path, text = FOLDER / f"{name}.schema.json", text_of(name)
         if not path.is_file() or path.read_text("utf-8") != text:
             old.append(path)

@@ -79,7 +79,7 @@ def _require_harmless(path: Path, command: click.Command, values: Mapping[str, A
     Raises:
         ConfigError: It sets such an option.
     """
-    for name, option in _options(command).items():
+    for name, option in settable(command).items():
         value = values.get(str(option.name))
         outside = name in _FOLDERS and value is not None and not _is_inside(value, path.parent)
         if (name in _NAMED_ONLY and value is not None) or outside:
@@ -164,7 +164,7 @@ def default_maps(
         ConfigError: See ``read_config``.
     """
     tables = (_pyproject_table(path) or {}) if path.name == PYPROJECT else _read(path)
-    options = {names: _options(command) for names, command in known.items()}
+    options = {names: settable(command) for names, command in known.items()}
     maps: dict[tuple[str, ...], dict[str, Any]] = {names: {} for names in known}
     _fill(path, tables, (), options, maps)
     return maps
@@ -264,8 +264,8 @@ def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _options(command: click.Command) -> dict[str, click.Option]:
-    """A command's options by each of their long names."""
+def settable(command: click.Command) -> dict[str, click.Option]:
+    """A command's options that a file can set, by each of their long names."""
     return {
         name[2:]: option
         for option in command.params

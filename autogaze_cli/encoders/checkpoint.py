@@ -7,6 +7,7 @@ read can run code.
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from autogaze_cli.encoders.config import ProcessorFile, VisionFile, read_as
 from autogaze_cli.encoders.families import FAMILIES, Family
 from autogaze_cli.encoders.network import VisionTransformer
 from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.model.catalog import CONFIG, PREPROCESSOR, WEIGHTS, find, sha256_of
-from autogaze_cli.model.section import Section, read_json
+from autogaze_cli.model.section import read_json
 
 INDEX = WEIGHTS + ".index.json"
 
@@ -111,26 +113,26 @@ def read_encoder(folder: Path) -> tuple[VisionTransformer, Processing]:
     return network.eval().requires_grad_(False), _read_processing(folder / PREPROCESSOR, family)
 
 
-def _read_config(path: Path) -> tuple[Section, str]:
+def _read_config(path: Path) -> tuple[VisionFile, str]:
     """The part of ``config.json`` about the vision model, and its ``model_type``."""
     if not path.is_file():
         raise ModelError(
             f"{path.parent}: {CONFIG} is missing",
             hint=f"an encoder's folder contains {CONFIG} and {WEIGHTS}",
         )
-    try:
-        whole = Section("", read_json(path))
-        kind = whole.get("model_type", None)
-        part = whole.section("vision_config", optional=True) if kind in FAMILIES else whole
-    except ConfigError as error:
-        raise ModelError(f"{path}: is not the configuration of an encoder: {error}") from error
-    if kind not in FAMILIES:
-        what = f"is of model_type {kind!r}"
-        if "gaze_model_config" in whole.values:
+    whole = read_json(path)
+    kind = whole.get("model_type") if isinstance(whole, dict) else None
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        what = f"is of model_type {reprlib.repr(kind)}"
+        if isinstance(whole, dict) and "gaze_model_config" in whole:
             what = "is a gaze model"
         known = ", ".join(name for name in FAMILIES if not name.endswith("_vision_model"))
         raise ModelError(f"{path}: {what}, not an encoder", hint=f"encoders are {known}")
-    return (part if part.values else whole), str(kind)
+    part = whole.get("vision_config") or whole  # of a model that reads text too
+    try:
+        return read_as(VisionFile, part), kind
+    except ConfigError as error:
+        raise ModelError(f"{path}: is not the configuration of an encoder: {error}") from error
 
 
 class _Weights:
@@ -186,31 +188,14 @@ def _fitted(
 
 def _read_processing(path: Path, family: Family) -> Processing:
     """The processor's numbers, or the family's own where there is no file."""
-    own = Processing(mean=family.mean, std=family.std, resample=family.resample)
-    if not path.is_file():
-        return own
     try:
-        raw = Section("", read_json(path))
-        factor = raw.number("rescale_factor", 1 / 255)
-        if abs(factor - 1 / 255) > 1e-9:
-            raise ConfigError(f"rescale_factor is {factor}, not 1/255")
-        resample = raw.get("resample", own.resample)
-        if type(resample) is not int or resample not in range(6):
-            raise ConfigError(f"resample must be a whole number from 0 to 5, not {resample!r}")
-        mean, std = _three(raw, "image_mean", own.mean), _three(raw, "image_std", own.std)
-        return Processing(mean=mean, std=std, resample=resample)
+        file = read_as(ProcessorFile, read_json(path)) if path.is_file() else ProcessorFile()
+        if abs(file.rescale_factor - 1 / 255) > 1e-9:
+            raise ConfigError(f"rescale_factor is {file.rescale_factor}, not 1/255")
     except ConfigError as error:
         raise ModelError(f"{path}: is not a processor's configuration: {error}") from error
-
-
-def _three(
-    raw: Section, key: str, default: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    values = raw.get(key, list(default))
-    if not isinstance(values, list) or len(values) != 3:
-        raise ConfigError(f"{key} must be three numbers")
-    minimum = 1e-6 if key == "image_std" else -1e6
-    red, green, blue = (
-        Section(key, {"value": value}).number("value", minimum=minimum) for value in values
+    return Processing(
+        mean=file.image_mean or family.mean,
+        std=file.image_std or family.std,
+        resample=family.resample if file.resample is None else file.resample,
     )
-    return red, green, blue

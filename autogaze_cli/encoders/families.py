@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from autogaze_cli.encoders.network import ACTIVATIONS, Activation, Pool, Sizes
+from autogaze_cli.encoders.config import VisionFile
+from autogaze_cli.encoders.network import Activation, Pool, Sizes
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.model.section import Section
 
 Named = Iterator[tuple[str, Tensor]]
 
@@ -44,7 +44,7 @@ class Family:
         resample: As ``mean``: Pillow's number of the filter that resizes frames.
     """
 
-    sizes: Callable[[Section, Weights], Sizes]
+    sizes: Callable[[VisionFile, Weights], Sizes]
     weights: Callable[[Weights, Sizes], Named]
     first: str
     mean: tuple[float, float, float]
@@ -52,34 +52,39 @@ class Family:
     resample: int = 3
 
 
-def _sizes(config: Section, family: str, *, eps: float, patch: int = 16) -> Sizes:
-    """What all families name alike in ``config.json``, which leaves out what is the default."""
-    activation = config.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise ConfigError(f"hidden_act must be one of {known}, not {activation!r}")
-    for name in ("image_size", "patch_size"):
-        side = config.get(name, None)
-        if isinstance(side, list) and len(set(side)) == 1:  # height and width
-            config.values[name] = side[0]
-    width, heads = config.size("hidden_size", 768), config.size("num_attention_heads", 12)
+def _sizes(
+    config: VisionFile, family: str, *, eps: float, act: Activation = "gelu", patch: int = 16
+) -> Sizes:
+    """What all families have, with what a family's class has where the file says nothing."""
+    width, heads = config.hidden_size, config.num_attention_heads
     if width % heads:
         raise ConfigError(f"hidden_size {width} must be a multiple of num_attention_heads {heads}")
-    image, patch = config.size("image_size", 224), config.size("patch_size", patch)
+    image, patch = (
+        _side("image_size", config.image_size),
+        _side("patch_size", config.patch_size or patch),
+    )
     if image < patch:
         raise ConfigError(f"image_size {image} must be at least patch_size {patch}")
-    config.must_equal("num_channels", 3)
     return Sizes(
         family=family,
         width=width,
         heads=heads,
-        depth=config.size("num_hidden_layers", 12, maximum=1000),
-        hidden=config.size("intermediate_size", 3072),
+        depth=config.num_hidden_layers,
+        hidden=config.intermediate_size,
         patch=patch,
         image=image,
-        eps=config.number("layer_norm_eps", eps),
-        activation=cast("Activation", activation),
+        eps=config.layer_norm_eps or eps,
+        activation=config.hidden_act or act,
     )
+
+
+def _side(name: str, side: int | list[int]) -> int:
+    """The side of a square, which may be given as height and width."""
+    if isinstance(side, int):
+        return side
+    if side[0] != side[1]:
+        raise ConfigError(f"{name} is {side}, not that of a square")
+    return side[0]
 
 
 def _with_bias(weights: Weights, ours: str, theirs: str) -> Named:
@@ -101,9 +106,8 @@ def _joined(weights: Weights, ours: str, theirs: list[str]) -> Named:
 # SigLIP, SigLIP 2 (of a fixed size) and CLIP: the same names, but for CLIP's class token.
 
 
-def _siglip_sizes(config: Section, weights: Weights) -> Sizes:
-    config.values.setdefault("hidden_act", "gelu_pytorch_tanh")
-    sizes = _sizes(config, "siglip", eps=1e-6)
+def _siglip_sizes(config: VisionFile, weights: Weights) -> Sizes:
+    sizes = _sizes(config, "siglip", eps=1e-6, act="gelu_pytorch_tanh")
     if len(weights["embeddings.patch_embedding.weight"].shape) != 4:
         raise ConfigError(
             "its patch embedding is for pictures of any shape (NaFlex)",
@@ -113,10 +117,9 @@ def _siglip_sizes(config: Section, weights: Weights) -> Sizes:
     return replace(sizes, pool=pool)
 
 
-def _clip_sizes(config: Section, weights: Weights) -> Sizes:
-    config.values.setdefault("hidden_act", "quick_gelu")
+def _clip_sizes(config: VisionFile, weights: Weights) -> Sizes:
     return replace(
-        _sizes(config, "clip", eps=1e-5, patch=32),
+        _sizes(config, "clip", eps=1e-5, act="quick_gelu", patch=32),
         prefix=1,
         patch_bias=False,
         pre_norm=True,
@@ -167,27 +170,27 @@ def _siglip_layers(weights: Weights, sizes: Sizes) -> Named:
 # DINOv2 (with and without registers), ViT and VideoMAE: again names in common.
 
 
-def _dinov2_sizes(config: Section, weights: Weights, *, registers: bool) -> Sizes:
+def _dinov2_sizes(config: VisionFile, weights: Weights, *, registers: bool) -> Sizes:
     sizes = _sizes(config, "dinov2", eps=1e-6, patch=14)
-    hidden = sizes.width * config.size("mlp_ratio", 4)
-    if config.get("use_swiglu_ffn", False):  # two thirds of it, in whole eights
+    hidden = sizes.width * config.mlp_ratio
+    if config.use_swiglu_ffn:  # two thirds of it, in whole eights
         hidden = -(-(hidden * 2 // 3) // 8) * 8
         sizes = replace(sizes, activation="swiglu")
-    count = config.size("num_register_tokens", 4, minimum=0) if registers else 0
+    count = config.num_register_tokens if registers else 0
     return replace(sizes, hidden=hidden, prefix=1 + count, layer_scale=True, antialias=registers)
 
 
-def _vit_sizes(config: Section, weights: Weights) -> Sizes:
+def _vit_sizes(config: VisionFile, weights: Weights) -> Sizes:
     sizes = _sizes(config, "vit", eps=1e-12)
     return replace(sizes, prefix=1, pool_dense="pooler.dense.weight" in weights)
 
 
-def _videomae_sizes(config: Section, weights: Weights) -> Sizes:
+def _videomae_sizes(config: VisionFile, weights: Weights) -> Sizes:
     sizes = _sizes(config, "videomae", eps=1e-12)
     return replace(
         sizes,
-        tubelet=config.size("tubelet_size", 2, maximum=1000),
-        final_norm=not config.get("use_mean_pooling", True),
+        tubelet=config.tubelet_size,
+        final_norm=not config.use_mean_pooling,
         fixed_positions=True,
         pool="mean",
     )

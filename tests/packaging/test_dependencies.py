@@ -33,7 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "visualize": {*BASE, "gaze", "trace"},
     "player": {*BASE, "gaze", "media", "trace", "visualize"},
     "model": {"errors", "gaze", "reading"},
-    "encoders": {"errors", "gaze", "model", "trace"},
+    "encoders": {"errors", "gaze", "model", "reading", "trace"},
     "sources": {"errors", "gaze", "media", "model", "trace"},
     "inference": {*BASE, *("gaze", "media", "model", "readout", "sources", "trace", "visualize")},
     "batch": {*BASE, "cpus", "media", "progress", "reading"},

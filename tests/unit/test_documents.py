@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+import tomllib
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -18,10 +19,10 @@ from msgspec import Meta, Struct
 
 from autogaze_cli.errors import ConfigError, FormatError
 from autogaze_cli.model.config import GazeConfig
-from autogaze_cli.reading import DOCUMENT_VARIABLE, checked
+from autogaze_cli.reading import DOCUMENT_VARIABLE, checked, parse_json
 from autogaze_cli.readout import ReadoutSettings, readout_trace
 from autogaze_cli.trace import is_trace, read_trace
-from scripts.write_schemas import DOCUMENTS, FOLDER, text_of
+from scripts.write_schemas import DOCUMENTS, FOLDER, OPTIONS, text_of
 
 ROOT = Path(__file__).parents[2]
 TRACE = ROOT / "fixtures/traces/v1.trace.json"
@@ -31,16 +32,29 @@ SEEDS = {
     "bundled-models": ROOT / "autogaze_cli/models/models.json",
     "model-config": ROOT / "autogaze_cli/models/kestrel/config.json",
     "preprocessor-config": ROOT / "autogaze_cli/models/kestrel/preprocessor_config.json",
+    "encoder-config": ROOT / "fixtures/encoders/siglip-tiny-p16/config.json",
 }
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", [*DOCUMENTS, OPTIONS])
 def test_schemas_are_those_of_the_types(name: str) -> None:
     text = (FOLDER / f"{name}.schema.json").read_text()
     assert text == text_of(name), "run scripts/write_schemas.py"
     Draft202012Validator.check_schema(json.loads(text))
     if name in SEEDS:
         Draft202012Validator(json.loads(text)).validate(json.loads(SEEDS[name].read_text()))
+
+
+def test_a_file_of_options_has_a_schema() -> None:
+    page = (ROOT / "docs/config.md").read_text()
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    validator = Draft202012Validator(json.loads((FOLDER / "options.schema.json").read_text()))
+    assert list(validator.iter_errors(tomllib.loads(example))) == []
+    wrong = 'fps = true\nframes = 0\ncolour = 1\n[render-assets]\nmode = "tyled"\n[trace]\nmute = 1'
+    errors = validator.iter_errors(tomllib.loads(wrong))
+    assert sorted("/".join(map(str, error.path)) for error in errors) == [
+        "", "fps", "frames", "render-assets/mode", "trace",
+    ]  # fmt: skip
 
 
 def test_no_changed_document_makes_a_reader_fail() -> None:
@@ -52,6 +66,12 @@ def test_no_changed_document_makes_a_reader_fail() -> None:
     rows = [line.split("|") for line in done.stdout.splitlines()[2:]]
     assert sum(int(row[2]) for row in rows) == 140
     assert all(int(row[3]) > 0 for row in rows if row[1].strip() != "manifest")
+
+
+def test_a_repeated_key_is_found_among_many() -> None:
+    text = "{" + "".join(f'"{number}": 0, ' for number in range(200_000)) + '"199999": 1}'
+    with pytest.raises(FormatError, match=r"^the file has '199999' twice$"):
+        parse_json(text, "the file")  # each key compared with each would take minutes
 
 
 class _Inner(Struct):

@@ -375,6 +375,11 @@ def test_checkpoints_that_are_no_encoders(tmp_path: Path) -> None:
         "d": (broken(tmp_path / "d", text_only), "has no vision weights"),
         "e": (broken(tmp_path / "e", num_attention_heads=5), "must be a multiple of"),
         "f": (tmp_path / "none", "no such encoder"),
+        "g": (broken(tmp_path / "g", image_size=[224, 112]), r"image_size is \[224, 112\], not"),
+        "h": (broken(tmp_path / "h", num_hidden_layers=10**9), "num_hidden_layers is 1000000000"),
+        "i": (broken(tmp_path / "i", hidden_size=True), "hidden_size is True, not an integer"),
+        "j": (broken(tmp_path / "j", layer_norm_eps=0), "layer_norm_eps is 0, not a number"),
+        "k": (broken(tmp_path / "k", model_type=["vit"]), r"is of model_type \['vit'\]"),
     }
     for folder, message in cases.values():
         with pytest.raises(ModelError, match=message):
