@@ -44,7 +44,7 @@ def metrics_document(
     Source: visualization spec 6.7; the keys from ``mask_source`` on are this program's own.
     """
     settings = header.settings
-    budget = _number_of(header, "max_gaze_tokens_each_frame")
+    tiles, budget = header.tile_count, _number_of(header, "max_gaze_tokens_each_frame")
     return {
         "source_video": header.source,
         "model_dir": header.model,
@@ -64,11 +64,9 @@ def metrics_document(
         "clip_chunking": {"tiled": "anyres-resized-grid", "tiled-full": "full-resolution"}.get(
             header.mode, header.mode
         ),
-        "tile_count": header.tile_count,
+        "tile_count": tiles,
         "tile_batch_size": settings.get("tile_batch_size"),
-        "fixation_budget_each_frame": (
-            None if budget is None else max(1, budget) * header.tile_count
-        ),
+        "fixation_budget_each_frame": None if budget is None else max(1, budget) * tiles,
         "scales": header.scales,
         "num_vision_tokens_each_frame": header.num_vision_tokens_each_frame,
         "mask_cell_scale": _single(visualization.mask_cell_scale),
