@@ -31,6 +31,7 @@ TARGETS = {
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("native"),  # each program is built once
     pytest.mark.skipif(
         sys.platform != "linux" or platform.machine() != "x86_64",
         reason="the other processors are emulated on Linux for x86-64",
