@@ -19,6 +19,9 @@ from autogaze_cli.visualize.settings import Visualization
 _MOST = 1 << 53
 
 
+_CHUNKING = {"tiled": "anyres-resized-grid", "tiled-full": "full-resolution"}
+
+
 def metrics_document(
     header: TraceHeader,
     visualization: Visualization,
@@ -44,7 +47,7 @@ def metrics_document(
     Source: visualization spec 6.7; the keys from ``mask_source`` on are this program's own.
     """
     settings = header.settings
-    tiles, budget = header.tile_count, _number_of(header, "max_gaze_tokens_each_frame")
+    budget = _number_of(header, "max_gaze_tokens_each_frame")
     return {
         "source_video": header.source,
         "model_dir": header.model,
@@ -61,12 +64,12 @@ def metrics_document(
         "top_k": settings.get("top_k"),
         "max_gaze_tokens_each_frame": budget,
         "task_loss_requirement": _single(_number_of(header, "task_loss_requirement")),
-        "clip_chunking": {"tiled": "anyres-resized-grid", "tiled-full": "full-resolution"}.get(
-            header.mode, header.mode
-        ),
-        "tile_count": tiles,
+        "clip_chunking": _CHUNKING.get(header.mode, header.mode),
+        "tile_count": header.tile_count,
         "tile_batch_size": settings.get("tile_batch_size"),
-        "fixation_budget_each_frame": None if budget is None else max(1, budget) * tiles,
+        "fixation_budget_each_frame": (
+            None if budget is None else max(1, budget) * header.tile_count
+        ),
         "scales": header.scales,
         "num_vision_tokens_each_frame": header.num_vision_tokens_each_frame,
         "mask_cell_scale": _single(visualization.mask_cell_scale),
