@@ -167,6 +167,7 @@ def _serve(numbers: range, execute: Execute, scratch: Path, pipe: Connection) ->
     logging.disable()
     for number in numbers:
         folder = scratch / str(number)
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was ended
         folder.mkdir()
         pipe.send(execute(number, folder))
 
