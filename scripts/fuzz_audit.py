@@ -2,7 +2,7 @@
 
     python -m scripts.fuzz_audit --seconds 600
 
-Every execution starts from a seed below ``fixtures/audit``, with bytes flipped, cut, repeated or
+Every execution starts from a seed in ``fixtures/audit*``, with bytes flipped, cut, repeated or
 inserted. Most source files are analysed alone, in this process; one in eight goes through a whole
 audit, which has a process of its own for what takes long. Counted per reader: executions,
 refusals, errors that are not the program's own or no line, crashes, executions over 10 s, and over
@@ -25,7 +25,7 @@ from autogaze_cli.audit.reading import decoded
 from autogaze_cli.audit.settings import AuditSettings
 from scripts.fuzzing import change_bytes, fuzz, options_of, outcome
 
-SEEDS = Path(__file__).parent.parent / "fixtures" / "audit"
+SEEDS = Path(__file__).parent.parent / "fixtures"
 SUFFIXES = ("rs", "py", "ipynb", "js", "ts", "vue", "c", "cpp", "go")
 PATCH = b"--- a/a.py\n+++ b/a.py\n@@ -1,2 +1,2 @@\n gazing_pos = out.gazing_pos\n-x = 1\n+x = 2\n"
 SETTINGS = {
@@ -102,7 +102,7 @@ def readers() -> dict[str, tuple[list[bytes], Read]]:
     """Of each reader its seeds, and itself."""
     found: dict[str, tuple[list[bytes], Read]] = {}
     for suffix in SUFFIXES:
-        seeds = [path.read_bytes() for path in sorted(SEEDS.rglob(f"*.{suffix}"))]
+        seeds = [path.read_bytes() for path in sorted(SEEDS.glob(f"audit*/**/*.{suffix}"))]
         found[suffix] = (seeds, audit_source(suffix))
     for name, seed in SETTINGS.items():
         found[name] = ([seed], read_settings(name))

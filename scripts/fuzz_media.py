@@ -14,6 +14,7 @@ import os
 import random
 import sys
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 from autogaze_cli.batch.inputs import open_inputs
@@ -24,6 +25,9 @@ from scripts.fuzz_structures import EXTREMES, FORMATS, change_structure
 from scripts.fuzzing import change_bytes, fuzz, options_of, outcome
 
 MOST_BYTES = 2 << 30
+MOST_FRAMES = 1000
+"""That are read; a video of a few kilobytes may last for days, one frame of it repeated."""
+
 HEADERS = 700
 """Bytes at the beginning of a file that are changed more often."""
 
@@ -56,7 +60,8 @@ def read(name: str, data: bytes, seed: bytes, folder: Path) -> None:
             (folder / f"a_{number}.png").write_bytes(data if number == 1 else seed)
     else:
         path.write_bytes(data)
-    for _ in read_frames(path, SAMPLINGS[len(data) % len(SAMPLINGS)], threads=2):
+    frames = read_frames(path, SAMPLINGS[len(data) % len(SAMPLINGS)], threads=2)
+    for _ in islice(frames, MOST_FRAMES):
         pass
 
 

@@ -58,10 +58,10 @@ FILES = (
 """What stands in the folder, and what may be written there."""
 
 ENDS_EARLY = {
-    ("view",): ["missing.mp4"],
-    ("bench",): ["--compare", "missing.json"],
-    ("compare",): ["missing.mp4"],
-    ("calibrate",): ["missing.mp4"],
+    ("view",): ["missing/a.mp4"],
+    ("bench",): ["--compare", "missing/a.json"],
+    ("compare",): ["missing/a.mp4"],
+    ("calibrate",): ["missing/a.mp4"],
     ("models", "fetch"): ["--offline"],
 }
 """Last arguments of commands that otherwise take long, go on, or reach the network."""

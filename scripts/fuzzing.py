@@ -19,11 +19,14 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from autogaze_cli.errors import AutogazeError
+
+Counts = Counter[tuple[str, str]]
+"""How often something happened, by reader and what it was."""
 
 Execute = Callable[[int, Path], str | None]
 """One execution, by number and with an empty folder; returns what came of it, see ``outcome``."""
@@ -115,7 +118,7 @@ def fuzz(
     Returns:
         1 if anything went wrong, otherwise 0.
     """
-    counts: Counter[tuple[str, str]] = Counter()
+    counts = Counts()
     end, number = time.monotonic() + options.seconds, options.first
     last = sys.maxsize if options.count is None else options.first + options.count
     with tempfile.TemporaryDirectory() as scratch:
@@ -167,13 +170,12 @@ def _serve(numbers: range, execute: Execute, scratch: Path, pipe: Connection) ->
     logging.disable()
     for number in numbers:
         folder = scratch / str(number)
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was ended
         folder.mkdir()
         pipe.send(execute(number, folder))
 
 
-def print_table(
-    readers: Sequence[str], counts: Counter[tuple[str, str]], wrong: Sequence[str]
-) -> int:
+def print_table(readers: Collection[str], counts: Counts, wrong: Sequence[str]) -> int:
     """Print a row per reader; return 1 if anything of ``wrong`` was counted, otherwise 0."""
     columns = ("executions", REFUSED, *wrong)
     print("| reader | " + " | ".join(columns) + " |")

@@ -15,6 +15,9 @@ _COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}
 """Boxes that count samples, and where their content has that number, of 32 bits."""
 
 _MAX_DEPTH = 16
+_HEAD_BYTES = 28
+"""Of a box, up to where a count ends."""
+
 _MOST_EDITS = 10_000
 _MOST_EDITED = 30_000_000
 """Edits times samples: FFmpeg makes an index of each edit's samples."""
@@ -71,7 +74,7 @@ def _boxes(file: BinaryIO, end: int, depth: int) -> Iterator[tuple[bytes, bytes]
     at = file.tell() if depth else file.seek(0)
     while at + 8 <= end:
         file.seek(at)
-        head = file.read(28)
+        head = file.read(_HEAD_BYTES)
         size, name, content = int.from_bytes(head[:4]), head[4:8], 8
         if size == 1:
             size, content = int.from_bytes(head[8:16]), 16
@@ -84,6 +87,7 @@ def _boxes(file: BinaryIO, end: int, depth: int) -> Iterator[tuple[bytes, bytes]
             if depth or box_end - at > _IN_MEMORY_BYTES:
                 yield from _boxes(file, box_end, depth + 1)
             else:
-                data = file.read(box_end - at - content)
-                yield from _boxes(io.BytesIO(data), len(data), depth + 1)
+                size = box_end - at - content
+                data = file.read(size + _HEAD_BYTES)  # FFmpeg reads a count past a box's end, too
+                yield from _boxes(io.BytesIO(data), size, depth + 1)
         at = box_end

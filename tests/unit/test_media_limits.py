@@ -181,6 +181,15 @@ def test_a_fragment_is_not_believed_beyond_the_file(tmp_path: Path) -> None:
         probe(path)
 
 
+def test_a_count_behind_its_box_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "short.mp4"
+    run = struct.pack(">I4sH", 10, b"trun", 0)  # FFmpeg reads the size and name of what follows
+    moof = box(b"moof", box(b"traf", run))
+    path.write_bytes(box(b"ftyp", b"isom", bytes(4)) + moof + box(b"mdat", bytes(5000)))
+    with pytest.raises(InputError, match=r"claims \d{9} samples, and the file has \d+ bytes"):
+        probe(path)
+
+
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
