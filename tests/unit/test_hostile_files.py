@@ -24,6 +24,7 @@ from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.matroska import require_few_tags
 from autogaze_cli.media.video import Video
 from autogaze_cli.media.whole import missing_bytes
+from autogaze_cli.model.catalog import sha256_of
 from autogaze_cli.model.weights import read_weights
 from autogaze_cli.reading import DOCUMENT_VARIABLE, parse_json
 from autogaze_cli.trace.files import read_trace
@@ -143,6 +144,13 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
         assert len(items[1].name) < 100
 
 
+@pytest.mark.parametrize("width", ["0999999999", "09999999999999999999999"])
+def test_numbers_wider_than_a_name_make_no_pattern(tmp_path: Path, width: str) -> None:
+    (tmp_path / "f_1.png").touch()
+    with pytest.raises(InputError, match="no such file"):
+        Video(tmp_path / f"f_%{width}d.png")
+
+
 def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -190,6 +198,8 @@ def test_weights_with_a_name_twice_are_refused(tmp_path: Path) -> None:
             read_weights(given)
     with pytest.raises(ModelError, match="1099511627776 bytes, more than"):
         read_weights(sparse(path, data, 1 << 40))
+    with pytest.raises(InputError, match="1099511627776 bytes, more than"):
+        sha256_of(path)
 
 
 def test_a_width_of_text_that_numpy_refuses(tmp_path: Path) -> None:
