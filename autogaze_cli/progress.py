@@ -22,10 +22,12 @@ LINE_EVERY_S = 5.0
 MESSAGE_CHARACTERS = 2000
 """The longest message that is shown whole, which has room for any one path that people use."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, and those that change the order in which others are shown."""
 
-_CI_COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#(?:\[|vso\[))")
-"""Where a line would be a command to the CI server that shows it, as ``::error::`` is."""
+_CI_LINE = re.compile(r"^(\s*):(?=:)")
+_CI_MARK = re.compile(r"#(?=#(?:vso|teamcity)?\[)")
+"""Where a line, or a part of one, would be a command to the CI server that shows it."""
 
 _BAR_WIDTH = 64
 """Terminal columns taken by the bar and its figures."""
@@ -48,7 +50,16 @@ def printable(text: str) -> str:
     \x3a:error::x.py
     """
     text = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-    return _CI_COMMAND.sub(lambda found: f"{found[1] or ''}\\x{ord(found[0][-1]):02x}", text)
+    return unmarked(_CI_LINE.sub(r"\1\\x3a", text))
+
+
+def unmarked(text: str) -> str:
+    r"""Text, or JSON of the same meaning, without marks that a CI server acts upon within a line.
+
+    >>> print(unmarked('{"input": "##vso[task.x].mp4"}'))
+    {"input": "\u0023#vso[task.x].mp4"}
+    """
+    return _CI_MARK.sub(r"\\u0023", text)
 
 
 def message_line(text: str) -> str:

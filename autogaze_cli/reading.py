@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar, get_type_hints
 
-from autogaze_cli.errors import AutogazeError, ConfigError, FormatError
+from autogaze_cli.errors import AutogazeError, ConfigError, FormatError, InputError
 
 T = TypeVar("T")
 
@@ -118,6 +118,34 @@ def read_document(path: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise FormatError(f"is not text at byte {error.start}") from error
+
+
+def read_saved(path: Path, kind: type[T], name: str, version: int, what: str, hint: str) -> T:
+    """A JSON document that an earlier run saved.
+
+    Args:
+        path: The file.
+        kind: What of it is used; other fields are left out.
+        name: Its ``format``.
+        version: Its ``version``.
+        what: What it is, for a message.
+        hint: What to give instead.
+
+    Raises:
+        InputError: The file cannot be read.
+        FormatError: It is something else, or of another version.
+    """
+    try:
+        found = parse_json(read_document(path), "the file")
+        if not isinstance(found, dict) or found.get("format") != name:
+            raise FormatError(f"is not {what}", hint=hint)
+        if found.get("version") != version:
+            raise FormatError(f"version is {reprlib.repr(found.get('version'))}, not {version}")
+        return checked(found, kind, "the file")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}", hint=error.hint) from error
 
 
 def parse_toml(text: str) -> Any:
@@ -232,7 +260,7 @@ def checked(
         return msgspec.convert(value, kind, dec_hook=_fraction)
     except msgspec.ValidationError as problem:
         raise error(_told(str(problem), value, what, prefix)) from problem
-    except UnicodeEncodeError as problem:
+    except UnicodeError as problem:
         raise error(f"{what} holds half of a surrogate pair, which is no text") from problem
     except RecursionError as problem:
         raise error(f"{what} is nested too deeply") from problem

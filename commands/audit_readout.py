@@ -10,7 +10,7 @@ import click
 
 from autogaze_cli.cli import options
 from autogaze_cli.cli.streams import print_line
-from autogaze_cli.progress import printable
+from autogaze_cli.progress import message_line, printable, unmarked
 
 if TYPE_CHECKING:
     from autogaze_cli.audit.audit import Audit
@@ -226,6 +226,9 @@ def _audit(paths: list[Path], values: dict[str, Any]) -> None:
             _write(values, "".join(change.patch() for change in changes))
             click.get_current_context().exit(2 if audit.is_void() else 0)
         for change in changes:
+            if not change.is_current():
+                logger.warning("%s: not rewritten: it has changed since", shown(change.name))
+                continue
             write_whole(change.path, change.after)
             logger.info("rewrote %s", shown(change.name))
         audit = run_audit(paths, settings)
@@ -267,15 +270,15 @@ def _report(audit: Audit, values: dict[str, Any], code: int) -> None:
     if values["jsonl"]:
         from autogaze_cli.audit.reports import jsonl_text
 
-        _write(values, jsonl_text(audit, show_suppressed=show, exit_code=code))
+        _write(values, unmarked(jsonl_text(audit, show_suppressed=show, exit_code=code)))
     elif form == "json" or values["json"]:
         from autogaze_cli.audit.reports import json_text
 
-        _write(values, json_text(audit, show_suppressed=show, exit_code=code))
+        _write(values, unmarked(json_text(audit, show_suppressed=show, exit_code=code)))
     elif form == "sarif":
         from autogaze_cli.audit.sarif import sarif_text
 
-        _write(values, sarif_text(audit, exit_code=code))
+        _write(values, unmarked(sarif_text(audit, exit_code=code)))
     else:
         from autogaze_cli.audit.reports import text_lines
 
@@ -338,7 +341,7 @@ def _check_patch(patch: Path, paths: list[Path]) -> None:
         patch = MIGRATIONS.get(str(patch), patch)
     problems = patch_problems(patch, paths[0])
     for problem in problems:
-        print_line(problem)
+        print_line(message_line(problem))
     print_line(f"{patch} {'does not apply' if problems else 'applies'} to {paths[0]}")
     click.get_current_context().exit(int(bool(problems)))
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from autogaze_cli.cli import options
-from autogaze_cli.cli.streams import print_text
+from autogaze_cli.cli.streams import print_line, print_text
 from autogaze_cli.errors import ConfigError
 
 
@@ -79,7 +79,7 @@ def _rows(
 def _print(ctx: click.Context, rows: list[dict[str, Any]]) -> None:
     from autogaze_cli.cli.config import CONFIG
 
-    print_text(f"config file: {ctx.meta.get(CONFIG, 'none')}")
+    print_line(f"config file: {ctx.meta.get(CONFIG, 'none')}")
     command = None
     wide = max((len(row["option"]) for row in rows), default=0)
     values = [json.dumps(row["value"]) if row["value"] is not None else "-" for row in rows]
@@ -88,6 +88,6 @@ def _print(ctx: click.Context, rows: list[dict[str, Any]]) -> None:
         if row["command"] != command:
             command = row["command"]
             print_text(f"\n{command}")
-        print_text(f"  {row['option']:<{wide}}  {value:<{across}}  {row['source']}")
+        print_line(f"  {row['option']:<{wide}}  {value:<{across}}  {row['source']}")
     if not rows:
         print_text("every option is at its default")

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from autogaze_cli.audit.coverage import Coverage
-from autogaze_cli.audit.ignores import Ignores
+from autogaze_cli.audit.ignores import Ignores, Patience
 from autogaze_cli.audit.languages import language
 from autogaze_cli.audit.nodes import words
 from autogaze_cli.audit.reading import read_lines, shown
@@ -142,6 +142,7 @@ class _Walk:
         self.prefix = "" if root == base else f"{_name(root, base)}/"
         self.settings, self.selection = settings, selection
         self.coverage = selection.coverage
+        self.patience = Patience()
         self.include = Ignores.read(settings.include)
         self.exclude = Ignores.read(settings.exclude)
         self.submodules = _submodules(root)
@@ -156,7 +157,8 @@ class _Walk:
             names = {entry.name for entry in entries}
             self._dependencies(folder, names)
             if self.settings.gitignore and ".gitignore" in names:
-                patterns = Ignores.read(read_lines(folder / ".gitignore"), inner)
+                with self.patience.spent():
+                    patterns = Ignores.read(read_lines(folder / ".gitignore"), inner)
                 ignores = [*ignores, ("", patterns)]
             for entry in entries:
                 name = f"{inner}{entry.name}"
@@ -196,10 +198,8 @@ class _Walk:
             or os.path.isfile(os.path.join(entry.path, ".git"))  # noqa: PTH113, PTH118 - a hot loop
         ):
             reason = "vendored"
-        elif self.exclude.match(name, folder=True):
-            reason = "excluded"
-        elif _ignored(name, ignores, folder=True):
-            reason = "ignored by git"
+        else:
+            reason = self._unwanted(name, ignores, folder=True)
         if reason is not None:
             self.coverage.skip(reason)
         return reason is not None
@@ -207,17 +207,29 @@ class _Walk:
     def _file(
         self, entry: os.DirEntry[str], name: str, ignores: list[tuple[str, Ignores]]
     ) -> Iterator[Selected]:
-        included = not self.settings.include or self.include.covers(name)
         if self.settings.languages and language(name) not in self.settings.languages:
             self.coverage.skip("other language")
-        elif not included or self.exclude.match(name, folder=False):
-            self.coverage.skip("excluded")
-        elif _ignored(name, ignores, folder=False):
-            self.coverage.skip("ignored by git")
-        elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+        elif (reason := self._unwanted(name, ignores, folder=False)) is not None:
+            self.coverage.skip(reason)
+        elif not _is_regular(entry):
             self.coverage.skip("special file", self._name_of(entry), "not a regular file")
         else:
             yield Selected(entry.path, self.prefix + name)
+
+    def _unwanted(
+        self, name: str, ignores: list[tuple[str, Ignores]], *, folder: bool
+    ) -> str | None:
+        """Why the user or git leaves a file or folder out, or None."""
+        with self.patience.spent():
+            included = folder or not self.settings.include or self.include.covers(name)
+            if not included or self.exclude.match(name, folder=folder):
+                return "excluded"
+        for prefix, patterns in reversed(ignores):
+            with self.patience.spent():
+                verdict = patterns.match(prefix + name, folder=folder)
+            if verdict is not None:
+                return "ignored by git" if verdict else None
+        return None
 
     def _dependencies(self, folder: Path, names: set[str]) -> None:
         if self.selection.has_dependency or not self.settings.require_helpers:
@@ -237,12 +249,12 @@ def _name(path: Path, base: Path) -> str:
     return path.relative_to(base).as_posix()
 
 
-def _ignored(name: str, ignores: list[tuple[str, Ignores]], *, folder: bool) -> bool:
-    for prefix, patterns in reversed(ignores):
-        verdict = patterns.match(prefix + name, folder=folder)
-        if verdict is not None:
-            return verdict
-    return False
+def _is_regular(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a regular file; one that is gone, or has too long a path, fails when read."""
+    try:
+        return stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode)
+    except OSError:
+        return True
 
 
 def _outer_ignores(root: Path) -> Iterator[tuple[str, Ignores]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 # autogaze-audit: ignore-file[AGR1] the layout that decoders are compared with
 import ast
 import difflib
+import os
 import random
 import re
 from collections.abc import Iterable
@@ -117,12 +118,29 @@ class Rewrite:
     before: str
     after: str
 
+    def is_current(self) -> bool:
+        """Whether the file is still as it was read."""
+        try:
+            return read_regular(self.path, MOST_BYTES) == self.before.encode()
+        except OSError:
+            return False
+
     def patch(self) -> str:
         """The change as a unified diff."""
         before, after = (text.splitlines(keepends=True) for text in (self.before, self.after))
-        rows = difflib.unified_diff(before, after, f"a/{self.name}", f"b/{self.name}")
+        names = _quoted(f"a/{self.name}"), _quoted(f"b/{self.name}")
+        rows = difflib.unified_diff(before, after, *names)
         end = "\n\\ No newline at end of file\n"
         return "".join(row if row.endswith("\n") else f"{row}{end}" for row in rows)
+
+
+def _quoted(name: str) -> str:
+    """A path as git writes it in a patch, where it would not be one on a line of its own."""
+    data = os.fsencode(name)
+    if not re.search(rb'[\x00-\x1f"\\\x7f-\xff]', data):
+        return name
+    plain = re.sub(rb'[\x00-\x1f"\\\x7f-\xff]', lambda found: b"\\%03o" % ord(found[0]), data)
+    return f'"{plain.decode("ascii")}"'
 
 
 def rewrites(paths: list[Path], findings: Iterable[Finding]) -> list[Rewrite]:

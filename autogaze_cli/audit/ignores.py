@@ -8,14 +8,48 @@ wildcard can reach as well. So no pattern, whatever its wildcards, goes back ove
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Self
 
-_LONGEST = 1000
+from autogaze_cli.errors import InputError
+
+_LONGEST = 500
 _MOST = 2000
 """Characters of a pattern, and patterns of a file; what is more ignores nothing."""
+
+_PATIENCE_S = 10.0
+"""How long the patterns of all files may take together; those of large repositories take two."""
+
+
+class Patience:
+    """The time that is left for the patterns of a tree, whose files may have many.
+
+    Args:
+        seconds: Of processor time, at first.
+    """
+
+    def __init__(self, seconds: float = _PATIENCE_S) -> None:
+        self._left = seconds
+
+    @contextmanager
+    def spent(self) -> Iterator[None]:
+        """Count the time that the block takes.
+
+        Raises:
+            InputError: None is left: what is not scanned would not be known.
+        """
+        start = time.thread_time()
+        yield
+        self._left -= time.thread_time() - start
+        if self._left < 0:
+            raise InputError(
+                "the patterns of .gitignore files, or of files to leave out, take too long",
+                hint="audit with --no-gitignore, or fewer --exclude and --include",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from autogaze_cli.audit.deadline import Deadline, TimeLimitError
 from autogaze_cli.audit.reading import shown
 from autogaze_cli.errors import InputError
 from autogaze_cli.reading import read_regular
@@ -23,7 +24,11 @@ MIGRATIONS = {
 }
 """Patches that come with the program, by the name of the repository they are for."""
 
-_MOST_BYTES = 1 << 26
+_MOST_BYTES = 1 << 23
+"""Of a patch, and of a file that it changes; each line takes six times its size in memory."""
+
+_LONGEST_PATH = 4096
+_LIMIT_S = 20.0
 _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _NOWHERE = "/dev/null"
 
@@ -74,8 +79,13 @@ def patch_problems(patch: Path, root: Path) -> list[str]:
         raise InputError(message, hint="write one with git diff")
     problems: list[str] = []
     texts: dict[str, list[bytes] | None] = {}
-    for change in changes:
-        problems += _problems(change, root, texts)
+    deadline = Deadline(_LIMIT_S)
+    try:
+        for change in changes:
+            problems += _problems(change, root, texts, deadline)
+    except TimeLimitError as error:
+        message = f"{patch}: too many lines that fit in too many places to be tried"
+        raise InputError(message, hint="check its files one at a time") from error
     return problems
 
 
@@ -91,12 +101,13 @@ def _changes(lines: list[bytes]) -> Iterator[_Change]:
         line = lines[i]
         if line.startswith(b"GIT binary patch"):
             raise ValueError(f"line {i + 1}: binary changes are not read")
-        if line.startswith(b"rename from ") and i + 1 < len(lines):
-            old, new = (row.split(b" ", 2)[2] for row in lines[i : i + 2])
+        after = lines[i + 1] if i + 1 < len(lines) else b""
+        if line.startswith(b"rename from ") and after.startswith(b"rename to "):
+            old, new = (row.split(b" ", 2)[2] for row in (line, after))
             change = _Change(_unquoted(old), _unquoted(new))
             yield change
-        elif line.startswith(b"--- ") and lines[i + 1 : i + 2] and lines[i + 1].startswith(b"+++ "):
-            old_name, new_name = _name(line), _name(lines[i + 1])
+        elif line.startswith(b"--- ") and after.startswith(b"+++ "):
+            old_name, new_name = _name(line), _name(after)
             if change is None or (change.old, change.new) != (old_name, new_name):
                 change = _Change(old_name, new_name)
                 yield change
@@ -157,7 +168,9 @@ def _unquoted(name: bytes) -> str:
     return os.fsdecode(name)
 
 
-def _problems(change: _Change, root: Path, texts: dict[str, list[bytes] | None]) -> Iterator[str]:
+def _problems(
+    change: _Change, root: Path, texts: dict[str, list[bytes] | None], deadline: Deadline
+) -> Iterator[str]:
     """What keeps one change from applying; ``texts`` are the files as the patch leaves them."""
     for name in {change.old, change.new} - {None}:
         if name is not None and not _is_inside(name, root):
@@ -173,7 +186,7 @@ def _problems(change: _Change, root: Path, texts: dict[str, list[bytes] | None])
         return
     shift = 0
     for hunk in change.hunks:
-        place = _place(lines, hunk, shift)
+        place = _place(lines, hunk, shift, deadline)
         if place is None:
             yield f"{shown(change.old)}: the hunk at line {hunk.start} does not apply"
             return
@@ -187,13 +200,15 @@ def _problems(change: _Change, root: Path, texts: dict[str, list[bytes] | None])
 
 
 def _is_inside(name: str, root: Path) -> bool:
+    if len(name) > _LONGEST_PATH or "\0" in name:
+        return False
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or ".git" in path.parts:
+    if "\0" in name or path.is_absolute() or not path.parts or {"..", ".git"} & {*path.parts}:
         return False
     inside = [root.joinpath(*path.parts[: n + 1]) for n in range(len(path.parts))]
     try:
         return not any(place.is_symlink() for place in inside)
-    except (OSError, ValueError):  # no file can have such a name
+    except OSError:  # no file can have such a name
         return False
 
 
@@ -214,7 +229,7 @@ def _rows(data: bytes) -> list[bytes]:
     return [row + b"\n" for row in rows[:-1]] + ([rows[-1]] if rows[-1] else [])
 
 
-def _place(lines: list[bytes], hunk: _Hunk, shift: int) -> int | None:
+def _place(lines: list[bytes], hunk: _Hunk, shift: int, deadline: Deadline) -> int | None:
     """The line, from 0, at which a hunk fits that is nearest to where it should.
 
     As git has it: a hunk from line 1 on stands at the beginning, one without context after it at
@@ -230,5 +245,9 @@ def _place(lines: list[bytes], hunk: _Hunk, shift: int) -> int | None:
         places = places[:1] if places[:1] == [0] else []
     if not hunk.followed:
         places = [i for i in places if i + size == len(lines)]
-    fitting = [i for i in places if lines[i : i + size] == hunk.before]
-    return min(fitting, key=lambda i: abs(i - wanted), default=None)
+    for i in sorted(places, key=lambda i: abs(i - wanted)):
+        if deadline.is_over():
+            raise TimeLimitError
+        if lines[i : i + size] == hunk.before:
+            return i
+    return None

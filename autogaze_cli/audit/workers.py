@@ -43,6 +43,8 @@ _START_S = 20.0
 _MOST_MEMORY = 1 << 30
 """Of a worker, in bytes; a file of 2 MB takes a fifth of it."""
 
+_NO_START = "crashed", "not analysed: no process could be started for it in time"
+
 _MAIN = "import sys; sys.path[:] = {!r}; from autogaze_cli.audit.workers import work; work()"
 """Run in isolation: the folder that is audited, which may be the current one, holds no modules."""
 
@@ -126,18 +128,21 @@ def _feed(pipe: IO[bytes], job: _Job) -> None:
 def _answers(pipe: IO[bytes], job: _Job) -> tuple[list[FileResult], tuple[str, str] | None]:
     answers: list[FileResult] = []
     held = bytearray()
-    end = time.monotonic() + _START_S + job.limit_s
+    end = time.monotonic() + _START_S
+    started = False
     with DefaultSelector() as selector:
         selector.register(pipe, EVENT_READ)
         while len(answers) < len(job.tasks):
             if not selector.select(max(0.0, end - time.monotonic())):
-                return answers, timed_out(job.limit_s)
+                return answers, timed_out(job.limit_s) if started else _NO_START
             data = os.read(pipe.fileno(), 1 << 16)
             if not data:
                 return answers, ("crashed", "not analysed: its parser crashed")
             held += data
             while len(held) >= _HEAD.size + (size := _size(held)):
-                answers.append(pickle.loads(held[_HEAD.size : _HEAD.size + size]))  # noqa: S301
+                if size:
+                    answers.append(pickle.loads(held[_HEAD.size : _HEAD.size + size]))  # noqa: S301
+                started = True  # which the worker tells by an answer of no bytes
                 del held[: _HEAD.size + size]
                 end = time.monotonic() + 2 * job.limit_s
     return answers, None
@@ -153,6 +158,8 @@ def work() -> None:
     with suppress(OSError, ValueError):  # not every system has this limit
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     job = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own process
+    sys.stdout.buffer.write(_HEAD.pack(0))
+    sys.stdout.buffer.flush()
     for name, text, seeds in job.tasks:
         answer = pickle.dumps(analyse(name, text, job.names, job.limit_s, seeds))
         sys.stdout.buffer.write(_HEAD.pack(len(answer)) + answer)

@@ -8,9 +8,6 @@ from pathlib import Path
 
 from autogaze_cli.errors import InputError
 
-_MOST_BYTES = 1 << 27
-_MOST_LINES = 1_000_000
-
 _MARKS = (
     (codecs.BOM_UTF8, None),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -19,6 +16,11 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 """Byte order marks and encodings; UTF-32 comes first, because its mark begins like UTF-16's."""
+
+_MOST_BYTES = 1 << 26
+"""Of a list, which may be a device without an end."""
+
+_MOST_LINES = 1_000_000
 
 
 def read_list(path: Path) -> list[str]:
@@ -29,13 +31,16 @@ def read_list(path: Path) -> list[str]:
     PowerShell, is recognized by its byte order mark.
 
     Raises:
-        InputError: The list cannot be read, or is empty.
+        InputError: The list cannot be read, is empty, or larger than any.
     """
     try:
         with path.open("rb") as file:  # which may be a pipe
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES or data.count(b"\n") > _MOST_LINES:
-            raise OSError(None, f"more than {_MOST_BYTES} bytes or {_MOST_LINES} lines")
+            raise InputError(
+                f"@{path}: the list has over {_MOST_BYTES >> 20} MiB or {_MOST_LINES} lines",
+                hint="give several lists",
+            )
         mark, encoding = next(((m, e) for m, e in _MARKS if data.startswith(m)), (b"", None))
         data = data.decode(encoding).encode() if encoding else data[len(mark) :]
     except (OSError, UnicodeDecodeError) as error:

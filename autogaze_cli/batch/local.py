@@ -34,6 +34,8 @@ GRACE_S = 10.0
 
 _PROGRESS_EVERY_S = 0.2
 
+_SAFE_PATH = "PYTHONSAFEPATH"
+
 
 def one_process(work: Work, tasks: list[Task], on_start: OnStart) -> Outcomes:
     """Run the tasks in this process, one after another."""
@@ -157,7 +159,7 @@ class _Process(Worker):
         self.process = context.Process(
             target=_serve, args=(work, number, count, child_pipe, level), daemon=True
         )
-        with _without_main_module(), _interrupts_blocked():
+        with _without_main_module(), _interrupts_blocked(), _current_folder_not_imported():
             self.process.start()
         child_pipe.close()
 
@@ -174,6 +176,22 @@ def _without_main_module() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def _current_folder_not_imported() -> Iterator[None]:
+    """Keep new processes from importing modules of the current folder, which may be anybody's.
+
+    Python starts them with ``-c``, which puts that folder before the standard library.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_SAFE_PATH]
+        if before is not None:
+            os.environ[_SAFE_PATH] = before
 
 
 @contextmanager

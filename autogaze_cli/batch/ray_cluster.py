@@ -6,15 +6,19 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from autogaze_cli.batch.stopping import END_AT_ONCE
 from autogaze_cli.cpus import available_cpus
-from autogaze_cli.errors import ConfigError
+from autogaze_cli.errors import AutogazeError, ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +33,62 @@ _STORE_BYTES = 100 << 20
 
 _CONNECT_S = 10.0
 """Timeout of the first connection; Ray itself would retry for minutes."""
+
+
+_HEAD_VARIABLE = "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""Ray's variable of the seconds after which it ends a process that does not reach the head."""
+
+_HEAD_S = 60.0
+"""The value of that variable by default."""
+
+_LOOK_EVERY_S = 1.0
+
+
+class HeadLostError(AutogazeError):
+    """The head of the cluster has ended, or cannot be reached any more."""
+
+
+class Head:
+    """The head of the cluster that this process is connected to, watched from here.
+
+    Ray waits for a head that is gone for a minute, and then ends this process without a word that
+    users understand. Half of that time is waited here, for a head that is only restarted.
+    """
+
+    def __init__(self) -> None:
+        self.address: str = load_ray().get_runtime_context().gcs_address
+        self.lost = False
+        seconds = _HEAD_S
+        with suppress(ValueError):
+            seconds = float(os.environ.get(_HEAD_VARIABLE, ""))
+        self._patience_s = seconds / 2
+        self._looked = self._seen = time.monotonic()
+
+    def check(self) -> bool:
+        """Whether the head answered lately; looks once a second at most.
+
+        Raises:
+            HeadLostError: It did not for half of the time after which Ray gives up.
+        """
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_EVERY_S:
+            self._looked = now
+            with suppress(OSError):
+                host, _, port = self.address.rpartition(":")
+                socket.create_connection((host, int(port)), timeout=_LOOK_EVERY_S).close()
+                self._seen = now
+        if now - self._seen > self._patience_s:
+            self.lost = True
+            raise HeadLostError(
+                f"the head of the Ray cluster at {self.address} does not answer any more",
+                hint="start the cluster again, and the same command with --resume",
+            )
+        return self._seen == self._looked
+
+    def wait(self) -> None:
+        """Return once the head answers again; raises as ``check``."""
+        while not self.check():
+            time.sleep(_LOOK_EVERY_S / 10)
 
 
 def load_ray() -> Any:
@@ -71,12 +131,15 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
         _refuse_unreachable(address)
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        try:
-            init(address or "auto")
-        except ConnectionError:
-            if address is not None:
-                raise
-            start(num_cpus=max(cpus, available_cpus()))
+        with _in_a_folder_of_ours():
+            try:
+                if address is None and _last_is_gone():
+                    raise ConnectionError
+                init(address or "auto")
+            except ConnectionError:
+                if address is not None:
+                    raise
+                start(num_cpus=max(cpus, available_cpus()))
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"no Ray cluster at {address or 'this machine'}: {str(error).partition(chr(10))[0]}",
@@ -87,8 +150,47 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
             signal.signal(signal.SIGTERM, handler)  # replaced by Ray
     try:
         yield
-    finally:
+    except HeadLostError:
+        END_AT_ONCE.set()  # Ray would wait for the head when the interpreter ends
+        raise
+    except BaseException:
         ray.shutdown()
+        raise
+    ray.shutdown()
+
+
+@contextmanager
+def _in_a_folder_of_ours() -> Iterator[None]:
+    """Connect from where this package is, unless modules of the current folder may be imported.
+
+    Ray lets workers import modules of the folder that a driver connects from, before their own.
+    """
+    before = Path.cwd()
+    if any(os.path.realpath(place) == os.path.realpath(before) for place in sys.path):
+        yield
+        return
+    os.chdir(Path(__file__).parents[2])
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _last_is_gone() -> bool:
+    """Whether the last cluster of this machine was not stopped, but does not answer any more.
+
+    Ray would wait for it, and then end this process.
+    """
+    with suppress(ImportError, AttributeError):  # not a public function
+        from ray._private.utils import read_ray_address
+
+        last = read_ray_address()
+        if last:
+            try:
+                _refuse_unreachable(last)
+            except ConfigError:
+                return True
+    return False
 
 
 def _refuse_unreachable(address: str) -> None:

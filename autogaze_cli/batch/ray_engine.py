@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from autogaze_cli.batch.local import GRACE_S, TRIES, Worker, run_on_pool
-from autogaze_cli.batch.ray_cluster import connected, load_ray, refuse_without_room
+from autogaze_cli.batch.ray_cluster import Head, connected, load_ray, refuse_without_room
 from autogaze_cli.batch.ray_worker import SHARED, Actor
 from autogaze_cli.batch.work import Engine, OnStart, Outcome, Outcomes, Task, Work
 from autogaze_cli.errors import AutogazeError, ConfigError
 from autogaze_cli.version import __version__
 
 logger = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+"""How long to wait for a message before the head of the cluster is looked at."""
 
 _INHERITED = ("AUTOGAZE_", "GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE")
 """Prefixes of the environment variables that are passed on to workers."""
@@ -81,6 +84,7 @@ class _ActorPool:
 
     def __init__(self, work: Work, count: int, room: dict[str, float], on_start: OnStart) -> None:
         ray = load_ray()
+        self._head = Head()
         self._on_start = on_start
         self._new = ray.remote(Actor).options(**room, max_concurrency=2).remote
         environment = {k: v for k, v in os.environ.items() if k.startswith(_INHERITED)}
@@ -113,7 +117,8 @@ class _ActorPool:
         streams = {
             worker.messages: worker for worker in self._workers if worker.messages is not None
         }
-        ready, _ = ray.wait(list(streams), num_returns=1)
+        ready, _ = ray.wait(list(streams), num_returns=1, timeout=_LOOK_S)
+        self._head.check()
         found: list[Outcome | Task] = []
         for messages in ready:
             worker = streams[messages]
@@ -163,6 +168,7 @@ class _ActorPool:
                 hint="it may have run out of memory: give fewer --workers; or RAY_AUTH_MODE is "
                 "not that of the cluster",
             )
+        self._head.wait()  # without it no other can be started
         found: list[Outcome | Task] = [worker.task] if worker.task else []
         worker.finish_task()
         load_ray().kill(worker.actor)  # an unreachable one must not keep its resources
@@ -182,7 +188,7 @@ class _ActorPool:
                     for messages in ready:
                         ray.get(next(messages))
             worker.finish_task()
-        for worker in self._workers:
+        for worker in self._workers if not self._head.lost else ():
             ray.kill(worker.actor)
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import Timer, main_thread
+from threading import Event, Timer, main_thread
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -16,6 +16,9 @@ _CALLED_FROM_C = "autogaze_cli.media.watched"
 """The module of FFmpeg's callbacks. FFmpeg would take an exception for the end of a file."""
 
 _RETRY_S = 0.02
+
+END_AT_ONCE = Event()
+"""Set where a library would keep the process from ending, or give it another exit code."""
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 
 from autogaze_cli.errors import SOME_FAILED, OutputError
-from autogaze_cli.progress import printable
+from autogaze_cli.progress import printable, unmarked
 
 
 def prepare_streams() -> None:
@@ -50,7 +50,8 @@ def print_document(text: str, *, err: bool = False) -> None:
     if not err and sys.stdout is None:
         raise OutputError("stdout is closed", hint="redirect it to a file; other outputs are kept")
     try:
-        click.echo(text.encode("utf-8", "backslashreplace").decode(), nl=False, err=err, color=True)
+        text = unmarked(text).encode("utf-8", "backslashreplace").decode()
+        click.echo(text, nl=False, err=err, color=True)
         (sys.stderr if err else sys.stdout).flush()
     except BrokenPipeError:
         raise

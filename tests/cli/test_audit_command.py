@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import pytest
 from click.testing import Result
 from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 
+from autogaze_cli.audit.fixes import Rewrite
 from autogaze_cli.audit.fixes import fix as fixed_text
 from autogaze_cli.audit.rules import RULES
 
+ROOT = Path(__file__).parents[2]
 Run = Callable[..., Result]
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "audit"
@@ -333,3 +336,41 @@ def test_hostile_names_stay_on_their_line(run: Run, tmp_path: Path) -> None:
         assert not set(text) & set("\x1b\x07\x9b")
     lines = run("audit-readout", tmp_path, "--quiet").stdout.splitlines()
     assert {line.split(" ")[0] for line in lines} == {"a\\x1b[31m\\n.py:1:25:"}
+
+
+MARKS = ("##vso[task.x].py", "##[error]x.py", "##teamcity[x].py", "\u202egpj.py", "::error::x.py")
+
+
+def test_no_ci_server_takes_a_name_for_a_command(run: Run, tmp_path: Path) -> None:
+    for name in MARKS:
+        (tmp_path / name).write_text("ids = out['gazing_pos'] % 265\n")
+    for arguments in ([], ["--json"], ["--jsonl"], ["--format", "sarif"]):
+        text = run("audit-readout", tmp_path, *arguments).stdout
+        for mark in ("##vso[", "##[", "##teamcity[", "\u202e", "\n::"):
+            assert mark not in text
+    found = json.loads(run("audit-readout", tmp_path, "--json").stdout)["findings"]
+    assert {finding["path"] for finding in found} == set(MARKS)
+
+
+def test_a_patch_of_odd_names_is_one_that_git_reads(run: Run, tmp_path: Path) -> None:
+    cases = (ROOT / "fixtures/audit/fixes.txt").read_text()
+    before = cases.split("=== ")[1].split("\n", 1)[1]
+    for name in ("a\n::error::x.py", 'b"\\.py', "caf\u00e9.py", "plain.py"):
+        (tmp_path / name).write_text(before)
+    made = run("audit-readout", tmp_path, "--diff").stdout
+    assert "\n::error::" not in made
+    done = subprocess.run(
+        ["git", "apply", "--check", "-"], cwd=tmp_path, input=made, text=True, check=False,
+        capture_output=True, env=os.environ | {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert made.count("--- ") == 4
+
+
+def test_what_changed_meanwhile_is_not_rewritten(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("new\n")
+    assert Rewrite(file, "a.py", "new\n", "rewritten\n").is_current()
+    assert not Rewrite(file, "a.py", "old\n", "rewritten\n").is_current()
+    file.unlink()
+    assert not Rewrite(file, "a.py", "new\n", "rewritten\n").is_current()

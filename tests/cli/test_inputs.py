@@ -288,3 +288,9 @@ def test_a_picture_is_a_clip_of_as_many_frames_as_are_asked_for(
     assert json.loads(drawn.stdout)["frames"] == 4
     alone = run("mask", "still.png", "--mask-source", "patch-diff", "--json", "--overwrite")
     assert json.loads(alone.stdout)["frames"] == 1
+
+
+def test_a_list_without_an_end_is_refused(run: Run) -> None:
+    done = run("mask", "@/dev/zero")
+    assert done.exit_code == 2
+    assert "@/dev/zero: the list has over 64 MiB" in done.stderr

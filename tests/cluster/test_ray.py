@@ -220,3 +220,64 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError) as raised:
         ray_engine.ray_engine(workers=1, address=None, cpus_per_worker=1, gpus_per_worker=0)
     assert raised.value.hint == "pip install 'autogaze-cli[ray]'"
+
+
+_HEAD = """
+import json, sys, time
+from ray.cluster_utils import Cluster
+cluster = Cluster()
+node = cluster.add_node(num_cpus=2, object_store_memory=100 << 20, include_dashboard=False)
+processes = [one.process.pid for kind in node.all_processes.values() for one in kind]
+print(json.dumps([cluster.address, processes]), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.long
+def test_a_head_that_is_lost(folder: Path) -> None:
+    """The run ends in half of the time after which Ray would end it; the next goes on."""
+    for n in range(12):
+        shutil.copy(ROOT / "fixtures/dog.mp4", folder / "in" / f"{n}.mp4")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    head = subprocess.Popen(
+        [sys.executable, "-c", _HEAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert head.stdout is not None
+    address, processes = json.loads(head.stdout.readline())
+    command = ("mask", "in", "-o", "out", *PATCH_DIFF, "--inference-width", "640")
+    ray = ("--engine", "ray", "--address", address, "--workers", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autogaze_cli", *command, *ray],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | {"RAY_gcs_rpc_server_reconnect_timeout_s": "8"},
+    )
+    while not list((folder / "out").glob("*.mask.json")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    start = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - start < 30
+    head.kill()
+    head.communicate()
+    assert process.returncode == 3, errors
+    assert f"Error: the head of the Ray cluster at {address} does not answer any more" in errors
+    assert "Traceback" not in errors
+    made = tree(folder / "out")
+    assert not [name for name in made if ".autogaze-" in name]
+    assert 2 <= len(made) < 32
+    again = subprocess.run(
+        [sys.executable, "-m", "autogaze_cli", *command, "--resume"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    whole = tree(folder / "out")
+    assert len(whole) == 32
+    assert made.items() <= whole.items()

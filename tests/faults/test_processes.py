@@ -210,3 +210,24 @@ def test_a_message_of_any_length_is_one_short_line(tmp_path: Path) -> None:
     assert last.startswith("Error: 300 of 300 inputs failed: ")
     assert last.endswith(".mp4")
     assert len(last) < 2100
+
+
+def test_modules_of_the_current_folder_are_not_imported(videos: Path, tmp_path: Path) -> None:
+    """Python starts processes with the current folder before its own library."""
+    for name in ("multiprocessing", "struct", "numpy", "av", "click", "autogaze_cli"):
+        (videos / f"{name}.py").write_text("open('imported', 'a')\nraise ImportError\n")
+    script = tmp_path / "bin/autogaze"
+    script.parent.mkdir()
+    script.write_text("from autogaze_cli.__main__ import main\nmain()\n")
+    for more in (("--workers", "2"), ("--isolate",)):
+        done = subprocess.run(
+            [sys.executable, script, "trace", "a.mp4", "b.mp4", *QUICK, "-o", more[0], *more],
+            cwd=videos,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert not (videos / "imported").exists()
+        assert len(outputs(videos / more[0])) == 2

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from autogaze_cli.audit import files
 from autogaze_cli.audit.audit import Audit, run_audit
 from autogaze_cli.audit.files import generated, select
-from autogaze_cli.audit.ignores import Ignores
+from autogaze_cli.audit.ignores import Ignores, Patience
 from autogaze_cli.audit.settings import AuditSettings
 from autogaze_cli.errors import InputError
 
@@ -245,3 +247,42 @@ def test_covers_looks_at_the_folders_too() -> None:
     ignores = Ignores.read(["docs/", "!docs/keep"])
     assert ignores.covers("docs/a/b.py")
     assert not ignores.covers("src/a.py")
+
+
+def test_a_path_that_is_too_long_fails_alone(tmp_path: Path) -> None:
+    tree(tmp_path, {"a.py": BAD})
+    before, folder = Path.cwd(), tmp_path
+    try:
+        os.chdir(tmp_path)
+        while len(str(folder)) < 4000:
+            os.mkdir("d" * 60)  # noqa: PTH102 - the path as a whole is too long
+            os.chdir("d" * 60)
+            folder /= "d" * 60
+        Path("e" * 200 + ".py").write_text(BAD)
+    finally:
+        os.chdir(before)
+    audit = run_audit([tmp_path], AuditSettings())
+    assert {f.path for f in audit.findings} == {"a.py"}
+    assert [kind for kind, _ in kinds(audit)] == ["unreadable"]
+    assert audit.exit_code("never") == 2
+
+
+def test_folders_in_place_of_files_leave_no_handle_open(tmp_path: Path) -> None:
+    for name in (".gitignore", ".gitmodules", "pyproject.toml", ".autogaze-audit.toml"):
+        (tmp_path / name).mkdir()
+    tree(tmp_path, {"a.py": BAD})
+    handles = Path("/proc/self/fd")
+    before = len(list(handles.iterdir())) if handles.exists() else 0
+    assert {f.path for f in run_audit([tmp_path], AuditSettings()).findings} == {"a.py"}
+    if before:
+        assert len(list(handles.iterdir())) == before
+
+
+def test_patterns_take_no_more_time_than_all_of_them_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path, {"a.py": BAD, ".gitignore": "*a*b*c\n" * 100})
+    assert run_audit([tmp_path], AuditSettings()).coverage.analysed == 1
+    monkeypatch.setattr(files, "Patience", lambda: Patience(0.0))
+    with pytest.raises(InputError, match="take too long"):
+        run_audit([tmp_path], AuditSettings())

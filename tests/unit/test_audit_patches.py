@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from autogaze_cli.audit import patches
 from autogaze_cli.audit.patches import patch_problems
 from autogaze_cli.errors import InputError
 
@@ -107,22 +108,47 @@ def test_nothing_of_the_tree_is_run(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("name", ["../out.py", "/etc/passwd", "link/a.py", ".git/config"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../out.py",
+        "/etc/passwd",
+        "link/a.py",
+        ".git/config",
+        "x/" * 100_000,
+        '"a/\\000"',
+        '"a/\\377"',
+        "a\0.py",
+    ],
+)
 def test_paths_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "out.py").write_text("a\n")
     (tmp_path / "a.py").write_text("a\n")
     (root / "link").symlink_to(tmp_path)
-    (tmp_path / "a.patch").write_text(f"--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-a\n+b\n")
+    names = (name, name) if name.startswith('"') else (f"a/{name}", f"b/{name}")
+    text = "--- {}\n+++ {}\n@@ -1 +1 @@\n-a\n+b\n".format(*names)
+    (tmp_path / "a.patch").write_text(text)
     (problem,) = patch_problems(tmp_path / "a.patch", root)
-    assert problem.endswith("not a path inside the folder")
+    assert problem.endswith("no such file" if "377" in name else "not a path inside the folder")
+
+
+def test_a_patch_that_fits_in_too_many_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.py").write_text("\n" * 100)
+    (tmp_path / "a.patch").write_text("--- a/a.py\n+++ b/a.py\n@@ -9,2 +9,2 @@\n \n-\n+x\n")
+    assert len(patch_problems(tmp_path / "a.patch", tmp_path)) < 2
+    monkeypatch.setattr(patches, "_LIMIT_S", -1.0)
+    with pytest.raises(InputError, match="too many places to be tried"):
+        patch_problems(tmp_path / "a.patch", tmp_path)
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "no patch at all\n", "--- a/x\n+++ b/x\n@@ -1 +1 @@\nbroken\n", "@@ -1 +1 @@\n-a\n+b\n",
-     "--- a/x\n+++ b/x\n@@ -1,9 +1 @@\n-a\n"],
+     "--- a/x\n+++ b/x\n@@ -1,9 +1 @@\n-a\n", "rename from a\n@@ -\n", "rename from a"],
 )  # fmt: skip
 def test_what_is_no_patch_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.patch").write_text(text)

@@ -132,7 +132,7 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     for data in (b"\n" * 1_000_001, b"x" * ((1 << 27) + 1)):
         path.write_bytes(data)
-        with pytest.raises(InputError, match="more than 134217728 bytes or 1000000 lines"):
+        with pytest.raises(InputError, match="has over 64 MiB or 1000000 lines"):
             read_list(path)
     path.write_bytes(b"a\0b\n" + b"c" * 5000 + b"\nd.mp4\n")
     with open_inputs([f"@{path}"]) as items:
