@@ -27,6 +27,7 @@ from autogaze_cli.media.whole import missing_bytes
 from autogaze_cli.model.catalog import sha256_of
 from autogaze_cli.model.weights import read_weights
 from autogaze_cli.reading import DOCUMENT_VARIABLE, parse_json
+from autogaze_cli.trace import text as trace_text
 from autogaze_cli.trace.files import read_trace
 
 MKV = bytes.fromhex("1a45dfa38018538067017fffffffffffff")
@@ -217,6 +218,13 @@ def test_json_of_many_small_parts(part: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(DOCUMENT_VARIABLE, str(len(text) // 2))
     with pytest.raises(FormatError, match=r"so many parts that they take \d+ bytes of memory"):
         parse_json(text, "the trace")
+
+
+def test_rows_of_a_frame_in_a_csv_file_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(number, ["0"] * 40) for number in range(3, 8)]
+    monkeypatch.setattr(trace_text, "_MOST_ROWS", 4)
+    with pytest.raises(FormatError, match="line 3 begins a frame of over 4 rows"):
+        list(trace_text._csv_frames(iter(rows)))
 
 
 @pytest.mark.parametrize("there", [True, False])
