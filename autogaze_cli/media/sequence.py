@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from autogaze_cli.errors import InputError
 
-PATTERN = re.compile(r"%0?(\d*)d")
+PATTERN = re.compile(r"%0?(\d{0,3})d")  # a name has 255 bytes
 
 
 @dataclass(frozen=True, slots=True)

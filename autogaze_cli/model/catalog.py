@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from autogaze_cli.errors import FormatError, ModelError
+from autogaze_cli.errors import FormatError, InputError, ModelError
 from autogaze_cli.model.section import read_json
 from autogaze_cli.reading import MOST_BYTES, checked, parse_json, read_regular
 
@@ -29,6 +29,9 @@ MODELS = Path(__file__).parents[1] / "models"
 
 OFFLINE = "AUTOGAZE_OFFLINE"
 """The environment variable that forbids ``fetch``; the Hub's own is ``HF_HUB_OFFLINE``."""
+
+MOST_HASHED_BYTES = 1 << 34
+"""Of a file of weights, or of a trace."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HUB_ID = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w.-]*))?", re.ASCII)
@@ -97,8 +100,15 @@ KNOWN = {
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        InputError: It has more bytes than any weights; a few kilobytes on a disk may be terabytes.
+    """
     with path.open("rb") as file:
+        if (size := file.seek(0, os.SEEK_END)) > MOST_HASHED_BYTES:
+            raise InputError(f"{path}: has {size} bytes, more than {MOST_HASHED_BYTES}")
+        file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -19,13 +19,10 @@ from safetensors.torch import load, load_file
 from torch import Tensor
 
 from autogaze_cli.errors import FormatError, ModelError
-from autogaze_cli.model.catalog import sha256_of
+from autogaze_cli.model.catalog import MOST_HASHED_BYTES, sha256_of
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.network import AutoGazeNetwork
 from autogaze_cli.reading import brief, tensor_list
-
-_MOST_BYTES = 1 << 33
-"""Of a file, which is read whole for its hash."""
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -63,8 +60,8 @@ def read_weights(given: str | Path | bytes | Mapping[str, Tensor]) -> Weights:
             tensor_list(io.BytesIO(given))
             return Weights(load(given), source, hashlib.sha256(given).hexdigest())
         with Path(given).open("rb") as file:
-            if (size := file.seek(0, os.SEEK_END)) > _MOST_BYTES:
-                raise OSError(None, f"{size} bytes, more than {_MOST_BYTES}")
+            if (size := file.seek(0, os.SEEK_END)) > MOST_HASHED_BYTES:
+                raise OSError(None, f"{size} bytes, more than {MOST_HASHED_BYTES}")
             file.seek(0)
             tensor_list(file)
         return Weights(load_file(given), source, sha256_of(Path(given)))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from io import StringIO
-from itertools import count, groupby
+from itertools import count, groupby, islice
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -211,6 +211,10 @@ def _fixations(columns: Any, prefix: str) -> Fixations:
     return Fixations(**arrays)
 
 
+_MOST_ROWS = 500_000
+"""Of a frame in a CSV file, which are held as text at once; 8K in tiles has 175,000."""
+
+
 def read_csv(path: Path) -> Trace:
     """A trace from its CSV form.
 
@@ -250,7 +254,10 @@ def _csv_rows(file: TextIO, end: list[str]) -> Iterator[tuple[int, list[str]]]:
 def _csv_frames(rows: Iterator[tuple[int, list[str]]]) -> Iterator[FrameTrace]:
     first = len(_CSV_FRAME_COLUMNS)
     for cells_of_frame, group in groupby(rows, key=lambda row: row[1][:first]):
-        lines, cells = zip(*group, strict=True)
+        taken = list(islice(group, _MOST_ROWS + 1))
+        lines, cells = zip(*taken, strict=True)
+        if len(taken) > _MOST_ROWS:
+            raise FormatError(f"line {lines[0]} begins a frame of over {_MOST_ROWS} rows")
         yield _csv_frame(cells_of_frame, [row[first:] for row in cells], lines[0])
 
 

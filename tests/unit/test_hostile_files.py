@@ -24,8 +24,10 @@ from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.matroska import require_few_tags
 from autogaze_cli.media.video import Video
 from autogaze_cli.media.whole import missing_bytes
+from autogaze_cli.model.catalog import sha256_of
 from autogaze_cli.model.weights import read_weights
 from autogaze_cli.reading import DOCUMENT_VARIABLE, parse_json
+from autogaze_cli.trace import text as trace_text
 from autogaze_cli.trace.files import read_trace
 
 MKV = bytes.fromhex("1a45dfa38018538067017fffffffffffff")
@@ -143,6 +145,13 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
         assert len(items[1].name) < 100
 
 
+@pytest.mark.parametrize("width", ["0999999999", "09999999999999999999999"])
+def test_numbers_wider_than_a_name_make_no_pattern(tmp_path: Path, width: str) -> None:
+    (tmp_path / "f_1.png").touch()
+    with pytest.raises(InputError, match="no such file"):
+        Video(tmp_path / f"f_%{width}d.png")
+
+
 def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -190,6 +199,8 @@ def test_weights_with_a_name_twice_are_refused(tmp_path: Path) -> None:
             read_weights(given)
     with pytest.raises(ModelError, match="1099511627776 bytes, more than"):
         read_weights(sparse(path, data, 1 << 40))
+    with pytest.raises(InputError, match="1099511627776 bytes, more than"):
+        sha256_of(path)
 
 
 def test_a_width_of_text_that_numpy_refuses(tmp_path: Path) -> None:
@@ -207,6 +218,13 @@ def test_json_of_many_small_parts(part: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(DOCUMENT_VARIABLE, str(len(text) // 2))
     with pytest.raises(FormatError, match=r"so many parts that they take \d+ bytes of memory"):
         parse_json(text, "the trace")
+
+
+def test_rows_of_a_frame_in_a_csv_file_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(number, ["0"] * 40) for number in range(3, 8)]
+    monkeypatch.setattr(trace_text, "_MOST_ROWS", 4)
+    with pytest.raises(FormatError, match="line 3 begins a frame of over 4 rows"):
+        list(trace_text._csv_frames(iter(rows)))
 
 
 @pytest.mark.parametrize("there", [True, False])
