@@ -32,12 +32,15 @@ demo: $(VENV)/.installed
 	@ls -1 demo/*
 
 # Two processes of one thread each take half as long on two cores as one process of two threads.
+# Compiled modules are kept, whatever the environment says: hundreds of processes load them.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
+	$(PYTEST) -m "not long"
 
 # Every call of a run fails once for lack of room, soaks, wheels built twice: some minutes.
 test-long: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m long tests
+	$(PYTEST) -m long tests
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -17,9 +17,9 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, BinaryIO, Literal, TypeVar, get_type_hints
 
-from autogaze_cli.errors import AutogazeError, ConfigError, FormatError
+from autogaze_cli.errors import AutogazeError, ConfigError, FormatError, InputError
 
 T = TypeVar("T")
 
@@ -32,6 +32,12 @@ MOST_DOCUMENT_BYTES = 256 << 20
 DOCUMENT_VARIABLE = "AUTOGAZE_MAX_DOCUMENT_BYTES"
 """The environment variable that takes the place of ``MOST_DOCUMENT_BYTES``."""
 
+_LARGE = 1 << 24
+_MEMORY = 6  # times the size of a document, which its parts may take
+_PART_BYTES = {",": 32, "[": 56, "{": 184, '"': 28}
+"""What a part that begins so takes in Python, about: a number, a list, an object, half a text."""
+
+_MOST_TENSOR_LIST = 1 << 24
 _FRACTION = re.compile(r"-?[0-9]{1,19}(/[0-9]{1,19})?", re.ASCII)
 _STRING = re.compile(r"""\"(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?""")
 _LONG_KEY = re.compile(r"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){100}+")
@@ -51,8 +57,21 @@ class TooLargeError(OSError):
         self.size = size
 
 
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file, or a link to one, for reading; never waits for a device or a pipe.
+
+    Raises:
+        OSError: It cannot be opened, or is not a regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(None, "not a regular file")
+    return open(handle, "rb")  # noqa: PTH123 - a descriptor, not a path
+
+
 def read_regular(path: str | Path, most: int) -> bytes:
-    """The bytes of a regular file; never waits for a device or a pipe.
+    """The bytes of a regular file; see ``open_regular``.
 
     Args:
         path: The file; a link to one will do.
@@ -62,17 +81,10 @@ def read_regular(path: str | Path, most: int) -> bytes:
         TooLargeError: It has more.
         OSError: It cannot be read, or is not a regular file.
     """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(None, "not a regular file")
-        with open(handle, "rb", closefd=False) as file:
-            data = file.read(most + 1)
-    finally:
-        os.close(handle)  # a folder's too, which ``open`` refuses
-    if len(data) > most:
-        raise TooLargeError(max(status.st_size, len(data)), most)
+    with open_regular(path) as file:
+        data = file.read(most + 1) or b""  # None: the system has nothing to say yet
+        if len(data) > most:
+            raise TooLargeError(max(os.fstat(file.fileno()).st_size, len(data)), most)
     return data
 
 
@@ -106,6 +118,34 @@ def read_document(path: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise FormatError(f"is not text at byte {error.start}") from error
+
+
+def read_saved(path: Path, kind: type[T], name: str, version: int, what: str, hint: str) -> T:
+    """A JSON document that an earlier run saved.
+
+    Args:
+        path: The file.
+        kind: What of it is used; other fields are left out.
+        name: Its ``format``.
+        version: Its ``version``.
+        what: What it is, for a message.
+        hint: What to give instead.
+
+    Raises:
+        InputError: The file cannot be read.
+        FormatError: It is something else, or of another version.
+    """
+    try:
+        found = parse_json(read_document(path), "the file")
+        if not isinstance(found, dict) or found.get("format") != name:
+            raise FormatError(f"is not {what}", hint=hint)
+        if found.get("version") != version:
+            raise FormatError(f"version is {reprlib.repr(found.get('version'))}, not {version}")
+        return checked(found, kind, "the file")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}", hint=error.hint) from error
 
 
 def parse_toml(text: str) -> Any:
@@ -145,6 +185,7 @@ def parse_json(text: str | bytes, what: str, object_hook: Any = dict) -> Any:
     def refuse(constant: str) -> None:
         raise FormatError(f"{what} holds {constant}, which JSON has no number for")
 
+    _require_memory(text, what)
     try:
         return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except json.JSONDecodeError as error:
@@ -156,6 +197,42 @@ def parse_json(text: str | bytes, what: str, object_hook: Any = dict) -> Any:
         raise FormatError(f"{what} is not JSON that can be read: nested too deeply") from error
     except ValueError as error:
         raise FormatError(f"{what} is not JSON ({brief(error)})") from error
+
+
+def _require_memory(text: str | bytes, what: str) -> None:
+    """Refuse JSON of so many small parts that it takes far more memory than its text.
+
+    Raises:
+        FormatError: It would.
+    """
+    if len(text) < _LARGE:
+        return
+    takes = sum(
+        size * (text.count(sign) if isinstance(text, str) else text.count(sign.encode()))
+        for sign, size in _PART_BYTES.items()
+    )
+    if takes > (most := _MEMORY * most_document_bytes()):
+        raise FormatError(
+            f"{what} has so many parts that they take {takes} bytes of memory, more than {most}",
+            hint=f"raise {DOCUMENT_VARIABLE}",
+        )
+
+
+def tensor_list(file: BinaryIO) -> Any:
+    """What the beginning of a safetensors file declares, which should be an object.
+
+    The library that reads such files takes the last of tensors with one name.
+
+    Args:
+        file: Opened for reading, at its beginning.
+
+    Raises:
+        FormatError: It is not JSON, is too long, or has a name twice.
+    """
+    size = int.from_bytes(file.read(8), "little")
+    if size > _MOST_TENSOR_LIST:
+        raise FormatError(f"a header of {size} bytes")
+    return parse_json(file.read(size), "the list of tensors")
 
 
 def checked(
@@ -183,7 +260,7 @@ def checked(
         return msgspec.convert(value, kind, dec_hook=_fraction)
     except msgspec.ValidationError as problem:
         raise error(_told(str(problem), value, what, prefix)) from problem
-    except UnicodeEncodeError as problem:
+    except UnicodeError as problem:
         raise error(f"{what} holds half of a surrogate pair, which is no text") from problem
     except RecursionError as problem:
         raise error(f"{what} is nested too deeply") from problem

@@ -3,8 +3,9 @@
     python -m scripts.mutate gaze readout --count 40 --seed 1
 
 A mutant is one comparison, operator, condition or number that is different. A sample of each room's
-mutants is drawn with the seed. Each is run by a fork of this process, which has imported the heavy
-libraries, so a mutant costs little more than its tests. Only tests that run in one process count.
+mutants is drawn with the seed. The room's tests are run once to see which lines each of them
+reaches; then each mutant is run by those that reach it, quickest first, in a fork of this process,
+which has imported the heavy libraries. Only what tests do in their own process counts.
 """
 
 from __future__ import annotations
@@ -12,32 +13,48 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import gc
+import importlib
+import json
 import os
 import random
 import signal
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
+from types import FrameType
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {
     "gaze": ("gaze/*.py", "unit/test_gaze_*.py"),
     "readout": ("readout/*.py", "unit/test_readout_*.py"),
     "visualize": ("visualize/*.py", "unit/test_visualize_*.py"),
-    "sources": ("sources/*.py", "unit/test_sources_*.py"),
-    "batch": ("batch/*.py", "unit/test_batch_*.py cli/test_batch.py"),
+    "sources": ("sources/*.py", "unit/test_sources_*.py unit/test_inference.py"),
+    "batch": (
+        "batch/[!_r]*.py batch/re*.py batch/run.py",
+        "unit/test_batch_*.py cli/test_batch.py cli/test_inputs.py cli/test_report_command.py",
+    ),
     "decode": (
         "model/decode.py model/choose.py model/cache.py",
-        "unit/test_model_decode.py unit/test_model_native.py unit/test_inference.py golden/*.py",
+        "unit/test_model_decode.py golden/test_seeded_parity.py",
     ),
 }
-"""By room: its modules below autogaze_cli, and its tests below tests."""
+"""By room: its modules below autogaze_cli, and its tests below tests.
+
+The modules for Ray are left out of ``batch``: only other processes run them.
+"""
+MOST_SECONDS = 15
+"""Of tests that a mutant is run by: slow tests that might kill it as well are left out."""
 SWAPS: dict[Any, Any] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -54,6 +71,21 @@ class Mutant:
     node: int
     line: int
     change: str
+    lines: range
+    """Of the statement, or of the part before its body."""
+
+
+@dataclass
+class Test:
+    """A test, the lines that it runs, and how long it takes."""
+
+    name: str
+    lines: set[tuple[str, int]]
+    seconds: float = 0.0
+
+    def reaches(self, mutant: Mutant) -> bool:
+        """Whether the test runs the mutant's statement."""
+        return any((str(mutant.path), line) in self.lines for line in mutant.lines)
 
 
 def main() -> int:
@@ -63,29 +95,35 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=40, help="mutants per room")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    import av  # noqa: F401  these are imported once, for all forks
     import hypothesis
-    import torch  # noqa: F401  imported once, for all forks
+    import torch  # noqa: F401
 
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-    hypothesis.settings.register_profile("mutate", deadline=None, database=None, phases=phases)
+    hypothesis.settings.register_profile(
+        "mutate", deadline=None, database=None, phases=phases, derandomize=True
+    )
     hypothesis.settings.load_profile("mutate")
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    gc.freeze()  # what is imported by now is no garbage: collections in the forks are quick
     for room in args.rooms or ROOMS:
         modules, patterns = ROOMS[room]
-        tests = [str(path) for path in _files("tests", patterns)]
-        mutants = [one for path in _files("autogaze_cli", modules) for one in find(path)]
+        paths = _files("autogaze_cli", modules)
+        mutants = [one for path in paths for one in find(path)]
         chosen = random.Random(args.seed).sample(mutants, min(args.count, len(mutants)))
-        start = time.monotonic()
-        if run(None, tests, 600):
+        tests = watch(paths, _files("tests", patterns))
+        if tests is None:
             print(f"{room}: the tests fail without a mutation")
             return 1
-        limit = 30 + 5 * (time.monotonic() - start)
-        survivors = []
+        killed = 0
         for mutant in chosen:
-            if not run(mutant, tests, limit):
-                survivors.append(mutant)
-                where = mutant.path.relative_to(ROOT)
-                print(f"  survived: {where}:{mutant.line}: {mutant.change}", flush=True)
-        killed = len(chosen) - len(survivors)
+            reached = within(test for test in tests if test.reaches(mutant))
+            if reached and run(mutant, reached):
+                killed += 1
+                continue
+            where = mutant.path.relative_to(ROOT)
+            unseen = "" if reached else " (no test runs it)"
+            print(f"  survived: {where}:{mutant.line}: {mutant.change}{unseen}", flush=True)
         print(f"{room}: {killed} of {len(chosen)} killed, of {len(mutants)} possible", flush=True)
     return 0
 
@@ -98,6 +136,7 @@ def find(path: Path) -> Iterator[Mutant]:
     """All mutants of a module, except those of annotations and others that change no behaviour."""
     tree = ast.parse(path.read_text())
     typed = {id(inner) for outer in ast.walk(tree) for inner in _inert(outer)}
+    lines = {id(inner): span for outer in ast.walk(tree) for inner, span in _spans(outer)}
     for number, node in enumerate(ast.walk(tree)):
         if id(node) in typed:
             continue
@@ -106,9 +145,20 @@ def find(path: Path) -> Iterator[Mutant]:
             shown, other = (
                 x.test if isinstance(x, ast.If | ast.While) else x for x in (node, mutated)
             )
-            yield Mutant(
-                path, number, node.lineno, f"{ast.unparse(shown)}  ->  {ast.unparse(other)}"
-            )
+            change = f"{ast.unparse(shown)}  ->  {ast.unparse(other)}"
+            yield Mutant(path, number, node.lineno, change, lines[id(node)])
+
+
+def _spans(node: ast.AST) -> Iterator[tuple[ast.AST, range]]:
+    """What is in a statement, with the lines that run it; later statements are further in."""
+    if not isinstance(node, ast.stmt):
+        return
+    last = node.end_lineno or node.lineno
+    body = getattr(node, "body", None)
+    if body:
+        last = max(node.lineno, body[0].lineno - 1)
+    for inner in ast.walk(node):
+        yield inner, range(node.lineno, last + 1)
 
 
 def mutate(node: Any) -> Any:
@@ -142,15 +192,55 @@ def _inert(node: ast.AST) -> Iterator[ast.AST]:
             yield from ast.walk(part)
 
 
-def run(mutant: Mutant | None, tests: list[str], limit: float) -> int:
-    """The exit code of the tests with a mutant; 1 if they take longer than the limit in seconds."""
+def watch(paths: list[Path], files: list[Path]) -> list[Test] | None:
+    """The tests, quickest first, with the lines each runs; None, and their output, if any fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        log, found = Path(folder, "log"), Path(folder, "found")
+
+        def body() -> int:
+            plugin = _Watch(paths)
+            return _test([str(file) for file in files], plugin) or plugin.save(found)
+
+        if _fork(body, 1200, log):
+            print(log.read_text())
+            return None
+        saved = json.loads(found.read_text())
+        tests = [Test(name, {(file, line) for file, line in lines}, s) for name, lines, s in saved]
+    return sorted(tests, key=lambda test: test.seconds)
+
+
+def within(tests: Iterable[Test]) -> list[Test]:
+    """The first of the tests, until they take ``MOST_SECONDS``."""
+    chosen, seconds = [], 0.0
+    for test in tests:
+        if seconds < MOST_SECONDS:
+            chosen.append(test)
+        seconds += test.seconds
+    return chosen
+
+
+def run(mutant: Mutant, tests: list[Test]) -> int:
+    """The exit code of the tests with a mutant; 1 if they take much longer than without."""
+
+    def body() -> int:
+        sys.meta_path.insert(0, _Finder(mutant))
+        files = dict.fromkeys(test.name.partition("::")[0] for test in tests)
+        return _test([str(ROOT / file) for file in files], _Select([test.name for test in tests]))
+
+    return _fork(body, 30 + 5 * sum(test.seconds for test in tests), Path(os.devnull))
+
+
+def _fork(body: Callable[[], int], limit: float, log: Path) -> int:
+    """The exit code of a fork that calls body; 1 after the limit in seconds."""
     child = os.fork()
     if not child:
         os.setsid()
-        quiet = os.open(os.devnull, os.O_WRONLY)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        quiet = os.open(log, os.O_WRONLY | os.O_CREAT)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        os._exit(_test(mutant, tests))
+        os._exit(body())
     end = time.monotonic() + limit
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -162,14 +252,78 @@ def run(mutant: Mutant | None, tests: list[str], limit: float) -> int:
     return 1
 
 
-def _test(mutant: Mutant | None, tests: list[str]) -> int:
-    import pytest
-
-    if mutant:
-        sys.meta_path.insert(0, _Finder(mutant))
+def _test(files: list[str], plugin: object) -> int:
     options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is imported already
-    return int(pytest.main([*options, *tests]))
+    return int(pytest.main([*options, *files], plugins=[plugin]))
+
+
+class _Select:
+    """Keeps the named tests alone, in their order."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.order = {name: place for place, name in enumerate(names)}
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items[:] = sorted(
+            (item for item in items if item.nodeid in self.order),
+            key=lambda item: self.order[item.nodeid],
+        )
+
+
+class _Watch:
+    """Notes which lines of some files each test runs.
+
+    What runs once, at an import or for a fixture that tests share, belongs to all tests, and caches
+    are emptied before each.
+    """
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.files = {str(path) for path in paths}
+        self.shared: set[tuple[str, int]] = set()
+        self.tests: list[Test] = []
+        self.lines = self.shared
+        threading.settrace(self._call)
+        sys.settrace(self._call)
+        self.modules = [importlib.import_module(_name(path)) for path in paths]
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        for value in (value for module in self.modules for value in vars(module).values()):
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+        self.lines = set()
+        self.tests.append(Test(nodeid, self.lines))
+        self.start = time.monotonic()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
+        own = self.lines
+        if fixturedef.scope != "function":
+            self.lines = self.shared
+        try:
+            return (yield)
+        finally:
+            self.lines = own
+
+    def pytest_runtest_logfinish(self) -> None:
+        self.tests[-1].seconds = time.monotonic() - self.start
+        self.lines = self.shared
+
+    def save(self, path: Path) -> int:
+        tests = [(test.name, [*(test.lines | self.shared)], test.seconds) for test in self.tests]
+        path.write_text(json.dumps(tests))
+        return 0
+
+    def _call(self, frame: FrameType, event: str, arg: object) -> Any:
+        return self._line if frame.f_code.co_filename in self.files else None
+
+    def _line(self, frame: FrameType, event: str, arg: object) -> Any:
+        self.lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return self._line
+
+
+def _name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 class _Finder(MetaPathFinder):
@@ -177,10 +331,10 @@ class _Finder(MetaPathFinder):
 
     def __init__(self, mutant: Mutant) -> None:
         self.mutant = mutant
-        self.name = ".".join(mutant.path.relative_to(ROOT).with_suffix("").parts)
+        self.name = _name(mutant.path)
 
     def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
-        if name != self.name.removesuffix(".__init__"):
+        if name != self.name:
             return None
         loader = _Loader(name, str(self.mutant.path))
         loader.number = self.mutant.node

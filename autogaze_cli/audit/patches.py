@@ -203,7 +203,7 @@ def _is_inside(name: str, root: Path) -> bool:
     if len(name) > _LONGEST_PATH or "\0" in name:
         return False
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or ".git" in path.parts:
+    if "\0" in name or path.is_absolute() or not path.parts or {"..", ".git"} & {*path.parts}:
         return False
     inside = [root.joinpath(*path.parts[: n + 1]) for n in range(len(path.parts))]
     try:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any, Self
 
 from autogaze_cli.audit.names import Names
@@ -69,16 +70,19 @@ class AuditSettings:
     def __post_init__(self) -> None:
         for prefix in (*self.rules, *self.exclude_rules):
             if not prefix or not any(rule.startswith(prefix) for rule in BY_ID):
-                raise ConfigError(f"no rule is called {prefix!r}", hint=_near(prefix, list(BY_ID)))
+                raise ConfigError(
+                    f"no rule is called {short(prefix)}", hint=_near(prefix, list(BY_ID))
+                )
         for rule, level in self.severity.items():
             if rule not in BY_ID:
-                raise ConfigError(f"no rule is called {rule!r}", hint=_near(rule, list(BY_ID)))
+                raise ConfigError(f"no rule is called {short(rule)}", hint=_near(rule, list(BY_ID)))
             if level not in (*LEVELS, "off"):
                 raise ConfigError(
-                    f"severity of {rule} is {level!r}", hint=f"use {', '.join(LEVELS)} or off"
+                    f"severity of {rule} is {short(level)}",
+                    hint=f"use {', '.join(LEVELS)} or off",
                 )
         if self.tests not in ("note", "same", "skip"):
-            raise ConfigError(f"tests is {self.tests!r}", hint="use note, same or skip")
+            raise ConfigError(f"tests is {short(self.tests)}", hint="use note, same or skip")
 
     def names(self) -> Names:
         """The classes of names."""
@@ -115,7 +119,9 @@ class AuditSettings:
         changes: dict[str, Any] = {}
         for key, value in values.items():
             if key not in known:
-                raise ConfigError(f"{source}: no setting is called {key!r}", hint=_near(key, known))
+                raise ConfigError(
+                    f"{source}: no setting is called {short(key)}", hint=_near(key, known)
+                )
             checked = _checked(key, value, source)
             if key == "baseline":
                 checked = folder / checked

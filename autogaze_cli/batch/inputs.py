@@ -41,6 +41,9 @@ VIDEO_SUFFIXES = frozenset(
 
 STDIN = "-"
 
+_MOST_CHARACTERS = 4096
+"""Of a path, on any common system."""
+
 _OUTPUT = re.compile(r"\.(mask|interframe)\.\w+$|^autogaze_.*_(input|mask|output)\.gif$")
 """Outputs of an earlier run, which are skipped when the same folder is searched."""
 
@@ -127,7 +130,7 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
                 items = _expand(name, literal, traces, spool)
             except (AutogazeError, OSError) as error:
                 problem = as_autogaze_error(error, name)
-                items = [Input(name=name, path=name, stem=PurePath("_"), problem=problem)]
+                items = [Input(name=_shown(name), path=name, stem=PurePath("_"), problem=problem)]
             for item in items:
                 found.setdefault(item.path, item)
         yield _without_collisions(list(found.values()))
@@ -195,7 +198,14 @@ class _Spool:
         return path
 
 
+def _shown(name: str) -> str:
+    """A name as messages and the manifest have it; one that is too long for a path is cut."""
+    return name if len(name) <= _MOST_CHARACTERS else f"{name[:60]}... ({len(name)} characters)"
+
+
 def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input]:
+    if len(name) > _MOST_CHARACTERS or "\0" in name:
+        raise InputError(f"{_shown(name)}: is no path", hint="is the list a text file?")
     if not name:  # an empty path would be the current folder
         raise InputError("an input has an empty name", hint="is a variable of the shell unset?")
     if name == STDIN and not literal:

@@ -17,6 +17,11 @@ _MARKS = (
 )
 """Byte order marks and encodings; UTF-32 comes first, because its mark begins like UTF-16's."""
 
+_MOST_BYTES = 1 << 26
+"""Of a list, which may be a device without an end."""
+
+_MOST_LINES = 1_000_000
+
 
 def read_list(path: Path) -> list[str]:
     """The names in a list, one per line; empty lines and those that start with ``#`` are skipped.
@@ -26,10 +31,16 @@ def read_list(path: Path) -> list[str]:
     PowerShell, is recognized by its byte order mark.
 
     Raises:
-        InputError: The list cannot be read, or is empty.
+        InputError: The list cannot be read, is empty, or larger than any.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:  # which may be a pipe
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES or data.count(b"\n") > _MOST_LINES:
+            raise InputError(
+                f"@{path}: the list has over {_MOST_BYTES >> 20} MiB or {_MOST_LINES} lines",
+                hint="give several lists",
+            )
         mark, encoding = next(((m, e) for m, e in _MARKS if data.startswith(m)), (b"", None))
         data = data.decode(encoding).encode() if encoding else data[len(mark) :]
     except (OSError, UnicodeDecodeError) as error:

@@ -12,13 +12,14 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, BinaryIO, Literal, Self
 
 from msgspec import Meta, Struct
 
@@ -30,6 +31,10 @@ from autogaze_cli.reading import checked, parse_json
 from autogaze_cli.version import __version__
 
 FORMAT_VERSION = 1
+
+_MOST_LINE = 1 << 24
+SHORTEST_LINE = 40
+"""Bytes; what is shorter is damaged, and millions of such lines would take minutes to parse."""
 
 
 class Line(Struct):
@@ -84,8 +89,12 @@ class Manifest:
         self._by_output: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._started: dict[Input, object] = {}
         self._file = _opened(folder, write)
-        for line in _read(self._file) if self._file else ():
-            self._remember(line)
+        try:
+            for line in _read(self._file, folder / MANIFEST) if self._file else ():
+                self._remember(line)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         if not write:
             self.__exit__(None, None, None)
             return
@@ -242,8 +251,12 @@ def _opened(folder: Path, write: bool) -> FileIO | None:
         return FileIO(path) if path.is_file() else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = FileIO(path, "a+")  # unbuffered: a failed write is not retried on close
+        file = FileIO(path, "a+", opener=_unlinked)  # a failed write is not retried on close
     except OSError as error:
+        if path.is_symlink():
+            raise OutputError(
+                f"{path}: is a link, which is not written through", hint="remove it"
+            ) from error
         raise OutputError(
             f"{path}: cannot be written: {error.strerror}", hint="choose another --out-dir"
         ) from error
@@ -262,19 +275,46 @@ def _opened(folder: Path, write: bool) -> FileIO | None:
     return file
 
 
-def _read(file: FileIO) -> list[dict[str, Any]]:
+def _unlinked(path: str, flags: int) -> int:
+    """Open a regular file that is no link; never waits for a pipe."""
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(None, "not a regular file")
+    return handle
+
+
+def whole_lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The lines of a manifest but for a partial last one, from where the file stands.
+
+    Raises:
+        OutputError: One is longer than this program writes any.
+    """
+    while line := file.readline(_MOST_LINE):
+        if line.endswith(b"\n"):
+            yield line
+        elif len(line) == _MOST_LINE:
+            raise OutputError(
+                f"{path}: is not a manifest: a line has over {_MOST_LINE} bytes",
+                hint="move it, or choose another --out-dir",
+            )
+
+
+def _read(file: FileIO, path: Path) -> list[dict[str, Any]]:
     """The complete lines; the partial last line of a killed run is truncated."""
     file.seek(0)
-    data = file.read()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data) and file.writable():
+    whole, lines = 0, []
+    with open(file.fileno(), "rb", closefd=False) as buffered:
+        for line in whole_lines(buffered, path):
+            whole += len(line)
+            if len(line) < SHORTEST_LINE:
+                continue
+            with suppress(FormatError):  # damaged lines are ignored
+                found = parse_json(line, "the line")
+                checked(found, Line, "the line")
+                lines.append(found)
+    if file.writable() and whole < os.fstat(file.fileno()).st_size:
         file.truncate(whole)
-    lines = []
-    for line in data[:whole].splitlines():
-        with suppress(FormatError):  # damaged lines are ignored
-            found = parse_json(line, "the line")
-            checked(found, Line, "the line")
-            lines.append(found)
     return lines
 
 

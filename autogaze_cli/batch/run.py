@@ -113,6 +113,8 @@ class Batch:
             about: dict[str, Any] = {"input": item.name, "state": state}
             if item in report.failures:
                 about["error"] = report.failures[item].line()
+            elif state == "fail":
+                about["error"] = "not looked at: --fail-fast stops at the input that failed"
             about["output_files"] = [str(path) for path in self._outputs(item)]
             report.plan.append(about | (estimate(found[item]) if state == "run" else {}))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
-from autogaze_cli.errors import ConfigError, FormatError, InputError
+from msgspec import Meta
+
+from autogaze_cli.errors import ConfigError
+from autogaze_cli.reading import brief, read_saved
 from autogaze_cli.version import __version__
 
 FORMAT, VERSION = "autogaze-bench", 1
@@ -157,27 +160,30 @@ def table_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def read_document(path: str) -> dict[str, Any]:
+class TimedFigure(TypedDict):
+    """What of a ``Figure`` is compared."""
+
+    name: str
+    seconds: Annotated[float, Meta(ge=0)]
+    frames: Annotated[int, Meta(ge=1, le=1 << 53)]
+
+
+class Earlier(TypedDict):
+    """What of a document is held against a new one."""
+
+    settings: dict[str, Any]
+    figures: list[TimedFigure]
+
+
+def read_document(path: str) -> Earlier:
     """A document that an earlier run printed with ``--json``.
 
     Raises:
         InputError: The file cannot be read.
         FormatError: It is not such a document.
     """
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise FormatError(f"{path}: is not JSON ({error})") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise FormatError(
-            f"{path}: is not the output of autogaze bench --json",
-            hint="save one: autogaze bench --json > FILE",
-        )
-    if found.get("version") != VERSION:
-        raise FormatError(f"{path}: version is {found.get('version')!r}, not {VERSION}")
-    return found
+    what, hint = "the output of autogaze bench --json", "save one: autogaze bench --json > FILE"
+    return read_saved(Path(path), Earlier, FORMAT, VERSION, what, hint)
 
 
 def slower(new: Mapping[str, Any], old: Mapping[str, Any], tolerance: float) -> list[str]:
@@ -197,7 +203,7 @@ def slower(new: Mapping[str, Any], old: Mapping[str, Any], tolerance: float) -> 
     for name in same:
         if new["settings"][name] != old["settings"].get(name):
             raise ConfigError(
-                f"{name} was {old['settings'].get(name)} and is {new['settings'][name]}: "
+                f"{name} was {brief(old['settings'].get(name))} and is {new['settings'][name]}: "
                 "the runs cannot be compared",
                 hint=f"measure with the same {name}",
             )
@@ -210,7 +216,7 @@ def slower(new: Mapping[str, Any], old: Mapping[str, Any], tolerance: float) -> 
         if now > then * (1 + tolerance):
             lines.append(
                 f"{figure['name']}: {1000 * now:.3g} ms per frame, was {1000 * then:.3g} "
-                f"({now / then - 1:+.0%})"
+                f"({now / then - 1 if then else math.inf:+.0%})"
             )
     if not compared:
         raise ConfigError("the runs have no figure in common", hint="use the same options")

@@ -251,6 +251,7 @@ def _fill(
 
 
 def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
+    """A value as it would be typed: text, or true or false for a flag."""
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str | int | float) and "\0" not in str(item) for item in items):
         raise ConfigError(
@@ -259,9 +260,10 @@ def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
         )
     if option.is_flag and not isinstance(value, bool | str):
         raise ConfigError(f"{path}: {key} must be true or false, not {reprlib.repr(value)}")
-    if option.multiple:
-        return items
-    return ",".join(map(str, value)) if isinstance(value, list) else value
+    if option.is_flag:
+        return value
+    typed = [str(item).lower() if isinstance(item, bool) else str(item) for item in items]
+    return typed if option.multiple else ",".join(typed)
 
 
 def settable(command: click.Command) -> dict[str, click.Option]:

@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from autogaze_cli.compare.table import FORMAT, VERSION, key_of
-from autogaze_cli.errors import ConfigError, FormatError, InputError
+from autogaze_cli.errors import ConfigError
+from autogaze_cli.reading import read_saved
 
 TOLERANCE = 1e-4
 """The relative difference of figures that counts as none: other processors round differently."""
 
 
-def read_comparison(path: Path) -> dict[str, Any]:
+class Row(TypedDict):
+    """A row of a clip, see ``table.key_of``."""
+
+    source: str
+    setting: str
+    tokens: int | None
+    first_frame_free: bool
+    figures: dict[str, float]
+
+
+class Clip(TypedDict):
+    """A clip and its rows."""
+
+    input: str
+    rows: list[Row]
+
+
+class Comparison(TypedDict):
+    """What of a ``compare.json`` is held against a new one."""
+
+    settings: dict[str, Any]
+    models: dict[str, str | None]
+    clips: list[Clip]
+
+
+def read_comparison(path: Path) -> Comparison:
     """A ``compare.json`` of an earlier run.
 
     Raises:
         InputError: The file cannot be read.
         FormatError: It is something else, or of another version.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise FormatError(f"{path}: is not JSON ({error})") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise FormatError(f"{path}: is not a comparison", hint="give the compare.json of a run")
-    if found.get("version") != VERSION:
-        raise FormatError(f"{path}: version is {found.get('version')!r}, not {VERSION}")
-    return found
+    hint = "give the compare.json of a run"
+    return read_saved(path, Comparison, FORMAT, VERSION, "a comparison", hint)
 
 
 def differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[str]:
@@ -41,9 +57,10 @@ def differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[str]
     Raises:
         ConfigError: The two are of other settings, models or clips.
     """
-    for name in ("settings", "models"):
-        if new[name] != old.get(name):
-            changed = [k for k in new[name] if new[name][k] != (old.get(name) or {}).get(k)]
+    earlier: dict[str, Mapping[str, Any]] = {"settings": old["settings"], "models": old["models"]}
+    for name, then in earlier.items():
+        if new[name] != then:
+            changed = [k for k in new[name] if new[name][k] != then.get(k)]
             raise ConfigError(
                 f"the earlier comparison has other {name}: {', '.join(changed) or 'more of them'}",
                 hint="compare with the same options",

@@ -23,6 +23,7 @@ from autogaze_cli.encoders.network import VisionTransformer
 from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.model.catalog import CONFIG, PREPROCESSOR, WEIGHTS, find, sha256_of
 from autogaze_cli.model.section import read_json
+from autogaze_cli.reading import brief
 
 INDEX = WEIGHTS + ".index.json"
 
@@ -145,7 +146,8 @@ class _Weights:
             try:
                 file = stack.enter_context(safe_open(str(path), framework="pt"))
             except (SafetensorError, OSError) as error:
-                raise ModelError(f"{path}: is not a readable safetensors file ({error})") from error
+                why = brief(error)
+                raise ModelError(f"{path}: is not a readable safetensors file ({why})") from error
             self._files |= dict.fromkeys(file.keys(), file)
         found = [name for name in self._files if f".{name}".endswith(f".{family.first}")]
         if not found:

@@ -18,6 +18,9 @@ from autogaze_cli.encoders.config import VisionFile
 from autogaze_cli.encoders.network import Activation, Pool, Sizes
 from autogaze_cli.errors import ConfigError
 
+_MOST_POSITIONS = 1 << 26
+"""Numbers in a table of positions."""
+
 Named = Iterator[tuple[str, Tensor]]
 
 
@@ -65,6 +68,8 @@ def _sizes(
     )
     if image < patch:
         raise ConfigError(f"image_size {image} must be at least patch_size {patch}")
+    if (image // patch) ** 2 * width > _MOST_POSITIONS:
+        raise ConfigError(f"image_size {image} has too many patches of {patch} pixels")
     return Sizes(
         family=family,
         width=width,

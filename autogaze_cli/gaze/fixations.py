@@ -91,8 +91,6 @@ class Fixations:
             width: Extent of the part, as a fraction of the frame's width.
             height: The same of its height.
         """
-        if (left, top, width, height) == (0, 0, 1, 1):
-            return self
         across, down = np.float32(width), np.float32(height)
         return replace(
             self,

@@ -24,6 +24,7 @@ from autogaze_cli.media.hdr import is_hdr
 from autogaze_cli.media.video import Frame
 from autogaze_cli.media.writers import FrameWriter, Palette, open_writer
 from autogaze_cli.player.page import PageWriter, open_page
+from autogaze_cli.reading import brief
 from autogaze_cli.trace import FrameTrace
 from autogaze_cli.visualize.compositor import Compositor, FrameView
 from autogaze_cli.visualize.document import dump_document, metrics_document, write_document
@@ -212,17 +213,24 @@ def _colours(job: Job) -> Tags:
 def _differences(outputs: Outputs, metrics: Path, document: Mapping[str, Any]) -> tuple[str, ...]:
     """One line per file that differs, and one with the keys that differ in the metrics."""
     lines = [str(difference) for difference in outputs.compare()]
+    keys = differing_keys(metrics, document)
+    return (*lines, *([f"{metrics}: keys that differ: {', '.join(keys)}"] if keys else []))
+
+
+def differing_keys(metrics: Path, document: Mapping[str, Any]) -> list[str]:
+    """The keys of a metrics document that are not as in a file; none if that holds no metrics."""
     try:
         old = json.loads(metrics.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return tuple(lines)  # no readable metrics to compare in detail
+    except (OSError, ValueError, RecursionError):
+        return []
     if not isinstance(old, dict):
-        return tuple(lines)
+        return []
     new = json.loads(dump_document(document))
-    keys = [
-        key for key in {**old, **new} if key not in old or key not in new or old[key] != new[key]
+    return [
+        brief(key)
+        for key in {**old, **new}
+        if key not in old or key not in new or old[key] != new[key]
     ]
-    return (*lines, *([f"{metrics}: keys that differ: {', '.join(keys)}"] if keys else []))
 
 
 def _palette(role: str, drawing: Drawing) -> Palette:

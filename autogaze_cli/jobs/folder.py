@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from autogaze_cli.batch.manifest import SHORTEST_LINE, whole_lines
 from autogaze_cli.batch.result import MANIFEST
-from autogaze_cli.errors import ConfigError
+from autogaze_cli.errors import ConfigError, OutputError
 from autogaze_cli.player.html import GENERATOR
+from autogaze_cli.reading import open_regular, read_regular
 from autogaze_cli.visualize.settings import Visualization
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ _FIRST_IMAGE, _ALL_IMAGES = "frame_000001.png", "frame_%06d.png"
 _OURS = GENERATOR.partition("autogaze")[0].encode() + b"autogaze"
 _SUMMARY = b'<script type="application/json" id="summary">'
 _TAIL_BYTES = 1 << 20
+_MOST_METRICS = 64 << 20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,21 +98,21 @@ def find(folder: Path) -> list[Found]:
 
 def _files(folder: Path) -> Iterator[Path]:
     """The files below a folder, and the folders of images; what is closed to us is left out."""
-    try:
-        for path in list(folder.iterdir()):
-            if not path.name.startswith("."):
-                yield from _found(path)
-    except OSError as error:
-        logger.warning("%s: left out: %s", folder, error.strerror)
-
-
-def _found(path: Path) -> Iterator[Path]:
-    if path.is_dir() and not path.is_symlink():
-        if os.path.isfile(path / _FIRST_IMAGE):  # noqa: PTH113  # False where the folder is closed
-            yield path
-        yield from _files(path)
-    elif path.is_file():
-        yield path
+    folders = [folder]
+    while folders:
+        place = folders.pop()
+        try:
+            for path in list(place.iterdir()):
+                if path.name.startswith("."):
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    folders.append(path)
+                    if os.path.isfile(path / _FIRST_IMAGE):  # noqa: PTH113  # False where closed
+                        yield path
+                elif path.is_file():
+                    yield path
+        except OSError as error:
+            logger.warning("%s: left out: %s", place, error.strerror)
 
 
 def _note(found: Found, path: Path) -> None:
@@ -166,8 +169,8 @@ def _is_pattern(path: Path) -> bool:
 def is_ours(path: Path) -> bool:
     """Whether a file is a page written by this program."""
     try:
-        with path.open("rb") as file:
-            return _OURS in file.read(4096)
+        with open_regular(path) as file:
+            return _OURS in (file.read(4096) or b"")
     except OSError:
         return False
 
@@ -175,9 +178,9 @@ def is_ours(path: Path) -> bool:
 def read_summary(page: Path) -> dict[str, Any]:
     """The summary at the end of a page; empty if there is none."""
     try:
-        with page.open("rb") as file:
+        with open_regular(page) as file:
             file.seek(max(0, page.stat().st_size - _TAIL_BYTES))
-            text = file.read().rpartition(_SUMMARY)[2].partition(b"</script>")[0]
+            text = (file.read() or b"").rpartition(_SUMMARY)[2].partition(b"</script>")[0]
             return _mapping(text)
     except OSError:
         return {}
@@ -186,7 +189,7 @@ def read_summary(page: Path) -> dict[str, Any]:
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty, with a warning, if it holds none."""
     try:
-        found = _mapping(path.read_bytes())
+        found = _mapping(read_regular(path, _MOST_METRICS))
     except OSError:
         found = {}
     if not found:
@@ -211,11 +214,7 @@ class Manifest:
         """Read the manifest of ``folder``; empty if there is none."""
         inputs: dict[str, Mapping[str, Any]] = {}
         outputs: dict[str, Mapping[str, Any]] = {}
-        try:
-            lines = (folder / MANIFEST).read_bytes().splitlines()
-        except OSError:
-            lines = []
-        for line in map(_mapping, lines):
+        for line in _manifest_lines(folder / MANIFEST):
             name, made = line.get("input"), line.get("outputs")
             if line.get("event") not in ("finished", "failed") or not isinstance(name, str):
                 continue
@@ -241,6 +240,13 @@ class Manifest:
             for name, line in self.inputs.items()
             if line["event"] == "failed"
         }
+
+
+def _manifest_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a manifest, up to one that is longer than any; none if there is no manifest."""
+    with suppress(OSError, OutputError), open_regular(path) as file:
+        lines = whole_lines(file, path)
+        yield from (_mapping(line) for line in lines if len(line) >= SHORTEST_LINE)
 
 
 def _mapping(text: bytes) -> dict[str, Any]:

@@ -244,9 +244,9 @@ def _parsed(message: str) -> dict[str, Any]:
     Raises:
         ConfigError: It is no such message.
     """
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         head = json.loads(message)
-        if isinstance(head, dict) and "type" in head:
+        if isinstance(head, dict) and isinstance(head.get("type"), str):
             needed = {"frame": {"number", "settings", "width", "height"}, "play": {"number"}}
             needed["next"] = {"number", "settings"}
             settings = head.get("settings", {})

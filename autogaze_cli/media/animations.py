@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 _MILLISECOND = Fraction(1, 1000)
 
+_MOST_BYTES = 1 << 30
+"""Of a file, which Pillow reads whole."""
+
+_MOST_CHUNKS = 2_000_000
+"""Looked at; a frame is one."""
+
 
 class WebPSource(Source):
     """An animated WebP.
@@ -43,6 +49,8 @@ class WebPSource(Source):
         self.time_base = _MILLISECOND
         self._unchanged = Unchanged(path, [path])
         try:
+            if (size := path.stat().st_size) > _MOST_BYTES:
+                raise OSError(None, f"{size} bytes, more than {_MOST_BYTES}")
             self._file: BinaryIO = _whole_chunks(path) if truncated else path.open("rb")
             limits.require_size(path, *_webp_size(self._file))
             self._durations = _webp_durations(self._file)
@@ -147,10 +155,18 @@ def _webp_durations(file: BinaryIO) -> list[int]:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Name of each chunk of a WebP, and where its content starts and ends, padding included."""
+    """Name of each chunk of a WebP, and where its content starts and ends, padding included.
+
+    Raises:
+        OSError: There are more than there are in any animation.
+    """
     at = 12
-    while file.seek(at) == at and len(chunk := file.read(8)) == 8:
+    for _ in range(_MOST_CHUNKS):
+        file.seek(at)
+        if len(chunk := file.read(8)) < 8:
+            return
         size = int.from_bytes(chunk[4:], "little")
         at += 8
         yield chunk[:4], at, at + size + size % 2
         at += size + size % 2
+    raise OSError(None, f"more than {_MOST_CHUNKS} chunks")

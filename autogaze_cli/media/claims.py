@@ -15,6 +15,14 @@ _COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}
 """Boxes that count samples, and where their content has that number, of 32 bits."""
 
 _MAX_DEPTH = 16
+_MOST_EDITS = 10_000
+_MOST_EDITED = 30_000_000
+"""Edits times samples: FFmpeg makes an index of each edit's samples."""
+
+_CONVERT = "convert it with FFmpeg"
+_MOST_BOXES = 3_000_000
+"""Looked at; a day of fragments of one second has 600,000."""
+
 _IN_MEMORY_BYTES = 64 << 20
 """Up to which an index is read at once: a recording may have one for every second."""
 
@@ -31,18 +39,25 @@ def require_true_claims(path: Path, file: BinaryIO, limits: Limits) -> None:
         InputError: It does.
     """
     end = file.seek(0, 2)
-    samples = frames = 0
+    samples = frames = edits = own = 0
     sound = False
-    for name, content in _boxes(file, end, 0):
+    for number, (name, content) in enumerate(_boxes(file, end, 0)):
+        if number == _MOST_BOXES:
+            raise InputError(f"{path}: consists of more than {_MOST_BOXES} boxes", hint=_CONVERT)
         if name == b"cmov":
-            raise InputError(f"{path}: its index is compressed", hint="convert it with FFmpeg")
+            raise InputError(f"{path}: its index is compressed", hint=_CONVERT)
         if name == b"hdlr":
             kind = content[8:12]  # or that of the data, which does not matter here
             sound = kind == b"soun" or (sound and kind != b"vide")
-        if name not in _COUNTS:
-            continue
-        count = int.from_bytes(content[_COUNTS[name] :][:4])
-        samples, frames = samples + count, frames + count * (not sound)
+        if name == b"trak":
+            edits = own = 0
+        if name == b"elst":
+            edits = int.from_bytes(content[4:8])
+        if name in _COUNTS:
+            count = int.from_bytes(content[_COUNTS[name] :][:4])
+            own, samples, frames = own + count, samples + count, frames + count * (not sound)
+        if edits > _MOST_EDITS or (edits > 2 and edits * own > _MOST_EDITED):
+            raise InputError(f"{path}: a stream has {edits} edits", hint=_CONVERT)
         if samples > end:  # each has at least a byte, of its own or in the index
             raise InputError(
                 f"{path}: its index claims {samples} samples, and the file has {end} bytes",

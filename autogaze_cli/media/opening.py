@@ -8,7 +8,9 @@ from autogaze_cli.errors import InputError
 from autogaze_cli.media.animations import WebPSource
 from autogaze_cli.media.claims import require_true_claims
 from autogaze_cli.media.limits import Limits
+from autogaze_cli.media.matroska import require_few_tags
 from autogaze_cli.media.notes import Notes
+from autogaze_cli.media.png_claims import require_true_chunks
 from autogaze_cli.media.sequence import ImageSequence, image_sequence
 from autogaze_cli.media.source import Source
 from autogaze_cli.media.sources import ContainerSource
@@ -74,22 +76,28 @@ def open_source(
 def _look(path: Path, limits: Limits) -> tuple[bytes, int, bool]:
     """A file's first bytes, how many are missing at its end, and whether its index came first."""
     try:
+        # The system's own files have no size, and reading may wait for ever.
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: is empty", hint="copy or download it again")
         with path.open("rb") as file:
             head = file.read(64)
             missing = missing_bytes(file)
             indexed = bool(missing) and ends_in_media(file)
             if head[4:8].isalnum():
                 require_true_claims(path, file, limits)
+            require_true_chunks(path, file)
+            require_few_tags(path, file)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if not head:
-        raise InputError(f"{path}: is empty", hint="copy or download it again")
     return head, missing, indexed
 
 
 def _expect_images(path: Path, images: ImageSequence, limits: Limits) -> None:
     for image in images.files:
         _expect_file(image)
+        if image.suffix.lower() == ".png":
+            with image.open("rb") as file:
+                require_true_chunks(image, file)
     limits.require(path, "frames", len(images.files), f"{len(images.files)} images")
 
 

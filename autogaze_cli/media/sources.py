@@ -293,6 +293,8 @@ class ContainerSource(Source):
         # Cameras put further pictures behind a JPEG.
         most = 1 if self.still and self._measured else None
         for frame in islice(self._decode_any(), most):
+            if self._file:
+                self._file.zeros = 0
             time = frame.dts if by_order or frame.pts is None else frame.pts
             if time is None and last is None:  # after a jump to the end
                 time = frame.pts

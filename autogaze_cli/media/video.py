@@ -27,6 +27,9 @@ from autogaze_cli.media.picture import Painter, displayed_size, note_colours
 from autogaze_cli.media.sampling import Sampling, paced
 from autogaze_cli.media.source import Source, no_threads
 
+_MAX_FPS = Fraction(10**6)
+"""The most frames per second that are believed, and by its reciprocal the fewest."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -231,13 +234,19 @@ def video_info(path: Path, source: Source, first: VideoFrame, notes: Notes) -> V
     """What a source and its first frame say of a video."""
     rotation, _ = orientation(first)
     width, height = displayed_size(first, source.aspect)
+    fps = source.fps
+    if fps is not None and not 1 / _MAX_FPS <= fps <= _MAX_FPS:
+        notes.add(
+            "fps", f"states a rate of {float(fps):g} frames per second, which is not believed"
+        )
+        fps = None
     return VideoInfo(
         path=path,
         container=source.container,
         codec=source.codec,
         width=width,
         height=height,
-        fps=source.fps,
+        fps=fps,
         frames=source.frames,
         duration=source.duration,
         rotation=rotation,

@@ -9,15 +9,23 @@ from pathlib import Path
 from autogaze_cli.errors import InputError
 
 BUFFER_BYTES = 1 << 17
+_ZEROS = bytes(BUFFER_BYTES)
+_MOST_ZEROS = 1 << 28
+"""In a row, without a frame: a file of a few kilobytes may have terabytes of them."""
 
 
 class WatchedFile:
     """An opened file, as PyAV reads it.
 
-    FFmpeg takes a failed read for the end of the file, so the error is kept here.
+    FFmpeg takes a failed read for the end of the file, so the error is kept here. Zeros without
+    end, in which FFmpeg would search for hours, are one.
 
     Args:
         path: The file.
+
+    Attributes:
+        error: Why reading failed, or None.
+        zeros: How many bytes in a row were zeros; whoever gets a frame sets it to 0.
 
     Raises:
         OSError: It cannot be opened.
@@ -29,11 +37,18 @@ class WatchedFile:
         # FFmpeg goes by the suffix, and would take "%" or "*" in a name for a pattern.
         self.name = "video" + (suffix if suffix[1:].isalnum() else "")
         self.error: OSError | None = None
+        self.zeros = 0
 
     def read(self, size: int) -> bytes:
-        """Read up to ``size`` bytes."""
+        """Read up to ``size`` bytes; nothing after an error, of which PyAV would print each."""
+        if self.error:
+            return b""
         try:
-            return self._file.read(size) or b""
+            data = self._file.read(size) or b""
+            self.zeros = self.zeros + len(data) if data == _ZEROS[: len(data)] else 0
+            if self.zeros > _MOST_ZEROS:
+                raise OSError(f"over {_MOST_ZEROS} zeros in a row")
+            return data
         except OSError as error:
             self.error = error
             raise

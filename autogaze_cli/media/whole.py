@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from autogaze_cli.media.gif_blocks import CONTROL, IMAGE, gif_blocks
+from autogaze_cli.media.matroska import CUES, EBML, MOST_PARTS, parts, segment
 
 _MP4_BOXES = frozenset(
     b"ftyp styp moov moof mdat sidx mfra free skip wide udta uuid meta pnot emsg".split()
 )
-_EBML, _SEGMENT, _CUES = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1c\x53\xbb\x6b"
 _HAS_INDEX = 0x10
+
+_MOST_GIF_PARTS = 8_000_000
+"""They have 255 bytes at most, so this is 2 GB of a GIF as programs write them."""
 
 
 def missing_bytes(file: BinaryIO) -> int:
@@ -19,7 +23,8 @@ def missing_bytes(file: BinaryIO) -> int:
 
     FFmpeg takes the end of a file for the end of the video, so a copy that was cut short would
     otherwise be a shorter video. Known are MP4 (and MOV), Matroska (and WebM), AVI, WebP and GIF,
-    which does not say how much is to come. A wrong size of data that is whole does no harm.
+    which does not say how much is to come. A wrong size of data that is whole does no harm. A file
+    of over ``MOST_PARTS`` parts is taken for one that does not say.
 
     Args:
         file: Opened for reading, at any place.
@@ -31,8 +36,8 @@ def missing_bytes(file: BinaryIO) -> int:
         return _riff_missing(file, head, end)
     if head[:4] == b"GIF8":
         return _gif_missing(file)
-    if head[:4] == _EBML:
-        return _matroska_missing(file, head, end)
+    if head[:4] == EBML:
+        return _matroska_missing(file, end)
     return max(0, _mp4_end(file, end) - end)
 
 
@@ -40,11 +45,13 @@ def _gif_missing(file: BinaryIO) -> int:
     """1 if a GIF ends within a frame: browsers need no trailer, and ignore what follows it."""
     last = images = 0
     try:
-        for kind, _ in gif_blocks(file):
+        for kind, _ in gif_blocks(file, _MOST_GIF_PARTS):
             last = kind
             images += kind == IMAGE
     except EOFError:
         return 1
+    except OverflowError:
+        return 0
     return 0 if images and last != CONTROL else 1
 
 
@@ -54,10 +61,12 @@ def _riff_missing(file: BinaryIO, head: bytes, end: int) -> int:
     if missing <= 0:
         return 0
     names = []
-    for name, after in _chunks(file, 12, end):
+    for name, after in islice(_chunks(file, 12, end), MOST_PARTS):
         if after > end:
             return missing
         names.append(name)
+    if len(names) == MOST_PARTS:
+        return 0
     if head[8:12] == b"WEBP":
         return missing if b"ANIM" in names or not names else 0
     file.seek(24)
@@ -76,40 +85,19 @@ def _chunks(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int]]:
         at += 8 + size + size % 2
 
 
-def _matroska_missing(file: BinaryIO, head: bytes, end: int) -> int:
+def _matroska_missing(file: BinaryIO, end: int) -> int:
     """By the size of the segment, unless all of its parts and an index are there."""
-    start, size = _element(head, 4)
-    file.seek(start + (size or 0))
-    segment = file.read(12)
-    start, size = _element(segment, 4)
-    if segment[:4] != _SEGMENT or size is None:
-        return 0
-    at = file.tell() - len(segment) + start
-    missing = at + size - end
+    at, size = segment(file) or (0, None)
+    missing = 0 if size is None else at + size - end
     if missing <= 0:
         return 0
-    cues = False
-    while at < end:
-        file.seek(at)
-        header = file.read(12)
-        start, size = _element(header, 4)
-        if size is None:
+    count, cues = 0, False
+    for name, start, part in parts(file, at, end):
+        if part is None:
             return missing
-        cues |= header[:4] == _CUES
-        at += start + size
-    return 0 if cues and at == end else missing
-
-
-def _element(data: bytes, at: int) -> tuple[int, int | None]:
-    """Where the content of a Matroska element begins, and its size: None = until the end.
-
-    Args:
-        data: Bytes that hold the element's size.
-        at: Where in them its size is.
-    """
-    length = 9 - data[at].bit_length() if at < len(data) else 9
-    digits = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
-    return at + length, None if digits == (1 << 7 * length) - 1 else digits
+        count, cues = count + 1, cues or name == CUES
+        at = start + part
+    return 0 if count == MOST_PARTS or (cues and at == end) else missing
 
 
 def _mp4_end(file: BinaryIO, end: int) -> int:
@@ -126,7 +114,9 @@ def ends_in_media(file: BinaryIO) -> bool:
 def _mp4_boxes(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int]]:
     """Name of each box of an MP4, and where it ends."""
     at = 0
-    while at + 8 <= end:
+    for _ in range(MOST_PARTS):
+        if at + 8 > end:
+            return
         file.seek(at)
         header = file.read(16)
         size = int.from_bytes(header[:4], "big")

@@ -6,7 +6,6 @@
  * attention blocks of ROWS queries by KEYS keys with an online softmax.
  */
 #include "native.h"
-#include "threads.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -214,7 +213,7 @@ static void rope(const float *x, const float *cos_sin, float *y) {
 
 /* One head: n of the tokens before `end`, causally over those from `start`
  * on. q and out have `stride` floats per token, cos_sin HEAD_DIM. */
-static void attend_head(const float *q, int n, int stride, const float *cos_sin, const float *keys,
+static void attend_head(const float *q, int n, int64_t stride, const float *cos_sin, const float *keys,
                         const float *values, int start, int end, float *out, float *work) {
     float scale = 1.44269504f / sqrtf(HEAD_DIM); /* log2(e): the softmax uses exp2 */
     float *queries = work, *acc = work + n * HEAD_DIM, *max = acc + n * HEAD_DIM, *sum = max + n;
@@ -314,8 +313,9 @@ int run(const layer_t *layers, int depth, int heads, int c, int f, float eps, fl
         longest = caches[b].length > longest ? caches[b].length : longest;
     }
     size_t per_thread = attend_work(longest);
-    size_t need = per_thread * threads + (size_t)n * (c + 2 * width + 2 * width + 2 * f + f);
-    float *memory = malloc(need * sizeof(float) + 64);
+    uint64_t need = (uint64_t)per_thread * threads + (uint64_t)n * (c + 2 * width + 2 * width + 2 * f + f);
+    need = need * sizeof(float) + 64; /* may not fit the 32 bits of an address */
+    float *memory = need < PTRDIFF_MAX ? malloc(need) : 0;
     if (!memory) {
         free(first);
         return -1;

@@ -1,7 +1,7 @@
 /* A loop over independent items, spread over threads that the process keeps.
  *
  * The caller takes items like every other thread, and waits only for items that another has begun: a
- * thread that the system runs late, or that a fork left behind, costs time but never holds the loop up.
+ * thread that the system runs late costs time but never holds the loop up. A fork's child makes its own.
  * Without threads (wasm, or -DNATIVE_NO_THREADS) it is a plain loop.
  */
 #ifndef AUTOGAZE_THREADS_H
@@ -37,6 +37,17 @@ static struct {
 static pthread_mutex_t callers = PTHREAD_MUTEX_INITIALIZER, sleepers = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t awake = PTHREAD_COND_INITIALIZER;
 static int started = 1; /* the caller counts as one */
+
+/* A forked child has none of the threads, and whatever they held stays held: it begins anew. */
+static void begin_anew(void) {
+    callers = sleepers = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    awake = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    left = sleeping = 0;
+    started = 1;
+}
+
+/* The children of this process too have this handler. */
+static void prepare_for_forks(void) { pthread_atfork(0, 0, begin_anew); }
 
 static inline void rest(void) {
 #if defined(__x86_64__)
@@ -90,6 +101,8 @@ static void parallel(task_t *task, void *args, int count, int threads) {
         task(args, 0, count, 0);
         return;
     }
+    static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+    pthread_once(&prepared, prepare_for_forks);
     for (pthread_t id; started < threads; started++) {
         if (pthread_create(&id, 0, worker, (void *)(intptr_t)started)) break;
         pthread_detach(id);

@@ -6,6 +6,8 @@ Source: inference spec 1.4, 1.5. Nothing that is read here can run code.
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +18,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file
 from torch import Tensor
 
-from autogaze_cli.errors import ModelError
+from autogaze_cli.errors import FormatError, ModelError
 from autogaze_cli.model.catalog import sha256_of
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.network import AutoGazeNetwork
-from autogaze_cli.reading import brief
+from autogaze_cli.reading import brief, tensor_list
+
+_MOST_BYTES = 1 << 33
+"""Of a file, which is read whole for its hash."""
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -55,9 +60,15 @@ def read_weights(given: str | Path | bytes | Mapping[str, Tensor]) -> Weights:
     source = "the weights" if isinstance(given, bytes) else str(given)
     try:
         if isinstance(given, bytes):
+            tensor_list(io.BytesIO(given))
             return Weights(load(given), source, hashlib.sha256(given).hexdigest())
+        with Path(given).open("rb") as file:
+            if (size := file.seek(0, os.SEEK_END)) > _MOST_BYTES:
+                raise OSError(None, f"{size} bytes, more than {_MOST_BYTES}")
+            file.seek(0)
+            tensor_list(file)
         return Weights(load_file(given), source, sha256_of(Path(given)))
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, FormatError, OSError) as error:
         why = brief(error)
         raise ModelError(f"{source}: is not a readable safetensors file ({why})") from error
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.uint8]
 
+_MOST_ROWS = 66_051
+"""Of a cell: the sum of so many products of two bytes fits 32 bits."""
+
 
 def difference_sums(a: Image | Tensor, b: Image | Tensor, grid: int) -> NDArray[np.integer]:
     """The sum of ``|a - b|`` in each cell and channel.
@@ -34,9 +37,13 @@ def difference_sums(a: Image | Tensor, b: Image | Tensor, grid: int) -> NDArray[
 
     Returns:
         Whole numbers, ``[grid, grid, c]``.
+
+    Raises:
+        ValueError: The frames differ in size, are not uint8, or have over 66,051 rows per cell.
     """
     if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
         return _sums_of_tensors(a, b, grid)
+    _check(a, b, grid)
     if library() is None:
         return _plain(lambda a, b: np.maximum(a, b) - np.minimum(a, b), a, b, grid)
     (sums,) = _call("cell_differences", a, b, grid, planes=1)
@@ -53,7 +60,11 @@ def product_sums(a: Image, b: Image, grid: int) -> tuple[NDArray[np.uint64], NDA
 
     Returns:
         Two arrays, uint64 ``[grid, grid, c]``.
+
+    Raises:
+        ValueError: As for ``difference_sums``.
     """
+    _check(a, b, grid)
     if library() is None:
         multiply = partial(np.multiply, dtype=np.uint16)
         return _plain(multiply, a, b, grid), _plain(multiply, b, b, grid)
@@ -74,6 +85,18 @@ def bins(length: int, grid: int) -> list[tuple[int, int]]:
     [(0, 2), (1, 4), (3, 5)]
     """
     return [(i * length // grid, -(-(i + 1) * length // grid)) for i in range(grid)]
+
+
+def _check(a: Image, b: Image, grid: int) -> None:
+    """C reads as much as the first frame's shape says, and adds up rows in 32 bits."""
+    if a.shape != b.shape or a.ndim != 3 or not a.dtype == b.dtype == np.uint8:
+        raise ValueError(f"frames must be uint8 of one size, not {_shown(a)} and {_shown(b)}")
+    if grid < 1 or a.shape[0] // grid > _MOST_ROWS - 2:  # a cell may have 2 more
+        raise ValueError(f"a grid of {grid} does not serve frames of {a.shape[0]} rows")
+
+
+def _shown(array: NDArray[Any]) -> str:
+    return f"{array.dtype} {list(array.shape)}"
 
 
 def _sums_of_tensors(a: Any, b: Any, grid: int) -> NDArray[np.integer]:

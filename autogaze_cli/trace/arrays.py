@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from autogaze_cli.errors import FormatError
-from autogaze_cli.reading import DOCUMENT_VARIABLE, brief, most_document_bytes, parse_json
+from autogaze_cli.reading import DOCUMENT_VARIABLE, brief, most_document_bytes, tensor_list
 from autogaze_cli.trace.header import expect
 
 HEADER = "header"
@@ -28,10 +28,9 @@ HEADER = "header"
 MOST_ARRAYS = 100
 """In a file."""
 
-_MOST_HEADER = 1 << 24
 _STORED = 4  # times the limit for text: arrays are not larger in memory than in the file
 _NPY = re.compile(
-    rb"\{'descr': '([<|](?:f[248]|[iu][1248]|b1|U[0-9]{1,9}))', 'fortran_order': (True|False), "
+    rb"\{'descr': '([<|](?:f[248]|[iu][1248]|b1|U[0-9]{1,8}))', 'fortran_order': (True|False), "
     rb"'shape': \(((?:[0-9]{1,18}(?:, ?|(?=\))))*+)\),? ?\} *\n"
 )
 _NPY_STARTS = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}
@@ -126,13 +125,9 @@ def read_safetensors_arrays(path: Path) -> tuple[str | None, dict[str, NDArray[A
 
 def _entries(path: Path) -> dict[str, Any]:
     """What the beginning of a safetensors file declares."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > _MOST_HEADER:
-            raise FormatError(f"not a whole safetensors file (a header of {size} bytes)")
-        text = file.read(size)
     try:
-        entries = parse_json(text, "the list of tensors")
+        with path.open("rb") as file:
+            entries = tensor_list(file)
     except FormatError as error:
         raise FormatError(f"not a whole safetensors file ({brief(error)})") from error
     right = isinstance(entries, dict) and len(entries) <= MOST_ARRAYS

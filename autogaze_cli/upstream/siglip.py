@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
+from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.catalog import CONFIG, WEIGHTS, find
 from autogaze_cli.model.section import read_json
+from autogaze_cli.reading import brief, checked
 from autogaze_cli.upstream.loading import device_of_map, dtype_of
 from autogaze_cli.upstream.records import ModelOutput, Record
 from autogaze_cli.upstream.sparse_siglip import Attend, GazedTokens, VisionSizes, VisionTower
@@ -31,6 +33,24 @@ ATTEND: dict[str, Attend] = {
 
 _PREFIX = "vision_model."
 _ACTIVATIONS = {"gelu_pytorch_tanh": True, "gelu": False}
+_MOST_PIXELS, _MOST_SCALES = 1 << 12, 64
+_Pixels = Annotated[int, Meta(ge=1, le=_MOST_PIXELS)]
+_Width = Annotated[int, Meta(ge=1, le=1 << 16)]
+
+
+class _Fields(Struct):
+    """What the tower is built from."""
+
+    hidden_size: _Width
+    intermediate_size: _Width
+    num_hidden_layers: Annotated[int, Meta(ge=1, le=1 << 8)]
+    num_attention_heads: Annotated[int, Meta(ge=1, le=1 << 10)]
+    num_channels: int
+    image_size: _Pixels
+    patch_size: _Pixels
+    hidden_act: str
+    layer_norm_eps: Annotated[float, Meta(gt=0, le=1)]
+    attn_type: str
 
 
 class SiglipVisionConfig(Record):
@@ -58,7 +78,9 @@ class SiglipVisionConfig(Record):
                 **values,
             }
         )
-        self.setdefault("scales", str(self.image_size // self.patch_size * self.patch_size))
+        if "scales" not in self:
+            found = checked({**self}, _Fields, "the configuration", error=ConfigError)
+            self["scales"] = str(found.image_size // found.patch_size * found.patch_size)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **values: Any) -> Self:
@@ -79,37 +101,53 @@ class SiglipVisionConfig(Record):
         Raises:
             ConfigError: A value that cannot be run.
         """
-        scales = self.scales
-        parts = scales.split("+") if isinstance(scales, str) else scales
-        try:
-            sides = sorted(
-                int(side) for side in (parts if isinstance(parts, Sequence) else [parts])
-            )
-        except (TypeError, ValueError):
-            raise ConfigError(f"scales must be numbers joined by '+', not {scales!r}") from None
+        found = checked({**self}, _Fields, "the configuration", error=ConfigError)
+        patch, width, heads = found.patch_size, found.hidden_size, found.num_attention_heads
+        sides = self._sides(patch)
         for wrong, problem in (
-            (any(side < 1 or side % self.patch_size for side in sides),
-             f"scales {scales} are not multiples of the patch size {self.patch_size}"),
-            (self.hidden_act not in _ACTIVATIONS, f"hidden_act {self.hidden_act!r} is not known"),
-            (self.num_channels != 3, f"num_channels is {self.num_channels}, not 3"),
-            (self.attn_type.replace("-", "_") not in ATTEND,
-             f"attn_type must be one of {', '.join(ATTEND)}, not {self.attn_type!r}"),
+            (width % heads != 0, f"hidden_size {width} is not a multiple of {heads} heads"),
+            (found.image_size < patch, f"image_size {found.image_size} is less than a patch"),
+            (found.hidden_act not in _ACTIVATIONS,
+             f"hidden_act {brief(repr(found.hidden_act))} is not known"),
+            (found.num_channels != 3, f"num_channels is {found.num_channels}, not 3"),
+            (found.attn_type.replace("-", "_") not in ATTEND,
+             f"attn_type must be one of {', '.join(ATTEND)}, not {brief(repr(found.attn_type))}"),
         ):  # fmt: skip
             if wrong:
                 raise ConfigError(problem)
-        grids = [side // self.patch_size for side in sides]
+        grids = [side // patch for side in sides]
         return VisionSizes(
-            hidden_size=self.hidden_size,
-            intermediate_size=self.intermediate_size,
-            num_hidden_layers=self.num_hidden_layers,
-            num_attention_heads=self.num_attention_heads,
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-            layer_norm_eps=self.layer_norm_eps,
-            tanh=_ACTIVATIONS[self.hidden_act],
+            hidden_size=width,
+            intermediate_size=found.intermediate_size,
+            num_hidden_layers=found.num_hidden_layers,
+            num_attention_heads=heads,
+            image_size=found.image_size,
+            patch_size=patch,
+            layer_norm_eps=found.layer_norm_eps,
+            tanh=_ACTIVATIONS[found.hidden_act],
             pools=bool(self.get("vision_use_head", True)),
-            layout=ScaleLayout.from_config(sides, sum(grid**2 for grid in grids), self.patch_size),
+            layout=ScaleLayout.from_config(sides, sum(grid**2 for grid in grids), patch),
         )
+
+    def _sides(self, patch: int) -> list[int]:
+        """The sides of the scales in pixels, ascending."""
+        scales = self.scales
+        parts = scales.split("+") if isinstance(scales, str) else scales
+        parts = parts if isinstance(parts, Sequence) else [parts]
+        try:
+            sides = sorted(int(side) for side in parts)
+        except (TypeError, ValueError, OverflowError):
+            raise ConfigError(
+                f"scales must be numbers joined by '+', not {brief(repr(scales))}"
+            ) from None
+        if any(not 1 <= side <= _MOST_PIXELS or side % patch for side in sides):
+            raise ConfigError(
+                f"scales {brief(scales)} are not multiples of the patch size {patch} "
+                f"of at most {_MOST_PIXELS}"
+            )
+        if not 1 <= len(sides) <= _MOST_SCALES:
+            raise ConfigError(f"there are {len(sides)} scales, not 1 to {_MOST_SCALES}")
+        return sides
 
     @property
     def attend(self) -> Attend:
@@ -294,7 +332,7 @@ def _read_weights(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]
                 )
             weights = {name: file.get_tensor(own).float() for name, own in names.items()}
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: is not a readable safetensors file ({error})") from error
+        raise ModelError(f"{path}: is not a readable safetensors file ({brief(error)})") from error
     for name, like in wanted.items():
         if weights[name].shape != like.shape:
             raise ModelError(

@@ -66,7 +66,9 @@ def metrics_document(
         ),
         "tile_count": header.tile_count,
         "tile_batch_size": settings.get("tile_batch_size"),
-        "fixation_budget_each_frame": budget and max(1, budget) * header.tile_count,
+        "fixation_budget_each_frame": (
+            None if budget is None else max(1, budget) * header.tile_count
+        ),
         "scales": header.scales,
         "num_vision_tokens_each_frame": header.num_vision_tokens_each_frame,
         "mask_cell_scale": _single(visualization.mask_cell_scale),

@@ -127,8 +127,7 @@ def _effective_axis(
     inside = np.clip(centre, np.float32(0), np.float32(1) - epsilon)
     index = np.minimum(np.floor(inside * np.float32(cells)).astype(np.int64), cells - 1)
     if abs(scale - np.float32(1)) <= epsilon:
-        start = np.minimum(index * size // cells, size - 1)
-        end = np.maximum(-(-(index + 1) * size // cells), start + 1)
+        start, end = index * size // cells, -(-(index + 1) * size // cells)
         return start.astype(np.int32), end.astype(np.int32)
     extent = min(max(max(float(scale), 1e-6) / cells, 1e-6), 1.0)
     middle = (index + 0.5) / cells

@@ -28,6 +28,8 @@ Run = Callable[..., Result]
 
 ROOT = Path(__file__).parents[2]
 PATCH_DIFF = ("--mask-source", "patch-diff")
+SMALL = (*PATCH_DIFF, "--inference-width", "320")
+"""A third of a second for each input of `many`."""
 
 
 @pytest.fixture
@@ -192,12 +194,12 @@ def finished(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six copies of a real clip, in ``in``, and their masks by an undisturbed run, in ``whole``."""
+    """Copies of a real clip, in ``in``, and their masks by an undisturbed run, in ``whole``."""
     folder = tmp_path_factory.mktemp("many")
     (folder / "whole/in").mkdir(parents=True)
-    for name in "abcdef":
+    for name in "abcd":
         shutil.copy(ROOT / "fixtures/dog.mp4", folder / f"whole/in/{name}.mp4")
-    finished(start("mask", "in", "-o", "out", *PATCH_DIFF, folder=folder / "whole"))
+    finished(start("mask", "in", "-o", "out", *SMALL, folder=folder / "whole"))
     return folder
 
 
@@ -205,14 +207,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_at_any_moment_and_resumed(many: Path, tmp_path: Path, workers: int) -> None:
     shutil.copytree(many / "whole/in", tmp_path / "in")
-    command = ("mask", "in", "-o", "out", *PATCH_DIFF, "--resume", "--workers", workers)
+    command = ("mask", "in", "-o", "out", *SMALL, "--resume", "--workers", workers)
     moments = random.Random(workers)
     for _ in range(2):
         process = start(*command, folder=tmp_path)
         until = time.monotonic() + 60
         while not (tmp_path / "out" / NAME).exists() and time.monotonic() < until:
             time.sleep(0.02)
-        time.sleep(moments.uniform(0.2, 1.5))
+        time.sleep(moments.uniform(0.1, 0.8))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     finished(start(*command, folder=tmp_path))
@@ -232,7 +234,7 @@ def children(pid: int) -> list[int]:
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(many: Path, tmp_path: Path) -> None:
     shutil.copytree(many / "whole/in", tmp_path / "in")
-    process = start("mask", "in", "-o", "out", *PATCH_DIFF, "--workers", 2, folder=tmp_path)
+    process = start("mask", "in", "-o", "out", *SMALL, "--workers", 2, folder=tmp_path)
     while not any((tmp_path / "out").glob(".autogaze-*")):
         assert process.poll() is None
         time.sleep(0.01)
@@ -247,7 +249,7 @@ def test_a_worker_that_is_killed_is_replaced(many: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("change", ["gone", "other"])
 def test_an_input_that_changes_while_it_is_read(many: Path, tmp_path: Path, change: str) -> None:
     shutil.copytree(many / "whole/in", tmp_path / "in")
-    process = start("mask", "in", "-o", "out", *PATCH_DIFF, folder=tmp_path)
+    process = start("mask", "in", "-o", "out", *SMALL, folder=tmp_path)
     while not any((tmp_path / "out").glob(".autogaze-*")):
         assert process.poll() is None
         time.sleep(0.01)
@@ -259,10 +261,10 @@ def test_an_input_that_changes_while_it_is_read(many: Path, tmp_path: Path, chan
     late = "was changed "  # or moved, where it was read whole before
     soon = "no such file"  # where it was not opened yet
     assert any(f"in/a.mp4: {what}" in errors for what in (late, soon if change == "gone" else late))
-    assert "6 inputs: 5 finished, 1 failed" in errors
+    assert "4 inputs: 3 finished, 1 failed" in errors
     shutil.copy(ROOT / "fixtures/dog.mp4", tmp_path / "in/a.mp4")
-    errors = finished(start("mask", "in", "-o", "out", *PATCH_DIFF, "--resume", folder=tmp_path))
-    assert "6 inputs: 1 finished, 5 skipped" in errors
+    errors = finished(start("mask", "in", "-o", "out", *SMALL, "--resume", folder=tmp_path))
+    assert "4 inputs: 1 finished, 3 skipped" in errors
     assert tree(tmp_path / "out") == tree(many / "whole/out")
 
 
@@ -271,7 +273,7 @@ def test_an_input_that_changes_while_it_is_read(many: Path, tmp_path: Path, chan
 def test_an_interrupt_keeps_what_is_done(many: Path, tmp_path: Path, workers: int) -> None:
     shutil.copytree(many / "whole/in", tmp_path / "in")
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = start("mask", "in", "-o", "out", *PATCH_DIFF, "--workers", workers, folder=tmp_path)
+    process = start("mask", "in", "-o", "out", *SMALL, "--workers", workers, folder=tmp_path)
     signal.signal(signal.SIGINT, previous)
     while not list((tmp_path / "out").glob("*.mask.json")):
         assert process.poll() is None
@@ -379,3 +381,14 @@ def test_an_input_that_is_replaced_before_its_turn_is_probed_again(
         for header in (read_trace(tmp_path / f"out/{n}.trace.json").header for n in "ab")
     ]
     assert sizes == [(96, 64), (640, 360)]
+
+
+def test_a_plan_ends_at_the_input_that_fails(run: Run, clip: Path) -> None:
+    done = run("mask", "no.mp4", clip, "also-no.mp4", "--dry-run", "--fail-fast", "--json")
+    assert done.exit_code == 3
+    first, *others = json.loads(done.stdout)["inputs"]
+    assert first["error"].startswith("no.mp4: no such file")
+    assert all(other["error"].startswith("not looked at") for other in others)
+    text = run("mask", "no.mp4", clip, "also-no.mp4", "--dry-run", "--fail-fast")
+    assert text.exit_code == 3
+    assert text.stdout.count("not looked at") == 2

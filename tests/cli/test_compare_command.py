@@ -17,6 +17,8 @@ from autogaze_cli.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.xdist_group("compare")
+
 Run = Callable[..., Result]
 
 SMALL = ("--frames", "3", "--tokens", "4,12", "--sources", "rlt,patch-diff,random", "--seeds", "2",
@@ -35,6 +37,12 @@ def measured(clips: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -
     done = CliRunner().invoke(cli, ["compare", *clips, *SMALL, "-o", str(folder)])
     assert done.exit_code == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if matplotlib were not installed."""
+    monkeypatch.setattr("autogaze_cli.compare.compare.find_spec", lambda name: None)
 
 
 @pytest.fixture
@@ -85,6 +93,7 @@ def test_more_tokens_never_leave_more(compared: Path) -> None:
         assert found[source, 12] < found[source, 4]
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_compare_again_differs_in_times_alone(
     run: Run, clips: tuple[str, str], compared: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +108,7 @@ def test_compare_again_differs_in_times_alone(
     assert line.endswith(", was 0.5")
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_compare_resumes_and_plans(run: Run, clips: tuple[str, str], compared: Path) -> None:
     refused = run("compare", *clips, *SMALL, "-o", compared)
     assert refused.exit_code == 2
@@ -117,6 +127,7 @@ def test_compare_resumes_and_plans(run: Run, clips: tuple[str, str], compared: P
     ]
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_an_encoder_adds_its_columns(run: Run, tmp_path: Path) -> None:
     small = ("--frames", "2", "--tokens", "4,196", "--sources", "rlt", "--repeats", "1")
     encoder = ("--encoder", ROOT / "fixtures/encoders/siglip-tiny-p16", "-o", tmp_path)
@@ -151,12 +162,14 @@ def test_what_cannot_be_compared_is_one_line(
     assert not (tmp_path / "out" / "compare.json").exists()
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_clip_that_fails_leaves_the_others(run: Run, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"nothing")
     done = run("compare", clip, tmp_path / "broken.mp4", *SMALL, "-o", tmp_path / "out")
     assert done.exit_code == 3
     assert "1 of 2 inputs failed" in done.stderr
     assert len(read(tmp_path / "out/compare.json")["clips"]) == 1
+    assert not (tmp_path / "out/compare.png").exists()
 
 
 def test_calibrate_measures_every_requirement(run: Run, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_a_wrong_value_tells_where_it_stands(
     run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("autogaze.toml").write_text("workers = true")
-    assert "not 'True' (from " in run("mask", clip).stderr
+    assert "not 'true' (from " in run("mask", clip).stderr
     monkeypatch.setenv("AUTOGAZE_WORKERS", "many")
     assert "not 'many' (from environment, AUTOGAZE_WORKERS)" in run("mask", clip).stderr
 
@@ -237,3 +237,11 @@ def test_somebody_s_broken_pyproject_is_no_error(
     Path("pyproject.toml").write_text("[tool.autogaze]\nframes = {{ n }}\n")
     result = run("config", "show", "trace")
     assert (result.exit_code, "not valid TOML" in result.stderr) == (2, True)
+
+
+def test_true_is_no_path(run: Run) -> None:
+    Path("options.toml").write_text("output = true\n")
+    done = run("viewer", "--config", "options.toml")
+    assert done.exit_code == 2
+    assert "true: " in done.stderr
+    assert "unexpected" not in done.stderr

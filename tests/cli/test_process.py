@@ -18,6 +18,8 @@ import pytest
 from autogaze_cli.progress import configure_logging, progress_board
 
 AUTOGAZE = [sys.executable, "-m", "autogaze_cli"]
+PATCH_DIFF = ("--mask-source", "patch-diff")
+"""No model, whose PyTorch takes longer to load than all the rest."""
 
 
 def start(*arguments: object, folder: Path) -> subprocess.Popen[str]:
@@ -37,7 +39,7 @@ def test_a_video_on_stdin(clip: Path, tmp_path: Path) -> None:
     with clip.open("rb") as video:
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
         done = subprocess.run(
-            [*AUTOGAZE, "trace", "-", "--frames", "2"],
+            [*AUTOGAZE, "trace", "-", "--frames", "2", *PATCH_DIFF],
             cwd=tmp_path,
             env=environment,
             stdin=video,
@@ -51,14 +53,14 @@ def test_a_video_on_stdin(clip: Path, tmp_path: Path) -> None:
 
 
 def test_stdin_is_called_by_its_name(tmp_path: Path) -> None:
-    process = start("trace", "-", folder=tmp_path)
+    process = start("trace", "-", *PATCH_DIFF, folder=tmp_path)
     _, errors = process.communicate("no video", timeout=60)
     assert process.returncode == 2
     assert errors.startswith("Error: -: cannot be opened as a video")
 
 
 def test_a_reader_that_leaves_ends_it_quietly(clip: Path, tmp_path: Path) -> None:
-    process = start("trace", clip, "-q", "--json", folder=tmp_path)
+    process = start("trace", clip, "-q", "--json", *PATCH_DIFF, folder=tmp_path)
     assert process.stdout is not None
     process.stdout.close()
     assert process.wait(timeout=60) == 141
@@ -71,7 +73,8 @@ def test_a_reader_that_leaves_ends_it_quietly(clip: Path, tmp_path: Path) -> Non
 
 def test_a_terminal_sees_a_bar_with_time_left(clip: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    arguments = ["mask", str(clip), "--inference-width", "1920", "--inference-height", "1080"]
+    size = ("--inference-width", "1280", "--inference-height", "720")
+    arguments = ["mask", str(clip), *PATCH_DIFF, *size]
     process = subprocess.Popen(
         [*AUTOGAZE, *arguments],
         cwd=tmp_path,
@@ -119,10 +122,10 @@ def heeds_interrupts() -> Iterator[None]:
     ],
 )
 def test_a_signal_leaves_nothing_half_written(
-    clip: Path, tmp_path: Path, number: signal.Signals, code: int, says: str
+    tmp_path: Path, number: signal.Signals, code: int, says: str
 ) -> None:
-    big = ("--inference-width", 3840, "--inference-height", 2160, "--frames", 24)
-    process = start("mask", clip, "-q", *big, "-o", tmp_path / "out", folder=tmp_path)
+    name = "synthetic:pan,size=640x360,frames=2000"  # longer than anybody waits
+    process = start("mask", name, "-q", *PATCH_DIFF, "-o", tmp_path / "out", folder=tmp_path)
     while not any(tmp_path.glob("out/.autogaze-*")):
         assert process.poll() is None
         time.sleep(0.02)

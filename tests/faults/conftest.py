@@ -18,8 +18,8 @@ HERE = Path(__file__).parent
 DOG = ROOT / "fixtures/dog.mp4"
 MANIFEST = "autogaze-manifest.jsonl"
 QUICK = ("--mask-source", "patch-diff", "--inference-width", "96", "--frames", "2")
-SLOW = ("--mask-source", "patch-diff", "--inference-width", "640")
-"""A second or so per input."""
+SLOW = ("--mask-source", "patch-diff", "--inference-width", "320")
+"""A third of a second per input."""
 
 Build = Callable[[str], Path]
 

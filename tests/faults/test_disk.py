@@ -137,7 +137,7 @@ def test_a_folder_that_is_read_only(videos: Path, tmp_path: Path, names: str) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_folder_that_vanishes(videos: Path, tmp_path: Path, workers: int) -> None:
-    for name in "cdef":
+    for name in "cd":
         shutil.copy(DOG, videos / f"{name}.mp4")
     out, moved = tmp_path / "out", tmp_path / "moved"
     process = start("mask", videos, *SLOW, "-o", out, "--workers", workers)
@@ -153,14 +153,14 @@ def test_a_folder_that_vanishes(videos: Path, tmp_path: Path, workers: int) -> N
     moved.rename(out) if not out.exists() else shutil.rmtree(moved)
     again = run("mask", videos, *SLOW, "-o", out, "--resume", "--overwrite")
     assert again.returncode == 0, again.stderr
-    assert len(outputs(out)) == 12
+    assert len(outputs(out)) == 8
     assert temporaries(out) == []
 
 
 @pytest.mark.slow
 def test_two_runs_into_one_folder(videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = start("mask", videos, *SLOW, "-o", out)
+    first = start("mask", videos, *SLOW, "--inference-width", 960, "-o", out)
     wait_until((out / MANIFEST).exists, first)
     second = run("mask", videos, *SLOW, "-o", out, "--resume")
     assert second.returncode == 2

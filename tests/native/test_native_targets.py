@@ -31,6 +31,7 @@ TARGETS = {
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("native"),  # each program is built once
     pytest.mark.skipif(
         sys.platform != "linux" or platform.machine() != "x86_64",
         reason="the other processors are emulated on Linux for x86-64",
@@ -113,3 +114,13 @@ def test_the_others_differ_by_rounding(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["avx512", "avx2", "neon", "plain"])
 def test_threads_change_no_bit(folder: Path, name: str) -> None:
     np.testing.assert_array_equal(outputs(folder, name, 3), outputs(folder, name))
+
+
+def test_every_item_of_a_loop_is_done_once_also_in_forked_children(folder: Path) -> None:
+    program = folder / "threads"
+    source = Path(__file__).with_name("check_threads.c")
+    if not shutil.which("cc"):
+        pytest.skip("the compiler is not installed: cc")
+    warnings = ("-Wall", "-Wextra", "-Werror", f"-I{SOURCES}")
+    subprocess.run(["cc", "-O3", *warnings, source, "-pthread", "-o", program], check=True)
+    assert subprocess.run([program], timeout=120).returncode == 0

@@ -38,14 +38,14 @@ ROOMS: dict[str, set[str]] = {
     "inference": {*BASE, *("gaze", "media", "model", "readout", "sources", "trace", "visualize")},
     "batch": {*BASE, "cpus", "media", "progress", "reading"},
 }
-ROOMS["bench"] = {*ROOMS["sources"], *BASE, "inference", "sources", "visualize"}
+ROOMS["bench"] = {*ROOMS["sources"], *BASE, "inference", "reading", "sources", "visualize"}
 ROOMS["jobs"] = ROOMS.keys() - {"audit", "bench", "jobs"}
 ROOMS["compare"] = {*ROOMS["bench"], *("batch", "bench", "cpus", "encoders", "player", "progress")}
 ROOMS["api"] = {"batch", "errors", "jobs", "media"}
 ROOMS["cli"] = {*BASE, "batch", "gaze", "jobs", "media", "model", "progress", "reading", "sources"}
 ROOMS["cli"] |= {"compare", "visualize"}
 ROOMS["commands"] = ROOMS.keys() - {"api", "commands"}
-ROOMS["upstream"] = {"errors", "gaze", "media", "model"}
+ROOMS["upstream"] = {"errors", "gaze", "media", "model", "reading"}
 ROOMS["__main__"] = {"cli"}
 ROOMS["__init__"] = {"api", "audit", "encoders", "inference", "model", "readout", "version"}
 LOOSE_FILES = 8

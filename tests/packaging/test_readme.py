@@ -9,7 +9,7 @@ import click
 import pytest
 
 from autogaze_cli.cli.main import COMMANDS, cli
-from tests.packaging.running import run
+from tests.packaging.running import run, run_line
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +71,12 @@ def folder(root: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_console_examples_print_what_the_readme_says(root: Path, readme: str, folder: Path) -> None:
+def test_console_examples_print_what_the_readme_says(readme: str, folder: Path) -> None:
     (block,) = re.findall(r"^```console\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     examples = re.findall(r"^\$ autogaze (.+)\n((?:[^$].*\n)*)", block, re.MULTILINE)
     assert [arguments.split()[0] for arguments, _ in examples] == ["trace", "interframe", "readout"]
     for arguments, expected in examples:
-        done = run(root, folder, sys.executable, "-m", "autogaze_cli", *arguments.split())
-        # A slow machine also says how far it is, every few seconds.
-        shown = re.sub(r"^.*: \d+/\d+ frames, .*\n", "", done.stdout, flags=re.MULTILINE)
-        assert (shown, done.returncode) == (expected, 0), arguments
+        assert run_line(folder, f"autogaze {arguments}") == expected
 
 
 @pytest.mark.slow
@@ -99,9 +96,7 @@ def test_python_example_runs(root: Path, readme: str, folder: Path) -> None:
 def test_the_picture_shows_what_the_readme_says(readme: str, root: Path, folder: Path) -> None:
     """The tokens and the PSNR of the opening picture, from the command's own metrics."""
     line = "interframe fixtures/dog.mp4 --fps 8 --frames 16 --keyframe-duration 0 --json -o out"
-    done = run(root, folder, sys.executable, "-m", "autogaze_cli", "-q", *line.split())
-    assert done.returncode == 0, done.stdout
-    metrics = json.loads(done.stdout)
+    metrics = json.loads(run_line(folder, f"autogaze -q {line}"))
     selected, everything = re.findall(r"selects (\d+) patches.+ take (\d+)\.", readme)[0]
     assert int(selected) == metrics["positive_fixations"]
     assert int(everything) == 16 * 14 * 14

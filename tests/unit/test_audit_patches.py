@@ -118,6 +118,7 @@ def test_nothing_of_the_tree_is_run(tmp_path: Path) -> None:
         "x/" * 100_000,
         '"a/\\000"',
         '"a/\\377"',
+        "a\0.py",
     ],
 )
 def test_paths_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:

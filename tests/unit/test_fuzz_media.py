@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_no_mutated_video_makes_reading_fail() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.fuzz_media", "--count", "126", "--first", "4200"],
-        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
+        [sys.executable, "-m", "scripts.fuzz_media", "--count", "155", "--first", "4200"],
+        capture_output=True, text=True, timeout=300, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     counts = [int(line.split("|")[2]) for line in done.stdout.splitlines()[2:]]
-    assert sum(counts) == 126
+    assert sum(counts) == 155

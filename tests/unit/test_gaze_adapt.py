@@ -105,6 +105,14 @@ def test_the_models_own_scales_need_nothing() -> None:
     assert AdaptLayout.from_config(MODEL, [32, 64, 112, 224], 8) is not None
 
 
+def test_one_tile_is_enough_for_a_target_that_is_no_larger() -> None:
+    adapt = adapt_to([2, 4, 7, 14], 1)  # patches of one pixel, the model's own grids
+    assert (adapt.tiles, adapt.tile_size, adapt.pad) == (1, 14, 0)
+    joined = join_rows(adapt, [[[264, 0], [5]]])
+    assert joined.gazing_pos.tolist() == [[0, 264, 265 + 5]]
+    assert joined.num_gazing_each_frame.tolist() == [2, 1]
+
+
 @pytest.mark.parametrize(("scales", "patch"), [([224], 16), ([8, 16, 32, 64], 16), ([1] * 4, 0)])
 def test_target_scales_that_cannot_be(scales: list[int], patch: int) -> None:
     with pytest.raises(ConfigError, match="target_"):

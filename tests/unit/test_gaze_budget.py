@@ -139,6 +139,8 @@ def test_tokens_of_each_frame() -> None:
         (198, -1.0, 198),
         (198, math.nan, 198),
         (198, math.inf, 198),
+        (265, 1.0, 265),  # never fewer than the frame has, although 200 reach every finest cell
+        (265, 1.2, 265),
     ],
 )
 def test_coverage_budget(tokens: int, coverage: float | None, expected: int) -> None:

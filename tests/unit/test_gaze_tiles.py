@@ -82,6 +82,19 @@ def test_recovered_grids(
     assert placed.height.tolist() == [np.float32(1) / np.float32(h) for _, h in grids.values()]
 
 
+def test_a_grid_of_one_cell_is_placed_like_any_other() -> None:
+    one = ScaleLayout.from_config("16+32", 5, 16)
+    tiles = layout(64, 32, "tiled", tile=32, stride=32)
+    placed = tiles.to_source(one.fixations([0, 4], 1.0, tile=1))
+    assert placed.grid.tolist() == [1, 2]
+    assert (placed.x.tolist(), placed.y.tolist()) == ([0.75, 0.875], [0.5, 0.75])
+    assert (placed.width.tolist(), placed.height.tolist()) == ([0.5, 0.25], [1.0, 0.5])
+
+
+def test_tiles_are_those_of_the_published_model_unless_said_otherwise() -> None:
+    assert len(TileLayout(mode="tiled", width=448, height=225)) == 4
+
+
 def place(tiles: TileLayout, tile: int, token: int) -> list[float] | None:
     """Centre and extent of a token of a tile, or None when it is dropped."""
     placed = tiles.to_source(TOKENS.fixations([token], 1.0, tile=tile))

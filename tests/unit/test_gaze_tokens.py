@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from autogaze_cli.errors import ConfigError
+from autogaze_cli.gaze.fixations import Fixations
 from autogaze_cli.gaze.tokens import ScaleLayout
 
 LAYOUT = ScaleLayout.from_config("32+64+112+224", 265, 16)
@@ -32,6 +33,32 @@ def test_counts_that_do_not_fit_are_shared_out_by_area() -> None:
     # Ten ids on a 3 x 3 grid: the last one lies below it and is clamped to the frame.
     assert [int(value) for value in layout.cells(9)] == [3, 3, 0]
     assert layout.fixations([9], 1.0).y[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scales", "num_tokens", "counts", "grids"),
+    [
+        # The sum of the areas is 55,296: 1.85, 7.41 and 90.74 of 100 ids.
+        ((32, 64, 224), 100, (1, 7, 92), (1, 3, 10)),
+        ((32, 64), 0, (0, 0), (1, 1)),
+        ((224,), 0, (0,), (1,)),
+        ((), 0, (1,), (1,)),
+        ((), 10, (10,), (3,)),
+        # Scales smaller than a patch still have one cell each.
+        ((8, 16, 32), 6, (1, 1, 4), (1, 1, 2)),
+    ],
+)
+def test_layouts_of_odd_configurations(
+    scales: tuple[int, ...], num_tokens: int, counts: tuple[int, ...], grids: tuple[int, ...]
+) -> None:
+    layout = ScaleLayout.in_order(scales, num_tokens, 16)
+    assert (layout.counts, layout.grids) == (counts, grids)
+    assert layout.num_tokens == sum(counts)
+
+
+def test_ids_of_whole_grids() -> None:
+    assert ScaleLayout.count_ids("32+64+112+224", 16) == 265
+    assert ScaleLayout.count_ids([8, 40], 16) == 1 + 4
 
 
 @pytest.mark.parametrize(
@@ -135,6 +162,23 @@ def test_masks_equal_those_recorded_from_the_published_implementation() -> None:
     masks = LAYOUT.masks(recorded["gazing_pos"], recorded["if_padded_gazing"], 4)
     for scale, mask in enumerate(masks):
         np.testing.assert_array_equal(mask, recorded[f"gazing_mask_{scale}"])
+
+
+def test_a_part_of_the_frame_is_placed_in_the_whole() -> None:
+    part = LAYOUT.fixations([0, 3], [0.5, 1.0])
+    placed = part.of_whole(0.5, 0.25, 0.5, 0.25)
+    assert (placed.x.tolist(), placed.y.tolist()) == ([0.625, 0.875], [0.3125, 0.4375])
+    assert (placed.width.tolist(), placed.height.tolist()) == ([0.25] * 2, [0.125] * 2)
+    assert placed.confidence.tolist() == [0.5, 1.0]
+    assert placed.token.tolist() == [0, 3]
+    whole = part.of_whole(0, 0, 1, 1)
+    assert (whole.x.tolist(), whole.height.tolist()) == ([0.25, 0.75], [0.5, 0.5])
+
+
+def test_nothing_to_concatenate_is_no_fixations() -> None:
+    assert len(Fixations.concatenate([])) == 0
+    both = Fixations.concatenate([LAYOUT.fixations([4], 1.0), LAYOUT.fixations([0, 2], 1.0)])
+    assert both.token.tolist() == [4, 0, 2]
 
 
 @given(st.data())

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,86 @@ def test_progress_is_told_within_a_clip(frames: list[Frame]) -> None:
     at_frame = [(frame.index, told[-1]) for frame, _ in source.trace(frames, told.append)]
     assert told == pytest.approx([2 * 4 / 6, 2, 2 + 4 / 6, 3])  # of 6 tiles
     assert at_frame == [(0, 2), (1, 2), (2, 3)]
+
+
+def tiny(**settings: Any) -> AutoGazeSource:
+    model = str(FIXTURES / "parity-tiny")
+    source = open_source(GazeSettings(mask_source="autogaze", model=model, **settings))
+    assert isinstance(source, AutoGazeSource)
+    return source
+
+
+def test_budgets_of_a_model() -> None:
+    """Of 265 ids; the model's own is 0.75 of them."""
+    assert tiny().max_gaze_tokens_each_frame == 198
+    assert tiny(task_loss_requirement=0.5).max_gaze_tokens_each_frame == 198
+    assert tiny(gazing_ratio=0.1).max_gaze_tokens_each_frame == 26
+    assert tiny(gazing_ratio=1).max_gaze_tokens_each_frame == 265
+    assert tiny(max_gaze_tokens_each_frame=5, top_k=7).max_gaze_tokens_each_frame == 5
+    assert tiny().task_loss_requirement == pytest.approx(0.7)
+    assert tiny(task_loss_requirement=0.5).task_loss_requirement == 0.5
+    assert tiny(task_loss_requirement=None).task_loss_requirement is None
+    exact = tiny(exact=True, max_gaze_tokens_each_frame=5, task_loss_requirement=0.5)
+    assert exact.task_loss_requirement is None
+
+
+def test_a_source_knows_its_models_ids() -> None:
+    own = tiny()
+    assert (own.scales, own.num_vision_tokens_each_frame) == ("32+64+112+224", 265)
+    target = tiny(target_scales="56+112+196+392", target_patch_size=14)
+    assert (target.scales, target.num_vision_tokens_each_frame) == ("56+112+196+392", 1060)
+    # Four tiles of 196 pixels, each a stream with a memory of its own.
+    assert len(target.new_state(3, clips=2).caches) == 8
+    assert len(own.new_state(3, clips=2).caches) == 2
+    assert own.new_state(3).horizon_frames == 3
+
+
+def test_a_part_of_a_source_stays_where_it_is() -> None:
+    source = tiny(device="cpu")
+    other = source.with_settings(replace(source.settings, device="cuda:all"))
+    assert (other.settings.device, other.autogaze) == ("cpu", source.autogaze)
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 6])
+def test_tiles_are_taken_as_memory_allows(
+    frames: list[Frame], room: int, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    settings: dict[str, Any] = {"mode": "tiled", "tile_batch_size": 6, "device": "cpu"}
+    settings |= {"max_gaze_tokens_each_frame": 3}
+    (expected,) = gaze(frames[:1], **settings)
+    source = tiny(**settings)
+    generate, tried = source.autogaze.generate, list[int]()
+
+    def cramped(tiles: torch.Tensor, **options: Any) -> Any:
+        tried.append(len(tiles))
+        if len(tiles) > room:
+            raise MemoryError
+        return generate(tiles, **options)
+
+    monkeypatch.setattr(source.autogaze, "generate", cramped)
+    ((_, found),) = source.trace(frames[:1])
+    assert tried == {1: [6, 3, *[1] * 6], 2: [6, 3, *[1] * 6], 3: [6, 3, 3], 6: [6]}[room]
+    assert found.fixations.token.tolist() == expected.fixations.token.tolist()
+    assert found.fixations.tile.tolist() == expected.fixations.tile.tolist()
+    assert ("no memory for 6 tiles at a time: taking 3;" in caplog.text) == (room < 6)
+
+
+@pytest.mark.parametrize(
+    ("error", "tried"), [(MemoryError(), [6, 3, 1]), (RuntimeError("broken"), [6])]
+)
+def test_no_room_for_one_tile_or_another_error_ends_it(
+    frames: list[Frame], error: Exception, tried: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, seen = tiny(mode="tiled", tile_batch_size=6, device="cpu"), list[int]()
+
+    def fails(tiles: torch.Tensor, **options: Any) -> Any:
+        seen.append(len(tiles))
+        raise error
+
+    monkeypatch.setattr(source.autogaze, "generate", fails)
+    with pytest.raises(type(error)):
+        list(source.trace(frames[:1]))
+    assert seen == tried
 
 
 def test_threads_change_nothing(frames: list[Frame]) -> None:

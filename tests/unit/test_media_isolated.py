@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from autogaze_cli.errors import InputError
-from autogaze_cli.media.isolated import IsolatedVideo
+from autogaze_cli.media.isolated import _MAIN, IsolatedVideo
 from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.videos import probe, read_frames
@@ -49,6 +52,35 @@ def test_the_same_errors_and_notes(tmp_path: Path, caplog: pytest.LogCaptureFixt
         logs.append(caplog.messages)
     assert lines[:2] == lines[2:]
     assert logs[0] == logs[1] != []
+
+
+def message(pipe: Connection) -> Any:
+    """The next one that is no sign of life."""
+    while (found := pipe.recv()) is None:
+        pass
+    return found
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_process_ends_by_itself_when_all_is_said(tmp_path: Path, broken: bool) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"no video" if broken else DOG.read_bytes())
+    pipe, far = Pipe()
+    program = _MAIN.format([place for place in sys.path if place], far.fileno())
+    command = [sys.executable, "-I", "-c", program]
+    with subprocess.Popen(command, pass_fds=[far.fileno()], stderr=subprocess.PIPE) as process:
+        far.close()
+        pipe.send((path, Sampling(frames=2), 1, False))
+        first = message(pipe)
+        if broken:
+            assert first.message.startswith(f"{path}: cannot be opened as a video")
+        else:
+            pipe.send(True)
+            frames = [message(pipe)[0] for _ in range(2)]
+            assert [frame.index for frame in frames] == [0, 1]
+            assert message(pipe) == first
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (0, b"")
 
 
 def opened(**limits: int) -> IsolatedVideo:
@@ -87,7 +119,7 @@ def test_memory_is_an_error_of_its_file(tmp_path: Path) -> None:
 PARENT = """
 import sys, time
 from pathlib import Path
-from autogaze_cli.media.isolated import IsolatedVideo
+from autogaze_cli.media.isolated import _MAIN, IsolatedVideo
 from autogaze_cli.media.sampling import Sampling
 video = IsolatedVideo(Path(sys.argv[1]), Sampling())
 print(video._process.pid, flush=True)

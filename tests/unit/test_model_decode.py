@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cmath
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autogaze_cli.gaze.tokens import ScaleLayout
-from autogaze_cli.model.cache import KVCache
+from autogaze_cli.model.cache import MAX_DROPPED, KVCache
 from autogaze_cli.model.choose import Chooser
 from autogaze_cli.model.config import GazeConfig, RopeConfig
 from autogaze_cli.model.decode import Decoder
@@ -220,6 +222,176 @@ def test_tokens_are_taken_out_of_the_cache_in_either_layout() -> None:
         assert torch.equal(one.visible(0)[1], values)
     assert torch.equal(plain.visible(0)[0], keys)
     assert torch.equal(blocked.keys[0].transpose(2, 3).reshape(2, 32, 4)[:, 2:18], keys)
+
+
+def filled(count: int, capacity: int, block: int = 1) -> KVCache:
+    """A cache whose token ``i`` has the key ``i`` and the value ``-i`` everywhere."""
+    keys = torch.arange(capacity).float()[None, :, None].expand(2, -1, 4).clone()
+    values = -keys
+    if block > 1:
+        keys = keys.view(2, capacity // block, block, 4).transpose(2, 3).contiguous()
+    return KVCache(keys=[keys], values=[values], block=block, end=count)
+
+
+def held(cache: KVCache) -> list[int]:
+    """The tokens that a query sees, by their values and, which must be the same, their keys."""
+    keys, (_, values) = cache.keys[0], cache.visible(0)
+    if cache.block > 1:
+        keys = keys.transpose(2, 3).reshape(2, -1, 4)
+    seen = keys[:, cache.start : cache.end]
+    assert torch.equal(seen, -values)
+    return [int(value) for value in seen[1, :, 3]]
+
+
+@pytest.mark.parametrize("block", [1, 8])
+def test_a_cache_grows_only_where_it_must(block: int) -> None:
+    cache = filled(20, 32, block)
+    cache.reserve(12)
+    assert (cache.values[0].shape[1], cache.end) == (32, 20)
+    cache.start = 17
+    cache.reserve(13)  # the visible ones move to the front, in whole blocks
+    first = 17 if block == 1 else 16
+    assert (cache.values[0].shape[1], cache.dropped) == (32, first)
+    assert (cache.start, cache.end) == (17 - first, 20 - first)
+    assert held(cache) == [17, 18, 19]
+    assert cache.next_position == 20
+    cache.reserve(32 - cache.end)
+    assert cache.values[0].shape[1] == 32
+    if block == 1:
+        cache.start, cache.dropped = 1, 16
+        cache.reserve(30)  # exactly as many as there is room for
+        assert (cache.values[0].shape[1], cache.start, cache.end) == (32, 0, 2)
+        assert held(cache) == [18, 19]
+        return
+    cache.reserve(40)
+    assert cache.values[0].shape[1] == 64  # twice as many
+    assert held(cache) == [17, 18, 19]
+    cache.reserve(90)
+    needed = cache.end + 90
+    assert cache.values[0].shape[1] == max(128, needed + -needed % block)
+    cache.reserve(200)
+    assert cache.values[0].shape[1] == max(256, cache.end + 200)
+    assert held(cache) == [17, 18, 19]
+    assert cache.keys[0].numel() == cache.values[0].numel()
+    cache.reserve(700)  # more than twice as many, and whole blocks of them
+    needed = cache.end + 700
+    assert cache.values[0].shape[1] == needed + -needed % block
+
+
+def test_frames_are_forgotten_oldest_first() -> None:
+    cache = filled(20, 32)
+    cache.frames = [5, 6, 7]
+    cache.forget(4)
+    assert (cache.start, cache.frames) == (0, [5, 6, 7])
+    cache.forget(3)  # two and the frame to come
+    assert (cache.start, cache.frames) == (5, [6, 7])
+    cache.forget(1)
+    assert (cache.start, cache.frames) == (18, [])
+    cache.frames = [9]  # a frame whose last chunk is still to come has fewer tokens than it says
+    cache.forget(1)
+    assert (cache.start, cache.frames) == (20, [])
+    assert held(cache) == []
+
+
+@pytest.mark.parametrize("block", [1, 8])
+def test_positions_of_a_long_stream_start_again_at_zero(block: int) -> None:
+    frequencies = torch.tensor([1.0, 0.25])
+    cache = filled(20, 32, block)
+    cache.start = 9
+    before = cache.keys[0].clone()
+    cache.dropped = MAX_DROPPED - 1
+    cache.move_back(frequencies)
+    assert cache.dropped == MAX_DROPPED - 1
+    assert torch.equal(cache.keys[0], before)
+    cache.dropped = MAX_DROPPED
+    cache.move_back(frequencies)
+    assert cache.next_position == 20
+    key = cache.keys[0].transpose(2, 3).reshape(2, -1, 4) if block > 1 else cache.keys[0]
+    # Pairs (i, i), rotated by so many radians backwards.
+    for i in range(9, 20):
+        for pair, frequency in enumerate((1.0, 0.25)):
+            turned = complex(i, i) * cmath.exp(-1j * frequency * MAX_DROPPED)
+            found = complex(*key[1, i, 2 * pair : 2 * pair + 2].tolist())
+            assert found == pytest.approx(turned, abs=1e-4)
+    assert torch.equal(cache.values[0], -filled(20, 32).keys[0])
+
+
+def test_capacity_is_whole_blocks_and_no_less_than_asked_for() -> None:
+    config = replace(small_config(4, 2), head_dim=32)
+    decoder = Decoder(GazeDecoder(config).requires_grad_(False), config)
+    block = decoder.layers.key_block
+    for asked in (0, 1, 8, 9, 33):
+        one, two = decoder.new_caches(2, asked)
+        capacity = one.values[0].shape[1]
+        assert capacity % block == 0
+        assert asked <= capacity < asked + block
+        assert one.keys[0].numel() == one.values[0].numel() == 2 * capacity * 32
+        assert len(one.keys) == len(two.values) == 2
+        assert one.keys[0].data_ptr() != two.keys[0].data_ptr() or not capacity
+
+
+def test_positions_stay_below_what_float32_tells_apart() -> None:
+    """At 65,536 half a step of float32 is 0.004 radians."""
+    assert MAX_DROPPED == 65_536
+    assert np.spacing(np.float32(MAX_DROPPED)) / 2 == pytest.approx(0.004, abs=1e-4)
+
+
+def two_frames(rows: Sequence[int], **options: Any) -> list[list[list[int]]]:
+    """Ids of some of two sequences in two frames; the first sequence ends its first frame early."""
+    config = small_config(4, 2)
+    torch.manual_seed(0)
+    module = GazeDecoder(config).requires_grad_(False)
+    for parameter in module.parameters():
+        parameter.normal_(0.2, 0.4)
+    frames = torch.randn(3, 2, 4, 8)[:2]
+    decoder = Decoder(module, config)
+    caches = decoder.new_caches(len(rows), 0)
+    gazes = [decoder.frame(caches, frame[list(rows)], 12, 0.0, **options) for frame in frames]
+    return [
+        [gaze.ids[row, : gaze.counts[row]].tolist() for gaze in gazes] for row in range(len(rows))
+    ]
+
+
+def test_sequences_are_coupled_only_if_that_is_asked_for() -> None:
+    """Inference spec 3.8: a sequence that ends before others of its batch feeds its last chunk."""
+    (early,), (late,) = two_frames([0]), two_frames([1])
+    assert (len(early[0]), len(late[0])) == (2, 12)
+    assert two_frames([0, 1]) == [early, late]
+    coupled = two_frames([0, 1], coupled=True)
+    assert coupled[1] == late
+    assert coupled[0][0] == early[0]
+    assert coupled[0][1] != early[1]
+    assert two_frames([0], coupled=True) == [early]
+
+
+def test_the_last_chunk_of_a_sequence() -> None:
+    chooser = Chooser(small_config(2, 3), 1, 6, 0.5)
+    step(chooser, losses=[0.9, 0.4, 0.9])
+    assert chooser.last_chunk(0, 3).tolist() == [1, 4, 0]
+    assert chooser.last_chunk(0, 2).tolist() == [4, 0]
+
+
+def test_the_first_token_of_a_frame_alone_is_never_suppressed() -> None:
+    chooser = Chooser(small_config(2, 1), 1, 4, 0.5)
+    assert step(chooser, LOGITS[:1], losses=[0.1]) == ([1], True)
+    assert step(chooser, LOGITS[:1], losses=[0.1]) == ([], False)
+    assert chooser.gaze().padded.tolist() == [[False, True]]
+
+
+def test_a_budget_is_never_above_the_ids_of_a_frame() -> None:
+    chooser = Chooser(small_config(2, 1), 1, 99)
+    for token, goes_on in ((1, True), (0, True), (2, True), (3, False)):
+        assert step(chooser, LOGITS[:1]) == ([token], goes_on)
+
+
+def test_confidence_is_the_probability_among_what_is_left() -> None:
+    """Inference spec 4.2: the maximum is not subtracted, and what underflows counts as 1."""
+    chooser = Chooser(small_config(2, 1), 1, 4)
+    step(chooser, [[0, 0, 0, 0, 50]])  # the padding id is no choice
+    step(chooser, [[9, 0, 0, 0, 50]])
+    step(chooser, [[9, 9, -200, -300, 50]])
+    assert chooser.gaze().ids.tolist() == [[0, 1, 2]]
+    assert chooser.gaze().confidences[0].tolist() == pytest.approx([1 / 4, 1 / 3, 1])
 
 
 class Scripted(Decoder):

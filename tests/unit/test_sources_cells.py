@@ -21,6 +21,8 @@ from autogaze_cli.jobs.frames import gazed_frames, open_job, trace_header
 from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.video import Frame
 from autogaze_cli.sources import cell_sums
+from autogaze_cli.sources.cells import CellSource
+from autogaze_cli.sources.registry import check_source_name, source_class, source_names
 from autogaze_cli.sources.rlt import run_lengths
 from autogaze_cli.trace import FrameTrace, Trace
 
@@ -155,6 +157,11 @@ def test_evs_takes_black_for_no_direction_as_pytorch_does() -> None:
     assert torch.nn.functional.cosine_similarity(zeros, zeros).item() == 0
     found = gaze("evs", clip, patch_diff_grid=2, exact=True, max_gaze_tokens_each_frame=2)
     assert (tokens(found)[1], found[1].fixations.confidence.tolist()) == ([0, 2], [1, 1])
+    clip[:, 0, 0, 0] = 1  # the darkest patch there is has one
+    found = gaze("evs", clip, patch_diff_grid=2, exact=True, max_gaze_tokens_each_frame=2)
+    assert tokens(found)[1] == [2, 0]
+    assert found[1].fixations.confidence[0] == 1
+    assert found[1].fixations.confidence[1] < 1e-6
 
 
 def test_a_pruned_video_is_read_twice_and_comes_out_as_if_held() -> None:
@@ -211,6 +218,82 @@ def test_uniform_takes_every_nth_cell_and_shifts_by_frame() -> None:
     assert tokens(found) == [list(range(t, 196, 7)) for t in range(3)]
     uneven = tokens(gaze("uniform", some_clip(frames=1), max_gaze_tokens_each_frame=5))[0]
     assert uneven == [0, 39, 78, 117, 156]
+
+
+@pytest.mark.parametrize("name", ["random", "uniform"])
+def test_a_tenth_of_the_cells_unless_said_otherwise_and_at_least_one(name: str) -> None:
+    clip = some_clip(frames=2, side=42)
+    for grid, count in ((14, 19), (7, 4), (3, 1), (1, 1)):
+        assert [len(one) for one in tokens(gaze(name, clip, patch_diff_grid=grid))] == [count] * 2
+
+
+def test_a_quarter_is_left_of_evs_unless_said_otherwise() -> None:
+    found = gaze("evs", some_clip(frames=8), patch_diff_grid=7)
+    assert sum(map(len, tokens(found))) == 8 * 49 // 4
+    assert tokens(found)[0] == list(range(49))  # nothing scores as high as a first frame
+    assert found[0].fixations.confidence.tolist() == [1.0] * 49
+
+
+def test_a_frame_that_may_have_all_cells_never_stops_for_want_of_room() -> None:
+    clip = np.repeat(np.array([0, 255], np.uint8), 3 * 56 * 56).reshape(2, 56, 56, 3)
+    full = gaze("patch-diff", clip)[1]
+    assert (len(full.fixations), full.stop_probability) == (196, 1)
+    capped = gaze("patch-diff", clip, max_gaze_tokens_each_frame=195)[1]
+    assert (len(capped.fixations), capped.stop_probability) == (195, 0)
+    roomy = gaze("patch-diff", clip[:1].repeat(2, 0), max_gaze_tokens_each_frame=195)[1]
+    assert (len(roomy.fixations), roomy.stop_probability) == (0, 1)
+
+
+def test_run_lengths_of_a_clip_without_any_patch() -> None:
+    clip = np.zeros((4, 8, 8, 3), np.uint8)
+    header = trace_header(open_job(DOG, open_source(GazeSettings()), Sampling(frames=4)))
+    traces = gaze("patch-diff", clip, patch_diff_grid=2)
+    assert run_lengths(Trace.from_frames(header, traces), 2).tolist() == []
+    # Five frames are two tubelets and a half, and nothing but the first is kept.
+    clip = np.zeros((5, 8, 8, 3), np.uint8)
+    traces = gaze("rlt", clip, patch_diff_grid=1, rlt_tubelet=2)
+    assert run_lengths(Trace.from_frames(header, traces), 2).tolist() == [3, 3]
+
+
+def test_compiled_sums_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = cell_sums.library.__wrapped__
+    monkeypatch.setenv("AUTOGAZE_NATIVE", "0")
+    assert built() is None
+    monkeypatch.setenv("AUTOGAZE_NATIVE", "1")
+    compiled = list(Path(cell_sums.__file__).parent.glob("_cells.*"))
+    assert (built() is not None) == bool(compiled)
+
+
+def test_a_tensor_beside_an_array_is_summed_as_two_tensors_are() -> None:
+    a, b = np.random.default_rng(5).integers(0, 256, (2, 9, 7, 3), np.uint8)
+    expected = cell_sums.difference_sums(a, b, 2)
+    tensors = torch.from_numpy(a), torch.from_numpy(b)
+    np.testing.assert_array_equal(cell_sums.difference_sums(*tensors, 2), expected)
+
+
+def test_names_of_sources() -> None:
+    names = ["autogaze", "patch-diff", "rlt", "evs", "codec", "random", "uniform"]
+    assert source_names()[:7] == names
+    for name in names:
+        check_source_name(name)
+        assert source_class(name).mask_source == name
+    with pytest.raises(ConfigError, match="not 'path-diff'") as caught:
+        check_source_name("path-diff")
+    assert "patch-diff" in (caught.value.hint or "")
+    with pytest.raises(ConfigError, match="mask_source must be one of autogaze, patch-diff, rlt"):
+        source_class("none")
+
+
+def test_only_the_codec_source_reads_motion_and_only_pruning_needs_a_whole_clip() -> None:
+    for name in CELL_SOURCES:
+        source = open_source(GazeSettings(mask_source=name))
+        pruned = open_source(GazeSettings(mask_source=name, pruning_rate=0.5))
+        assert isinstance(source, CellSource)
+        assert isinstance(pruned, CellSource)
+        assert source.reads_motion == (name == "codec")
+        assert source.whole_clip == (name == "evs")
+        assert pruned.whole_clip
+        assert source.tile_count(4000, 3000) == 1
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,58 @@ def test_scores_by_hand() -> None:
     assert motion_scores(odd, 2).tolist() == [0, 0, 0, 0]
 
 
+def test_motion_is_measured_in_cells_of_each_side_and_either_time() -> None:
+    """Cells of 64 x 16 pixels, one macroblock high and four wide."""
+    still = [(x + 8, y + 8, 16, 16, 0, 0) for y in range(0, 32, 16) for x in range(0, 128, 16)]
+
+    def moved(x: int, y: int, **changes: int) -> list[float]:
+        rows = vectors((8, 8, 16, 16, x, y), *still[1:])
+        for name, value in changes.items():
+            rows[name][0] = value
+        found: list[float] = motion_scores(Motion(vectors=rows, width=128, height=32), 2).tolist()
+        return found
+
+    assert moved(0, 0) == [0, 0, 0, 0]
+    # 8 pixels, 32 quarters, are an eighth of a cell across and half of one down.
+    assert moved(32, 0) == [0.125 / 4, 0, 0, 0]
+    assert moved(0, 32) == [0.5 / 4, 0, 0, 0]
+    assert moved(0, 32, source=1) == [0.5 / 4, 0, 0, 0]
+    assert moved(0, 32, source=-2) == [0.25 / 4, 0, 0, 0]  # in two frames
+    assert moved(0, 32, motion_scale=8) == [0.25 / 4, 0, 0, 0]  # eighths of a pixel
+    assert moved(0, 640) == [1 / 4, 0, 0, 0]  # at most one cell
+    assert moved(96, 32) == [pytest.approx(0.625 / 4), 0, 0, 0]  # 3/8 and 4/8 are 5/8 away
+
+
+def test_parts_of_a_score_add_up_to_one_at_most() -> None:
+    """One cell of 2 x 2 macroblocks: three are new, the fourth is in quarters."""
+    quarters = vectors(*((x, y, 8, 8, 0, 0) for y in (4, 12) for x in (4, 12)))
+    assert motion_scores(Motion(vectors=quarters, width=32, height=32), 1).tolist() == [1]
+    two = vectors(*((x, y, 8, 8, 0, 0) for y in (4, 12) for x in (4, 12)), (24, 8, 16, 16, 0, 0))
+    assert motion_scores(Motion(vectors=two, width=32, height=32), 1).tolist() == [0.75]
+
+
+def test_vectors_beyond_the_edge_belong_to_the_last_macroblock() -> None:
+    inside = vectors((-8, -8, 16, 16, 0, 0), (40, 8, 16, 16, 0, 0), (8, 40, 16, 16, 0, 0))
+    # Of four macroblocks the last alone is new.
+    assert motion_scores(Motion(vectors=inside, width=32, height=32), 2).tolist() == [0, 0, 0, 1]
+
+
+def test_detail_of_large_frames_is_that_of_a_smaller_one() -> None:
+    small = np.random.default_rng(1).integers(0, 256, (224, 240, 3), np.uint8)
+    expected = detail_scores(small, 7)
+    for factor in (2, 3):
+        large = small.repeat(factor, 0).repeat(factor, 1)
+        np.testing.assert_array_equal(detail_scores(large, 7), expected)
+    assert not np.array_equal(detail_scores(small[:, :, ::-1].repeat(2, 1), 7), expected)
+
+
+def test_a_difference_of_neighbours_is_the_right_or_lower_ones() -> None:
+    rgb = np.zeros((2, 4, 3), np.uint8)
+    rgb[..., 1] = [[0, 10, 10, 10], [0, 0, 10, 40]]
+    # Across 10, 0, 0 and 0, 10, 30; down 0, 10, 0, 30. The cells have 10, 0, 10 and 70.
+    assert detail_scores(rgb, 2).tolist() == pytest.approx([1 / 7, 0, 1 / 7, 1])
+
+
 def test_detail_by_hand() -> None:
     rgb = np.zeros((8, 8, 3), np.uint8)
     rgb[:4, :4:2] = 255  # stripes in the first cell

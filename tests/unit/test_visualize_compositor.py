@@ -144,6 +144,20 @@ def test_unusable_frame_is_refused_and_changes_nothing(frame: Any) -> None:
     assert [compositor.step(good + 1, fixations([])).keyframe for _ in range(2)] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("geometry", "pixels"), [("native", 196), ("deduplicated", 196), ("effective", 4)]
+)
+def test_pixels_of_a_geometry_are_what_is_blended(geometry: str, pixels: int) -> None:
+    """A quarter of the frame is one cell of 14 x 14 in the effective geometry."""
+    point = fixations([{"cell": [0, 0, 2, 2], "grid": 2}])
+    settings = Visualization(mask_geometry=geometry, blend_alpha=1)
+    view = Compositor(settings).step(np.zeros((28, 28, 3), np.uint8), point)
+    assert view.mask_pixel_count == pixels
+    assert (view.output == 255).all(axis=2).sum() == pixels
+    assert view.updated_pixel_count == pixels
+    assert (view.mask_ratio, view.update_ratio) == (pixels / 784, pixels / 784)
+
+
 def test_output_cannot_be_overwritten() -> None:
     view = Compositor(interframe(0)).step(SOURCE, LEFT_HALF)
     with pytest.raises(ValueError, match="read-only"):

@@ -111,6 +111,51 @@ def test_display_grid_is_the_own_one_or_the_nearest(
     assert display_grid(points).tolist() == [expected]
 
 
+def cells(*boxes: tuple[int, int, int, int]) -> Fixations:
+    """Fixations of the pixels ``x0, x1, y0, y1`` of a frame of 16 x 16."""
+    x0, x1, y0, y1 = np.array(boxes).T / 16
+    return Fixations.from_columns(
+        {"x": (x0 + x1) / 2, "y": (y0 + y1) / 2, "width": x1 - x0, "height": y1 - y0}
+    )
+
+
+@pytest.mark.parametrize(
+    ("smaller", "kept"),
+    [
+        ((4, 8, 4, 8), 1),  # inside
+        ((4, 8, 2, 6), 2),  # out above
+        ((4, 8, 8, 11), 2),  # out below
+        ((2, 6, 4, 8), 2),  # out to the left
+        ((9, 11, 4, 8), 2),  # out to the right
+        ((4, 10, 4, 10), 1),  # the same
+        ((12, 14, 12, 14), 2),  # apart
+    ],
+)
+def test_a_cell_stays_where_any_pixel_of_it_shows(
+    smaller: tuple[int, int, int, int], kept: int
+) -> None:
+    for sign in (1, -1):
+        points = cells(*[(4, 10, 4, 10), smaller][::sign])
+        found = deduplicate(points, 16, 16)
+        assert len(found) == kept
+        assert fixation_rects(found, 16, 16)[0].tolist() == [4, 10, 4, 10]
+
+
+def test_a_scale_of_one_but_for_rounding_is_one() -> None:
+    """Visualization spec 2.3: within float32 epsilon, whole numbers decide."""
+    epsilon = float(np.finfo(np.float32).eps)
+    point = fixations([{"cell": [3, 5, 14, 14], "grid": 14}])
+    for scale in (1.0, 1 + epsilon, 1 - epsilon):
+        assert effective_rects(point, 28, 28, scale).tolist() == [[6, 8, 10, 12]]
+    assert effective_rects(point, 28, 28, 1 + 2 * epsilon).tolist() == [[5, 9, 9, 13]]
+
+
+def test_a_cell_is_never_larger_than_the_frame() -> None:
+    """Visualization spec 2.3: half a frame to each side of the middle, at most."""
+    point = fixations([{"cell": [3, 10, 14, 14], "grid": 14}])
+    assert effective_rects(point, 28, 28, 100).tolist() == [[0, 21, 7, 28]]
+
+
 def test_full_size_cells() -> None:
     """Visualization spec 8.9."""
     points = full_size()

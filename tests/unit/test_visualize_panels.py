@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autogaze_cli.errors import ConfigError
+from autogaze_cli.visualize import compiled
 from autogaze_cli.visualize.geometry import mask_rects
 from autogaze_cli.visualize.panels import COLOURS, fill_colour, mask_panel, mix, to_rgba
 from autogaze_cli.visualize.rects import Image, paint
@@ -78,8 +79,17 @@ def test_mix_rounds_halves_away_for_every_pair_of_bytes(alpha: float) -> None:
         ("image-mask-only", 0, [[10, 20, 30, 200], [0, 0, 0, 0]]),
     ],
 )
-def test_image_panel(style: str, alpha: float, expected: list[list[int]]) -> None:
-    """Visualization spec 8.4."""
+@pytest.mark.parametrize("native", [True, False])
+def test_image_panel(
+    style: str,
+    alpha: float,
+    expected: list[list[int]],
+    native: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Visualization spec 8.4; by numpy and, where it was built, in C."""
+    if not native:
+        monkeypatch.setattr(compiled, "library", lambda: None)
     settings = Visualization(mask_visualization=style, blend_alpha=alpha)
     source = SOURCE.copy()
     assert mask_panel(source, LEFT_HALF, settings).tolist() == [expected]

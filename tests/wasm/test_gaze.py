@@ -14,6 +14,8 @@ from autogaze_cli.gaze.tiles import TileLayout
 from autogaze_cli.media.videos import read_frames
 from autogaze_cli.model.autogaze import AutoGaze, load_model
 from autogaze_cli.model.preprocess import cut_tiles, square
+from scripts.build_wasm import WASM
+from tests.wasm.conftest import KESTREL
 from tests.wasm.portable import Native, Portable, Wasm
 
 pytestmark = pytest.mark.xdist_group("wasm")
@@ -47,6 +49,13 @@ def test_inputs_are_the_processors(
     wanted = square(engine.preprocess(frame[None]), 224)[0, 0].numpy()
     np.testing.assert_allclose(native.input(frame), wanted, atol=1e-5, rtol=0)
     np.testing.assert_array_equal(wasm.input(frame), native.input(frame))
+
+
+def test_a_picture_beyond_the_memory_of_a_page_is_refused() -> None:
+    """Resized it takes 2 ** 32 bytes and some more, which 32 bits count as a few."""
+    wasmtime = pytest.importorskip("wasmtime")
+    with pytest.raises(wasmtime.Trap, match="unreachable"):
+        Portable(Wasm(WASM), KESTREL).input(np.zeros((1, 21_400, 3), np.uint8))
 
 
 @pytest.mark.parametrize(("mode", "tile"), [("tiled", 224), ("tiled-full", 224), ("tiled", 160)])

@@ -24,7 +24,7 @@ stream_t *new_stream(const model_t *m) {
     const config_t *size = &m->size;
     s->past = zeros(size->depth, sizeof(float *));
     for (int i = 0; i < size->depth; i++)
-        s->past[i] = zeros((size_t)size->time * m->tokens * size->channels, sizeof(float));
+        s->past[i] = zeros((uint64_t)size->time * m->tokens * size->channels, sizeof(float));
     s->keys = zeros(2 * size->layers, sizeof(float *));
     s->values = s->keys + size->layers;
     s->pending = zeros(size->chunk, sizeof(int32_t));
@@ -105,7 +105,7 @@ static void move_back(const model_t *m, stream_t *s) {
  * last token. */
 static void extend(const model_t *m, stream_t *s, float *x, int n, int position, float *hidden) {
     const config_t *size = &m->size;
-    float *rotations = floats((size_t)n * HEAD_DIM);
+    float *rotations = floats((uint64_t)n * HEAD_DIM);
     cache_t *caches = zeros(size->layers, sizeof(cache_t));
     for (int j = 0; j < n; j++)
         for (int i = 0; i < HEAD_DIM / 2; i++) {
@@ -180,7 +180,7 @@ int gaze_frame(const model_t *m, stream_t *s, const float *input, int most, int 
                float requirement, int32_t *ids, float *confidences, float *scores) {
     const config_t *size = &m->size;
     int c = size->hidden, k = size->chunk, outputs = k * size->vocab + k, valid = 0;
-    float *x = floats((size_t)(k + m->tokens) * c), *hidden = floats(c), *out = floats(outputs);
+    float *x = floats((uint64_t)(k + m->tokens) * c), *hidden = floats(c), *out = floats(outputs);
     gaze_t g = {ids, confidences, 0, at_most(most, size->vocab - 1), requirement, zeros(size->vocab, 1)};
     forget(s, horizon);
     move_back(m, s);

@@ -77,10 +77,12 @@ static void square(const float *from, int w, int h, int side, float *to) {
  * made square. */
 static void whole_input(const uint8_t *rgba, int w, int h, int edge, int side, float values[3][256], float *to) {
     int shorter = w < h ? w : h;
-    int longer = (int)((double)edge * (w < h ? h : w) / shorter); /* truncated */
+    double exact = (double)edge * (w < h ? h : w) / shorter;
+    if (exact > 1 << 28) __builtin_trap(); /* no memory has room for it */
+    int longer = (int)exact; /* truncated */
     int new_w = w < h ? edge : longer, new_h = w < h ? longer : edge;
-    uint8_t *wide = memory((size_t)new_w * h * 4), *small = memory((size_t)new_w * new_h * 4);
-    float *planes = memory((size_t)new_w * new_h * 3 * sizeof(float));
+    uint8_t *wide = memory((uint64_t)new_w * h * 4), *small = memory((uint64_t)new_w * new_h * 4);
+    float *planes = floats((uint64_t)new_w * new_h * 3);
     if (new_w != w) resample(rgba, w, 4, w * 4, h, wide, new_w, 4, new_w * 4);
     const uint8_t *pixels = new_w == w ? rgba : wide;
     if (new_h != h) resample(pixels, h, new_w * 4, 4, new_w, small, new_h, new_w * 4, 4);
@@ -99,7 +101,7 @@ static void whole_input(const uint8_t *rgba, int w, int h, int edge, int side, f
  * picture itself, 0 beyond its edges, where the canvas has no size. */
 static void tile_input(const uint8_t *rgba, int w, int h, int canvas_w, int canvas_h, int left, int top,
                       int tile, int side, float values[3][256], float *to) {
-    float *planes = tile == side ? to : memory((size_t)tile * tile * 3 * sizeof(float));
+    float *planes = tile == side ? to : floats((uint64_t)tile * tile * 3);
     for (int y = 0; y < tile; y++)
         for (int x = 0; x < tile; x++)
             for (int p = 0; p < 3; p++) {

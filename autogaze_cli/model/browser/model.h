@@ -22,15 +22,16 @@ typedef struct {
     float values[3][256]; /* what a pixel's value becomes */
 } model_t;
 
-/* Memory, or an end to the program: WebAssembly's caller gets an exception. */
-static void *memory(size_t bytes) {
-    void *found = malloc(bytes + 1);
+/* Memory, or an end to the program: WebAssembly's caller gets an exception. Sizes are of 64 bits, for
+ * products of them may not fit the 32 of an address there. */
+static void *memory(uint64_t bytes) {
+    void *found = bytes < PTRDIFF_MAX ? malloc(bytes + 1) : 0;
     if (!found) __builtin_trap();
     return found;
 }
 
-static void *zeros(size_t n, size_t size) { return memset(memory(n * size), 0, n * size); }
-static float *floats(size_t n) { return memory(n * sizeof(float)); }
+static void *zeros(uint64_t n, uint64_t size) { return memset(memory(n * size), 0, n * size); }
+static float *floats(uint64_t n) { return memory(n * sizeof(float)); }
 
 static float from_half(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
@@ -57,7 +58,7 @@ float *expand(const void *from, int type, int n) {
 
 /* Room for a weight of n columns, as native.c reads it; zeros past the last column. */
 static float *panels(int n, int k) {
-    return zeros((size_t)(n + PANEL - 1) / PANEL * PANEL * k, sizeof(float));
+    return zeros((uint64_t)(n + PANEL - 1) / PANEL * PANEL * k, sizeof(float));
 }
 
 /* Rows [first, first + n) of a product's columns: w [n][k], each input scaled by `norm` if given. With
@@ -81,7 +82,7 @@ static float *packed(const float *w, int n, int k, const float *norm) {
  * with inputs [column of the kernel][in]. */
 static void pack_kernel(float **to, const float *w, int channels, int time, int space) {
     int k = space * channels, parts = time * space;
-    float *one = floats((size_t)channels * k);
+    float *one = floats((uint64_t)channels * k);
     for (int part = 0; part < parts; part++) {
         for (int o = 0; o < channels; o++)
             for (int x = 0; x < space; x++)
@@ -106,7 +107,7 @@ model_t *new_model(const config_t *size, float **tensors) {
             m->values[i][v] = ((float)(v * (1 / 127.5)) - 1.0f - size->mean[i]) / size->std[i];
     m->patches = packed(*tensors++, channels, 3 * size->patch * size->patch, 0);
     m->patches_bias = *tensors++, m->norm = *tensors++, m->norm_bias = *tensors++;
-    m->kernels = zeros(size->depth * size->time * size->space, sizeof(float *));
+    m->kernels = zeros((uint64_t)size->depth * size->time * size->space, sizeof(float *));
     m->kernels_bias = zeros(size->depth, sizeof(float *));
     for (int i = 0; i < size->depth; i++) {
         float **kernel = m->kernels + i * size->time * size->space;

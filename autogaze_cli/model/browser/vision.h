@@ -43,7 +43,7 @@ static void convolve(const model_t *m, int block, float *past, float *x, float *
 static void embed_frame(const model_t *m, float **past, const float *input, float *to) {
     int side = m->size.side, patch = m->size.patch, c = m->size.channels, n = m->tokens;
     int taps = 3 * patch * patch, widest = m->size.space * c > taps ? m->size.space * c : taps;
-    float *windows = floats((size_t)n * widest), *x = floats((size_t)n * c), *y = floats((size_t)n * c);
+    float *windows = floats((uint64_t)n * widest), *x = floats((uint64_t)n * c), *y = floats((uint64_t)n * c);
     float *at = windows;
     for (int token = 0; token < n; token++)
         for (int p = 0; p < 3; p++)
