@@ -133,7 +133,7 @@ def fuzz(
                         shutil.copytree(folder, Path(options.keep, str(number)), symlinks=True)
                 shutil.rmtree(folder, ignore_errors=True)
             number += 1
-    return _print_table(readers, counts, (UNEXPECTED, CRASHED, OVER_TIME, over(most_bytes)))
+    return print_table(readers, counts, (UNEXPECTED, CRASHED, OVER_TIME, over(most_bytes)))
 
 
 def _results(
@@ -171,9 +171,10 @@ def _serve(numbers: range, execute: Execute, scratch: Path, pipe: Connection) ->
         pipe.send(execute(number, folder))
 
 
-def _print_table(
+def print_table(
     readers: Sequence[str], counts: Counter[tuple[str, str]], wrong: Sequence[str]
 ) -> int:
+    """Print a row per reader; return 1 if anything of ``wrong`` was counted, otherwise 0."""
     columns = ("executions", REFUSED, *wrong)
     print("| reader | " + " | ".join(columns) + " |")
     print("| --- |" + " --- |" * len(columns))

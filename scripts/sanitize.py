@@ -18,11 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.build_wasm import COMPILED, FLAGS, MODEL, ROOT
-from scripts.fuzzing import Counts, options_of, print_table
+from scripts.fuzzing import options_of, print_table
 
 SANITIZERS = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
 OPTIONS = ("-g", "-O1", "-fno-omit-frame-pointer", "-Wno-psabi")
@@ -106,7 +107,9 @@ def run_tests(folder: Path) -> int:
     return int(bool(wrong))
 
 
-def execute(folder: Path, first: int, last: int, end: float, counts: Counts) -> int:
+def execute(
+    folder: Path, first: int, last: int, end: float, counts: Counter[tuple[str, str]]
+) -> int:
     """Executions in a process of their own, until one ends it; return the next number."""
     command = [sys.executable, "-m", "scripts.sanitized", str(first), str(last)]
     process = subprocess.Popen(
@@ -141,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             subprocess.run(command, check=True)
         if options.tests:
             return run_tests(folder)
-        counts, number = Counts(), options.first
+        counts: Counter[tuple[str, str]] = Counter()
+        number = options.first
         end = time.monotonic() + options.seconds
         last = sys.maxsize if options.count is None else options.first + options.count
         while number < last and time.monotonic() < end:

@@ -19,6 +19,9 @@ from autogaze_cli.visualize.settings import Visualization
 _MOST = 1 << 53
 
 
+_CHUNKING = {"tiled": "anyres-resized-grid", "tiled-full": "full-resolution"}
+
+
 def metrics_document(
     header: TraceHeader,
     visualization: Visualization,
@@ -61,9 +64,7 @@ def metrics_document(
         "top_k": settings.get("top_k"),
         "max_gaze_tokens_each_frame": budget,
         "task_loss_requirement": _single(_number_of(header, "task_loss_requirement")),
-        "clip_chunking": {"tiled": "anyres-resized-grid", "tiled-full": "full-resolution"}.get(
-            header.mode, header.mode
-        ),
+        "clip_chunking": _CHUNKING.get(header.mode, header.mode),
         "tile_count": header.tile_count,
         "tile_batch_size": settings.get("tile_batch_size"),
         "fixation_budget_each_frame": (
