@@ -1,26 +1,15 @@
 """``python -m autogaze_cli``: the same as the command ``autogaze``."""
 
-import os
 import signal
-import sys
 
 
 def main() -> None:
     """Run the command line; Ctrl-C while it is still being loaded ends the process silently."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from autogaze_cli.batch.stopping import END_AT_ONCE
-    from autogaze_cli.cli.main import cli
+    from autogaze_cli.cli.main import end_with_exit_code
 
-    try:
-        cli(prog_name="autogaze")
-    except SystemExit as end:
-        if END_AT_ONCE.is_set() and isinstance(end.code, int):
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:
-                    stream.flush()
-            os._exit(end.code)
-        raise
+    end_with_exit_code()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import click
 
-from autogaze_cli.batch.stopping import stopped_by_signals
+from autogaze_cli.batch.stopping import END_AT_ONCE, stopped_by_signals
 from autogaze_cli.cli import options
 from autogaze_cli.cli.config import value_source
 from autogaze_cli.cli.streams import prepare_streams
@@ -232,3 +232,16 @@ def _tune_threads() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     # Huge pages for large buffers: decoding a batch of eight clips was a twelfth faster.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+def end_with_exit_code() -> None:
+    """Run the command line as the whole of a process, which ends with its exit code."""
+    try:
+        cli(prog_name="autogaze")
+    except SystemExit as end:
+        if END_AT_ONCE.is_set() and isinstance(end.code, int):
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, AttributeError):  # full, or closed
+                    stream.flush()
+            os._exit(end.code)
+        raise
