@@ -41,8 +41,8 @@ VIDEO_SUFFIXES = frozenset(
 
 STDIN = "-"
 
-_MOST_CHARACTERS = 4096
-"""Of a path, on any common system."""
+_MOST_CHARACTERS, _MOST_BYTES = 4096, 255
+"""Of a path, and of a name in it, on any common system."""
 
 _OUTPUT = re.compile(r"\.(mask|interframe)\.\w+$|^autogaze_.*_(input|mask|output)\.gif$")
 """Outputs of an earlier run, which are skipped when the same folder is searched."""
@@ -200,11 +200,17 @@ class _Spool:
 
 def _shown(name: str) -> str:
     """A name as messages and the manifest have it; one that is too long for a path is cut."""
-    return name if len(name) <= _MOST_CHARACTERS else f"{name[:60]}... ({len(name)} characters)"
+    return f"{name[:60]}... ({len(name)} characters)" if _is_long(name) else name
+
+
+def _is_long(name: str) -> bool:
+    """Whether a name is longer than any path, or than any name in one."""
+    names = os.fsencode(name).split(os.fsencode(os.sep))
+    return len(name) > _MOST_CHARACTERS or max(map(len, names)) > _MOST_BYTES
 
 
 def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input]:
-    if len(name) > _MOST_CHARACTERS or "\0" in name:
+    if _is_long(name) or "\0" in name:
         raise InputError(f"{_shown(name)}: is no path", hint="is the list a text file?")
     if not name:  # an empty path would be the current folder
         raise InputError("an input has an empty name", hint="is a variable of the shell unset?")

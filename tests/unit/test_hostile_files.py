@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from autogaze_cli.batch.inputs import open_inputs
+from autogaze_cli.batch.inputs import Input, open_inputs
 from autogaze_cli.batch.lists import read_list
 from autogaze_cli.batch.manifest import SHORTEST_LINE, Manifest
 from autogaze_cli.batch.places import matches, walk
@@ -138,11 +138,12 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(InputError, match="has over 64 MiB or 1000000 lines"):
             read_list(path)
-    path.write_bytes(b"a\0b\n" + b"c" * 5000 + b"\nd.mp4\n")
+    path.write_bytes(b"a\0b\n" + b"c" * 5000 + b"\n" + b"e" * 256 + b"/f.mp4\nd.mp4\n")
     with open_inputs([f"@{path}"]) as items:
         assert [item.problem and str(item.problem) for item in items] == [
             "a\0b: is no path",
             "c" * 60 + "... (5000 characters): is no path",
+            "e" * 60 + "... (262 characters): is no path",
             None,
         ]
         assert len(items[1].name) < 100
@@ -284,6 +285,17 @@ def test_what_is_no_manifest(tmp_path: Path) -> None:
         Manifest(tmp_path, "trace", {}, None)
     assert path.stat().st_size == 1 << 40
     assert not Entries.read(tmp_path).inputs
+
+
+def test_thousands_of_failures_do_not_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Manifest(tmp_path, "trace", {}, None) as manifest:
+        monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("waits for the disk"))
+        for name in ("a.mp4", "b.mp4"):
+            item = Input(name=name, path=name, stem=Path(name))
+            manifest.fail(item, InputError("no such file"))
+    assert Entries.read(tmp_path).failures() == dict.fromkeys(("a.mp4", "b.mp4"), "no such file")
 
 
 def test_the_shortest_line_of_a_manifest() -> None:
