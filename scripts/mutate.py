@@ -38,7 +38,10 @@ ROOMS = {
     "gaze": ("gaze/*.py", "unit/test_gaze_*.py"),
     "readout": ("readout/*.py", "unit/test_readout_*.py"),
     "visualize": ("visualize/*.py", "unit/test_visualize_*.py"),
-    "sources": ("sources/*.py", "unit/test_sources_*.py unit/test_inference.py"),
+    "sources": (
+        "sources/*.py",
+        "unit/test_sources_*.py unit/test_inference.py native/test_refusals.py",
+    ),
     "batch": (
         "batch/[!_r]*.py batch/re*.py batch/run.py",
         "unit/test_batch_*.py cli/test_batch.py cli/test_inputs.py cli/test_report_command.py",
@@ -195,7 +198,7 @@ def mutate(node: Any) -> Any:
             node.test = ast.UnaryOp(ast.Not(), test)
         case ast.Constant(value=bool(value)):
             node.value = not value
-        case ast.Constant(value=int() | float() as value):
+        case ast.Constant(value=int() | float() as value) if value + 1 != value:
             node.value = value + 1
         case _:
             return None

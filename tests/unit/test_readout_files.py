@@ -172,6 +172,7 @@ BROKEN: list[Callable[[Document], Any]] = [
     lambda d: d.update(emit=["rects", "tokens", "coords", "colours"]),
     lambda d: d.update(projected_tokens=-1),
     lambda d: d.update(tool_version=1),
+    lambda d: d.update(tool_version="1" * 65_537),
     lambda d: d.update(frame_index=[0, 0.5]),
     lambda d: d.update(frame_time_s=["0", "1"]),
     lambda d: d["rects"][0].append(1),
