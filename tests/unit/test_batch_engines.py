@@ -372,6 +372,8 @@ def test_the_only_input_raises_and_stdin_keeps_its_name() -> None:
     several = Report([item("-", "/tmp/spooled/1"), item("b")])
     several.fail(several.inputs[0], InputError("/tmp/spooled/1: not a video"))
     assert str(several.failures[several.inputs[0]]) == "-: not a video"
+    several.fail(several.inputs[0], MemoryError())
+    assert str(several.failures[several.inputs[0]]).startswith("-: ")
 
 
 def test_events_that_cannot_be_printed_are_told_once() -> None:
