@@ -37,7 +37,7 @@ import pytest
 ROOMS = {
     "gaze": ("gaze/*.py", "unit/test_gaze_*.py"),
     "readout": ("readout/*.py", "unit/test_readout_*.py"),
-    "visualize": ("visualize/*.py", "unit/test_visualize_*.py"),
+    "visualize": ("visualize/*.py", "unit/test_visualize_*.py native/test_refusals.py"),
     "sources": (
         "sources/*.py",
         "unit/test_sources_*.py unit/test_inference.py native/test_refusals.py",
