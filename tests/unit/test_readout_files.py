@@ -231,6 +231,16 @@ def test_reader_and_schema_refuse(change: Callable[[Document], Any], tmp_path: P
         ro.read_readout(path)
 
 
+def test_the_largest_number_is_that_of_64_bits(tmp_path: Path) -> None:
+    document, path = broken(lambda d: d.update(frame_index=[0, 2**63 - 1]), tmp_path)
+    VALIDATOR.validate(document)
+    assert ro.read_readout(path).arrays["frame_index"].tolist() == [0, 2**63 - 1]
+    document, path = broken(lambda d: d.update(frame_index=[0, 2**63]), tmp_path)
+    assert not VALIDATOR.is_valid(document)
+    with pytest.raises(FormatError, match="frame_index"):
+        ro.read_readout(path)
+
+
 @pytest.mark.parametrize(("change", "says"), CONTRADICTIONS)
 def test_the_reader_refuses_contradictions(
     change: Callable[[Document], Any], says: str, tmp_path: Path
