@@ -8,7 +8,7 @@ import pickle
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Self
@@ -372,6 +372,8 @@ def test_the_only_input_raises_and_stdin_keeps_its_name() -> None:
     several = Report([item("-", "/tmp/spooled/1"), item("b")])
     several.fail(several.inputs[0], InputError("/tmp/spooled/1: not a video"))
     assert str(several.failures[several.inputs[0]]) == "-: not a video"
+    several.fail(several.inputs[0], MemoryError())
+    assert str(several.failures[several.inputs[0]]).startswith("-: ")
 
 
 def test_events_that_cannot_be_printed_are_told_once() -> None:
@@ -450,6 +452,21 @@ def test_only_resume_skips_what_is_finished(tmp_path: Path) -> None:
             report = Report([video, item("none")])
             again.tasks(report)
             assert len(report.skipped) == skipped
+
+
+def test_names_are_numbered_where_there_are_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    def board(name: str) -> AbstractContextManager[Advance]:
+        shown.append(name)
+        return nullcontext(lambda done, total: None)
+
+    monkeypatch.setattr("autogaze_cli.batch.run.progress_board", lambda: nullcontext(board))
+    run_batch(batch(tmp_path), "a")
+    run_batch(batch(tmp_path / "two"), "a", "b")
+    assert shown == ["a", "[1/2] a", "[2/2] b"]
 
 
 def test_two_inputs_are_counted(caplog: pytest.LogCaptureFixture) -> None:
