@@ -211,7 +211,7 @@ def test_padding_as_a_parameter_is_known(name: str, code: str) -> None:
     ("name", "code"),
     [
         # Calls of another arity, and numbers of other things, are no decoding.
-        ("a.py", "def f(out, a):\n    ids = out.gazing_pos\n    return np.subtract(ids), np.mod(a)\n"),
+        ("a.py", "def f(o, a):\n    ids = o.gazing_pos\n    return np.subtract(ids), np.mod(a)\n"),
         ("a.py", "def f(o):\n    return np.less(o.gazing_pos)\n"),
         ("a.py", "def f(out, kind):\n    ids = out.gazing_pos\n    match kind:\n"
                  "        case 4: return ids\n        case 20: return ids\n"),
