@@ -6,10 +6,12 @@ import inspect
 import io
 import json
 import os
+import shutil
 import struct
 import sys
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from autogaze_cli.batch.inputs import Input, open_inputs
 from autogaze_cli.batch.lists import read_list
 from autogaze_cli.batch.manifest import SHORTEST_LINE, Manifest
 from autogaze_cli.batch.places import matches, walk
+from autogaze_cli.encoders.checkpoint import read_encoder
 from autogaze_cli.errors import FormatError, InputError, ModelError, OutputError
 from autogaze_cli.jobs.folder import Manifest as Entries
 from autogaze_cli.jobs.folder import find, is_ours, read_object
@@ -32,7 +35,9 @@ from autogaze_cli.model.weights import read_weights
 from autogaze_cli.reading import DOCUMENT_VARIABLE, parse_json
 from autogaze_cli.trace import text as trace_text
 from autogaze_cli.trace.files import read_trace
+from autogaze_cli.upstream.siglip import SiglipVisionModel
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 MKV = bytes.fromhex("1a45dfa38018538067017fffffffffffff")
 RIFF = b"RIFF" + b"\xff" * 4
 
@@ -234,6 +239,35 @@ def test_weights_with_a_name_twice_are_refused(tmp_path: Path) -> None:
         read_weights(sparse(path, data, 1 << 40))
     with pytest.raises(InputError, match="1099511627776 bytes, more than"):
         sha256_of(path)
+
+
+@pytest.mark.parametrize("read", [read_encoder, SiglipVisionModel.from_pretrained])
+def test_an_encoder_with_a_name_twice_is_refused(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    given = FIXTURES / "encoders/siglip-tiny-p16"
+    data = (given / "model.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    text = data[8 : 8 + size].rstrip()
+    name = "vision_model.embeddings.patch_embedding.bias"
+    entry = json.dumps({name: json.loads(text)[name]}).encode()
+    text = text[:-1] + b"," + entry[1:]
+    content = struct.pack("<Q", len(text)) + text + data[8 + size :]
+    (tmp_path / "model.safetensors").write_bytes(content)
+    shutil.copy(given / "config.json", tmp_path)
+    with pytest.raises(ModelError, match=r"has 'vision_model.* twice"):
+        read(tmp_path)
+
+
+def test_an_encoder_with_a_name_in_two_files_is_refused(tmp_path: Path) -> None:
+    given = FIXTURES / "encoders/siglip-tiny-p16"
+    shutil.copy(given / "config.json", tmp_path)
+    for name in ("a.safetensors", "b.safetensors"):
+        shutil.copy(given / "model.safetensors", tmp_path / name)
+    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="as another file does"):
+        read_encoder(tmp_path)
 
 
 def test_a_width_of_text_that_numpy_refuses(tmp_path: Path) -> None:
