@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -181,6 +182,25 @@ def test_a_tree_may_be_deeper_than_the_stack(tmp_path: Path) -> None:
     finally:
         sys.setrecursionlimit(before)
     assert found == (([deep / "a.mp4"], []), [deep / "a.mp4"])
+
+
+def test_only_a_pipe_that_is_named_directly_is_waited_for(tmp_path: Path) -> None:
+    pipe, path = tmp_path / "a.mp4", tmp_path / "list.txt"
+    os.mkfifo(pipe)
+    path.write_text(f"{pipe}\n{tmp_path}\n")
+    with open_inputs([f"@{path}", f"{tmp_path}/*.mp4"]) as items:
+        assert [str(item.problem) for item in items] == [
+            f"{pipe}: is a pipe",
+            f"{tmp_path}: contains no video files",
+            f"{tmp_path}/*.mp4: contains no video files",
+        ]
+    with open_inputs([str(pipe)], pipes=False) as [item]:
+        assert str(item.problem) == f"{pipe}: is a pipe"
+    writer = Thread(target=pipe.write_bytes, args=(b"video",))
+    writer.start()
+    with open_inputs([str(pipe)]) as [item]:
+        assert Path(item.path).read_bytes() == b"video"
+    writer.join()
 
 
 @pytest.mark.parametrize("width", ["0999999999", "09999999999999999999999"])
