@@ -12,6 +12,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Thread
 
@@ -229,6 +230,7 @@ BOMB = b"a\0\0" + zlib.compress(bytes(65 << 20))
         png(chunk(b"iCCP", BOMB)),
         png(chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(33 << 20))) * 2),
         png(pixels=bytes(2 << 20)),
+        png(chunk(b"tEXt", b"a\0b") * 10_001),
     ],
 )
 def test_a_png_that_unpacks_to_more_than_a_picture(tmp_path: Path, picture: bytes) -> None:
@@ -237,6 +239,48 @@ def test_a_png_that_unpacks_to_more_than_a_picture(tmp_path: Path, picture: byte
     for name in ("a.png", "f_%d.png"):
         with pytest.raises(InputError, match="its chunks unpack to much more than a picture"):
             Video(tmp_path / name)
+
+
+@pytest.mark.parametrize("bad", [False, True])
+@pytest.mark.parametrize("before", [0, watched.BUFFER_BYTES - 20])
+def test_a_png_within_another_file(tmp_path: Path, bad: bool, before: int) -> None:
+    picture = png(chunk(b"zTXt", BOMB if bad else b"a\0\0"))
+    icon = struct.pack("<HHH", 0, 1, 1)
+    icon += struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(picture), 22 + before)
+    path = tmp_path / "a.ico"
+    path.write_bytes(icon + b"\1" * before + picture)
+    if not bad:
+        with Video(path) as video:
+            assert [frame.rgb.shape for frame in video.frames()] == [(16, 16, 3)]
+        return
+    with pytest.raises(InputError, match="a PNG in it unpacks to much more than a picture"):
+        Video(path)
+
+
+@pytest.mark.parametrize(("parts", "refused"), [(10, False), (60, True)])
+def test_pngs_within_pngs_are_not_looked_at_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int, refused: bool
+) -> None:
+    """The chunks of each go on with those of the next."""
+    monkeypatch.setattr(watched, "MOST_STEPS", 1000)
+    header = png()[:33]
+    part = chunk(b"abCd", header + struct.pack(">I4s", 0, b"abCd"))
+    (tmp_path / "a.bin").write_bytes(header + part * parts + chunk(b"IEND", b""))
+    file = watched.WatchedFile(tmp_path / "a.bin")
+    with pytest.raises(OSError, match="a PNG in it") if refused else nullcontext():
+        assert len(file.read(watched.BUFFER_BYTES)) == file.tell()
+    file.close()
+
+
+def test_a_file_of_so_many_tags_that_opening_it_takes_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = FIXTURES / "dog.mp4"
+    with Video(clip) as video:
+        assert next(iter(video.frames())).index == 0
+    monkeypatch.setattr(watched, "_MOST_SECONDS", -1)
+    with pytest.raises(InputError, match="too many tags or parts: to open it takes too long"):
+        Video(clip)
 
 
 def test_a_png_with_texts_and_unpacked_pixels_is_read(tmp_path: Path) -> None:
