@@ -56,7 +56,7 @@ class WatchedFile:
             data = self._file.read(size) or b""
             self.zeros = self.zeros + len(data) if data == _ZEROS[: len(data)] else 0
             if self.zeros > _MOST_ZEROS:
-                raise OSError(f"over {_MOST_ZEROS} zeros in a row")
+                raise OSError(f"has over {_MOST_ZEROS} zeros in a row")
             if self.opening and time.thread_time() - self._since > _MOST_SECONDS:
                 raise OSError("too many tags or parts: to open it takes too long")
             self._require_pictures(data)
@@ -134,9 +134,11 @@ def _state(file: Path) -> tuple[int, ...] | None:
 
 def failed_read(path: Path, error: OSError) -> InputError:
     """The error for a file that the system cannot read."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
+    if not error.errno:  # refused by ``WatchedFile``
+        return InputError(f"{path}: {error}", hint="it is damaged, or made to exhaust its readers")
     return InputError(
-        f"{path}: reading failed ({reason})", hint="check the disk or network, or copy the file"
+        f"{path}: reading failed ({os.strerror(error.errno)})",
+        hint="check the disk or network, or copy the file",
     )
 
 
