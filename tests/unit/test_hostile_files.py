@@ -100,12 +100,15 @@ def test_parts_of_a_gif_are_bounded() -> None:
         list(gif_blocks(io.BytesIO(gif), 99))
 
 
-def test_tags_of_a_matroska_file_are_bounded(tmp_path: Path) -> None:
-    void, tags = b"\xec\x80", bytes.fromhex("1254c36701000000000fffff")  # 8 bytes of a size
+@pytest.mark.parametrize("kind", ["1254c367", "1043a770"])
+def test_tags_of_a_matroska_file_are_bounded(tmp_path: Path, kind: str) -> None:
+    void, tags = b"\xec\x80", bytes.fromhex(kind + "01000000000fffff")  # 8 bytes of a size
     start = bytes.fromhex("1a45dfa3801853806701ffffffffffffff")
     one = void + tags + bytes(0xFFFFF)
     require_few_tags(tmp_path, io.BytesIO(start + one))
-    with pytest.raises(InputError, match="has 2097150 bytes of tags, more than 1048576"):
+    with pytest.raises(
+        InputError, match="has 2097150 bytes of tags and chapters, more than 1048576"
+    ):
         require_few_tags(tmp_path, io.BytesIO(start + one * 2))
 
 
