@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
 import struct
+import sys
 import zipfile
 import zlib
 from pathlib import Path
 
 import pytest
 
-from autogaze_cli.batch.inputs import open_inputs
+from autogaze_cli.batch.inputs import Input, open_inputs
 from autogaze_cli.batch.lists import read_list
 from autogaze_cli.batch.manifest import SHORTEST_LINE, Manifest
+from autogaze_cli.batch.places import matches, walk
 from autogaze_cli.errors import FormatError, InputError, ModelError, OutputError
 from autogaze_cli.jobs.folder import Manifest as Entries
 from autogaze_cli.jobs.folder import find, is_ours, read_object
@@ -135,14 +138,44 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(InputError, match="has over 64 MiB or 1000000 lines"):
             read_list(path)
-    path.write_bytes(b"a\0b\n" + b"c" * 5000 + b"\nd.mp4\n")
+    path.write_bytes(b"a\0b\n" + b"c" * 5000 + b"\n" + b"e" * 256 + b"/f.mp4\nd.mp4\n")
     with open_inputs([f"@{path}"]) as items:
         assert [item.problem and str(item.problem) for item in items] == [
             "a\0b: is no path",
             "c" * 60 + "... (5000 characters): is no path",
+            "e" * 60 + "... (262 characters): is no path",
             None,
         ]
         assert len(items[1].name) < 100
+
+
+def test_a_folder_with_links_to_itself_is_searched_once(tmp_path: Path) -> None:
+    inner = tmp_path / "d" / "e"
+    inner.mkdir(parents=True)
+    for name in ("d/a.mp4", "d/e/b.mp4", "d/e/.hidden.mp4"):
+        (tmp_path / name).touch()
+    for number in range(8):
+        (inner / f"here{number}").symlink_to(".")
+        (inner / f"up{number}").symlink_to("..")
+    folder, above = tmp_path / "d", inner / "up0"
+    (inner / "loop").symlink_to("loop")
+    assert matches(f"{folder}/**/*.mp4") == [folder / "a.mp4", inner / "b.mp4"]
+    assert matches(f"{folder}/**/**/e/**/*.mp4") == [inner / "b.mp4", above / "a.mp4"]
+    assert len(matches(f"{folder}{'/*' * 20}/b.mp4")) == 1
+    assert walk(folder) == ([folder / "a.mp4", inner / "b.mp4", inner / "loop"], [])
+
+
+def test_a_tree_may_be_deeper_than_the_stack(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d"] * 300)
+    deep.mkdir(parents=True)
+    (deep / "a.mp4").touch()
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        found = walk(tmp_path), matches(f"{tmp_path}/**/*.mp4")
+    finally:
+        sys.setrecursionlimit(before)
+    assert found == (([deep / "a.mp4"], []), [deep / "a.mp4"])
 
 
 @pytest.mark.parametrize("width", ["0999999999", "09999999999999999999999"])
@@ -252,6 +285,17 @@ def test_what_is_no_manifest(tmp_path: Path) -> None:
         Manifest(tmp_path, "trace", {}, None)
     assert path.stat().st_size == 1 << 40
     assert not Entries.read(tmp_path).inputs
+
+
+def test_thousands_of_failures_do_not_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Manifest(tmp_path, "trace", {}, None) as manifest:
+        monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("waits for the disk"))
+        for name in ("a.mp4", "b.mp4"):
+            item = Input(name=name, path=name, stem=Path(name))
+            manifest.fail(item, InputError("no such file"))
+    assert Entries.read(tmp_path).failures() == dict.fromkeys(("a.mp4", "b.mp4"), "no such file")
 
 
 def test_the_shortest_line_of_a_manifest() -> None:
