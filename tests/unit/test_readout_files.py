@@ -199,6 +199,7 @@ CONTRADICTIONS: list[tuple[Callable[[Document], Any], str]] = [
     (lambda d: d.update(emit=["rects", "tokens", "coords"]), "unknown 'gazing_pos'"),
     (lambda d: d.update(emit=["coords", "rects", "tokens", "gazing-info"]), "emit"),
     (lambda d: d.update(projected_tokens=None), "projected_tokens"),
+    (lambda d: d.update(merge=65_537), "merge is 65537, not an integer of at most 65536"),
     (lambda d: d.update(projected_tokens=25), "projected_tokens is 25, not at most 24"),
     (lambda d: d.update(frame_index=[1, 1]), "frame_index"),
     (lambda d: d.update(frame_index=[0]), "shape of frame_index"),
