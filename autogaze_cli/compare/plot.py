@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import chdir
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autogaze_cli.compare.table import section_rows
@@ -28,7 +31,8 @@ def draw(document: Mapping[str, Any]) -> Figure:
 
     Lines are equal tokens, with the 95 % interval over clips; large hollow marks are defaults.
     """
-    import matplotlib  # an extra
+    _import_matplotlib()
+    import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "autogaze"  # otherwise ids differ from run to run
@@ -60,6 +64,17 @@ def draw(document: Mapping[str, Any]) -> Figure:
         fontsize="medium",
     )
     return figure
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib without the ``matplotlibrc`` of the current folder.
+
+    It may be somebody else's, and can make matplotlib start LaTeX.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    with chdir(Path(__file__).parent):
+        import matplotlib  # noqa: F401  # an extra
 
 
 def _draw_measure(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +262,29 @@ def test_a_check_names_what_changed_and_ignores_times(tmp_path: Path) -> None:
     assert line == "0.mp4, b, 5 tokens: loss is 0.4, was 0.5"
     with pytest.raises(ConfigError, match="other settings: tokens"):
         list(differences(new | {"settings": {"tokens": [6]}}, old))
+
+
+def test_a_plot_takes_nothing_from_the_current_folder(tmp_path: Path) -> None:
+    """A ``matplotlibrc`` there could make matplotlib start LaTeX."""
+    pytest.importorskip("matplotlib")
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+    figures = {"psnr_db": 30, "ssim": 0.9, "loss": 0.1}
+    row = {
+        "source": "patch-diff",
+        "setting": "tokens",
+        "tokens": 4,
+        "first_frame_free": False,
+        "figures": {
+            name: {"mean": mean, "low": None, "high": None} for name, mean in figures.items()
+        },
+    }
+    rows = [row, row | {"first_frame_free": True}]
+    code = f"""
+from io import BytesIO
+from autogaze_cli.compare.plot import draw
+draw({{"rows": {rows!r}, "clips": [0]}}).savefig(BytesIO(), format="png")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
