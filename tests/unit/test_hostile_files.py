@@ -30,6 +30,7 @@ from autogaze_cli.media import claims, watched
 from autogaze_cli.media.gif_blocks import gif_blocks
 from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.matroska import require_few_tags
+from autogaze_cli.media.ogg import require_few_comments
 from autogaze_cli.media.video import Video
 from autogaze_cli.media.whole import missing_bytes
 from autogaze_cli.model.catalog import sha256_of
@@ -110,6 +111,21 @@ def test_tags_of_a_matroska_file_are_bounded(tmp_path: Path, kind: str) -> None:
         InputError, match="has 2097150 bytes of tags and chapters, more than 1048576"
     ):
         require_few_tags(tmp_path, io.BytesIO(start + one * 2))
+
+
+@pytest.mark.parametrize(("count", "cut"), [(10_000, 9), (10_001, 9), (10_001, 40)])
+def test_comments_of_an_ogg_file_are_bounded(tmp_path: Path, count: int, cut: int) -> None:
+    name = b"n" * 30
+    packet = b"\x81theora" + struct.pack("<I", len(name)) + name + struct.pack("<I", count)
+    data = b""
+    for part in (b"first", packet[:cut], packet[cut:] + bytes(100)):
+        head = b"OggS\0\0" + bytes(8) + b"1234" + bytes(8)
+        data += head + bytes([1, len(part)]) + part
+    if count == 10_000:
+        require_few_comments(tmp_path, io.BytesIO(data))
+        return
+    with pytest.raises(InputError, match="has 10001 comments, more than 10000"):
+        require_few_comments(tmp_path, io.BytesIO(data))
 
 
 def test_an_animation_larger_than_memory_is_not_read(tmp_path: Path) -> None:
