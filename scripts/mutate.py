@@ -5,7 +5,8 @@
 A mutant is one comparison, operator, condition or number that is different. A sample of each room's
 mutants is drawn with the seed. The room's tests are run once to see which lines each of them
 reaches; then each mutant is run by those that reach it, quickest first, in a fork of this process,
-which has imported the heavy libraries. Only what tests do in their own process counts.
+which has imported the heavy libraries. All happens in a copy of the project, where the mutated
+module is a file, so that processes which tests start see it too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import importlib
 import json
 import os
 import random
+import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -25,21 +28,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
 ROOMS = {
     "gaze": ("gaze/*.py", "unit/test_gaze_*.py"),
     "readout": ("readout/*.py", "unit/test_readout_*.py"),
-    "visualize": ("visualize/*.py", "unit/test_visualize_*.py"),
-    "sources": ("sources/*.py", "unit/test_sources_*.py unit/test_inference.py"),
+    "visualize": ("visualize/*.py", "unit/test_visualize_*.py native/test_refusals.py"),
+    "sources": (
+        "sources/*.py",
+        "unit/test_sources_*.py unit/test_inference.py native/test_refusals.py",
+    ),
     "batch": (
         "batch/[!_r]*.py batch/re*.py batch/run.py",
         "unit/test_batch_*.py cli/test_batch.py cli/test_inputs.py cli/test_report_command.py",
@@ -54,7 +56,10 @@ ROOMS = {
 The modules for Ray are left out of ``batch``: only other processes run them.
 """
 MOST_SECONDS = 15
-"""Of tests that a mutant is run by: slow tests that might kill it as well are left out."""
+"""Of tests that a mutant is run by: slow tests that might kill it as well are left out.
+
+Those that start processes have as many seconds again.
+"""
 SWAPS: dict[Any, Any] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -82,6 +87,8 @@ class Test:
     name: str
     lines: set[tuple[str, int]]
     seconds: float = 0.0
+    starts: bool = False
+    """Whether it starts processes, whose lines are not seen."""
 
     def reaches(self, mutant: Mutant) -> bool:
         """Whether the test runs the mutant's statement."""
@@ -104,32 +111,51 @@ def main() -> int:
         "mutate", deadline=None, database=None, phases=phases, derandomize=True
     )
     hypothesis.settings.load_profile("mutate")
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True  # of mutants, which a later one might take for its own
     gc.freeze()  # what is imported by now is no garbage: collections in the forks are quick
-    for room in args.rooms or ROOMS:
-        modules, patterns = ROOMS[room]
-        paths = _files("autogaze_cli", modules)
-        mutants = [one for path in paths for one in find(path)]
-        chosen = random.Random(args.seed).sample(mutants, min(args.count, len(mutants)))
-        tests = watch(paths, _files("tests", patterns))
-        if tests is None:
-            print(f"{room}: the tests fail without a mutation")
-            return 1
-        killed = 0
-        for mutant in chosen:
-            reached = within(test for test in tests if test.reaches(mutant))
-            if reached and run(mutant, reached):
-                killed += 1
-                continue
-            where = mutant.path.relative_to(ROOT)
-            unseen = "" if reached else " (no test runs it)"
-            print(f"  survived: {where}:{mutant.line}: {mutant.change}{unseen}", flush=True)
-        print(f"{room}: {killed} of {len(chosen)} killed, of {len(mutants)} possible", flush=True)
-    return 0
+    with tempfile.TemporaryDirectory() as folder:
+        _enter_copy(Path(folder, "project"))
+        return 0 if all(_room(room, args) for room in args.rooms or ROOMS) else 1
+
+
+def _enter_copy(folder: Path) -> None:
+    """Copy the project, and import it and start its processes from there from now on."""
+    ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", "build", "site")
+    shutil.copytree(Path(__file__).parent.parent, folder, symlinks=True, ignore=ignored)
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = sys.path[0] = str(folder)
+    del sys.modules["scripts"]
+
+
+def _room(room: str, args: argparse.Namespace) -> bool:
+    """Print what survives in a room; False if its tests fail anyway."""
+    modules, patterns = ROOMS[room]
+    paths = _files("autogaze_cli", modules)
+    mutants = [one for path in paths for one in find(path)]
+    chosen = random.Random(args.seed).sample(mutants, min(args.count, len(mutants)))
+    tests = watch(paths, _files("tests", patterns))
+    if tests is None:
+        print(f"{room}: the tests fail without a mutation")
+        return False
+    killed = 0
+    for mutant in chosen:
+        reached = within(test for test in tests if test.reaches(mutant))
+        reached += within(test for test in tests if test.starts and test not in reached)
+        if reached and run(mutant, reached):
+            killed += 1
+            continue
+        unseen = "" if reached else " (no test runs it)"
+        where = f"{mutant.path.relative_to(Path.cwd())}:{mutant.line}"
+        print(f"  survived: {where}: {mutant.change}{unseen}", flush=True)
+    print(f"{room}: {killed} of {len(chosen)} killed, of {len(mutants)} possible", flush=True)
+    return True
 
 
 def _files(folder: str, patterns: str) -> list[Path]:
-    return [path for pattern in patterns.split() for path in sorted((ROOT / folder).glob(pattern))]
+    return [
+        path for one in patterns.split() for path in sorted(Path.cwd().joinpath(folder).glob(one))
+    ]
 
 
 def find(path: Path) -> Iterator[Mutant]:
@@ -172,7 +198,7 @@ def mutate(node: Any) -> Any:
             node.test = ast.UnaryOp(ast.Not(), test)
         case ast.Constant(value=bool(value)):
             node.value = not value
-        case ast.Constant(value=int() | float() as value):
+        case ast.Constant(value=int() | float() as value) if value + 1 != value:
             node.value = value + 1
         case _:
             return None
@@ -205,7 +231,9 @@ def watch(paths: list[Path], files: list[Path]) -> list[Test] | None:
             print(log.read_text())
             return None
         saved = json.loads(found.read_text())
-        tests = [Test(name, {(file, line) for file, line in lines}, s) for name, lines, s in saved]
+        tests = [
+            Test(name, {(file, line) for file, line in lines}, *s) for name, lines, *s in saved
+        ]
     return sorted(tests, key=lambda test: test.seconds)
 
 
@@ -223,11 +251,18 @@ def run(mutant: Mutant, tests: list[Test]) -> int:
     """The exit code of the tests with a mutant; 1 if they take much longer than without."""
 
     def body() -> int:
-        sys.meta_path.insert(0, _Finder(mutant))
         files = dict.fromkeys(test.name.partition("::")[0] for test in tests)
-        return _test([str(ROOT / file) for file in files], _Select([test.name for test in tests]))
+        return _test([*files], _Select([test.name for test in tests]))
 
-    return _fork(body, 30 + 5 * sum(test.seconds for test in tests), Path(os.devnull))
+    text, stat = mutant.path.read_text(), mutant.path.stat()
+    tree = ast.parse(text)
+    mutate(list(ast.walk(tree))[mutant.node])
+    try:
+        mutant.path.write_text(ast.unparse(tree))
+        return _fork(body, 30 + 5 * sum(test.seconds for test in tests), Path(os.devnull))
+    finally:
+        mutant.path.write_text(text)
+        os.utime(mutant.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def _fork(body: Callable[[], int], limit: float, log: Path) -> int:
@@ -293,7 +328,7 @@ class _Watch:
                 value.cache_clear()
         self.lines = set()
         self.tests.append(Test(nodeid, self.lines))
-        self.start = time.monotonic()
+        self.start, self.children = time.monotonic(), _reaped()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
@@ -307,10 +342,14 @@ class _Watch:
 
     def pytest_runtest_logfinish(self) -> None:
         self.tests[-1].seconds = time.monotonic() - self.start
+        self.tests[-1].starts = _reaped() > self.children
         self.lines = self.shared
 
     def save(self, path: Path) -> int:
-        tests = [(test.name, [*(test.lines | self.shared)], test.seconds) for test in self.tests]
+        tests = [
+            (test.name, [*(test.lines | self.shared)], test.seconds, test.starts)
+            for test in self.tests
+        ]
         path.write_text(json.dumps(tests))
         return 0
 
@@ -322,34 +361,13 @@ class _Watch:
         return self._line
 
 
+def _reaped() -> int:
+    """A number that grows with each process that was started and has ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+
+
 def _name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-class _Finder(MetaPathFinder):
-    """Finds the mutant's module, and no other."""
-
-    def __init__(self, mutant: Mutant) -> None:
-        self.mutant = mutant
-        self.name = _name(mutant.path)
-
-    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
-        if name != self.name:
-            return None
-        loader = _Loader(name, str(self.mutant.path))
-        loader.number = self.mutant.node
-        return spec_from_file_location(name, self.mutant.path, loader=loader)
-
-
-class _Loader(SourceFileLoader):
-    """Compiles the module with one node changed."""
-
-    number: int
-
-    def get_code(self, fullname: str) -> Any:
-        tree = ast.parse(Path(self.path).read_text())
-        mutate(list(ast.walk(tree))[self.number])
-        return compile(tree, self.path, "exec")
+    return ".".join(path.relative_to(Path.cwd()).with_suffix("").parts).removesuffix(".__init__")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,10 +114,12 @@ def _pattern(line: str) -> tuple[re.Pattern[str], bool, bool] | None:
     line = line.rstrip("/")
     if not line:
         return None
-    try:
-        return re.compile(_path(line), re.DOTALL), negated, only_folders
-    except (re.error, OverflowError):
-        return None  # as git: a pattern that is none matches nothing
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of sets such as ``[[a&&b]``
+        try:
+            return re.compile(_path(line), re.DOTALL), negated, only_folders
+        except (re.error, OverflowError):
+            return None  # as git: a pattern that is none matches nothing
 
 
 def _path(glob: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
 import re
@@ -16,6 +15,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from autogaze_cli.batch.lists import read_list
+from autogaze_cli.batch.places import as_glob, fixed_part, matches, walk
 from autogaze_cli.errors import (
     AutogazeError,
     ConfigError,
@@ -41,8 +41,8 @@ VIDEO_SUFFIXES = frozenset(
 
 STDIN = "-"
 
-_MOST_CHARACTERS = 4096
-"""Of a path, on any common system."""
+_MOST_CHARACTERS, _MOST_BYTES = 4096, 255
+"""Of a path, and of a name in it, on any common system."""
 
 _OUTPUT = re.compile(r"\.(mask|interframe)\.\w+$|^autogaze_.*_(input|mask|output)\.gif$")
 """Outputs of an earlier run, which are skipped when the same folder is searched."""
@@ -99,7 +99,9 @@ def file_state(path: str) -> object:
 
 
 @contextmanager
-def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[Input]]:
+def open_inputs(
+    names: Sequence[str], *, traces: bool = False, pipes: bool = True
+) -> Iterator[list[Input]]:
     """The videos that ``names`` refer to, in that order; those of a folder or a glob are sorted.
 
     A name is a file, a folder (searched for videos, recursively; hidden files are skipped), a
@@ -112,6 +114,8 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
     Args:
         names: The names given by the user.
         traces: Whether a folder without videos may contain saved traces instead.
+        pipes: Whether a name may be that of a pipe, whose writer is waited for; one that a list
+            names is never read.
 
     Yields:
         The inputs, without duplicates.
@@ -123,7 +127,7 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
         raise InputError("no input given", hint="name a video: autogaze COMMAND clip.mp4")
     flat = [pair for name in names for pair in _listed(name)]
     with ExitStack() as stack:
-        spool = _Spool(stack)
+        spool = _Spool(stack, pipes)
         found: dict[str, Input] = {}
         for name, literal in dict.fromkeys(flat):
             try:
@@ -145,11 +149,11 @@ def named_paths(names: Sequence[str]) -> list[Path]:
     paths: list[Path] = []
     for name, literal in (pair for given in names for pair in _listed(given)):
         refuse_address(name)
-        pattern = _glob(name)
+        pattern = as_glob(name)
         if literal or pattern is None:
             paths.append(Path(name))
-        elif found := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  # a whole pattern
-            paths += map(Path, found)
+        elif found := matches(pattern):
+            paths += found
         else:
             raise InputError(f"{name}: matches nothing", hint="name a file or a folder")
     return paths
@@ -181,7 +185,8 @@ class _Spool:
     On disk if possible: the default temporary folder may be in memory, and videos are large.
     """
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, pipes: bool) -> None:
+        self.pipes = pipes
         self._stack, self._folder, self._count = stack, "", 0
 
     def keep(self, source: BinaryIO) -> Path:
@@ -200,11 +205,17 @@ class _Spool:
 
 def _shown(name: str) -> str:
     """A name as messages and the manifest have it; one that is too long for a path is cut."""
-    return name if len(name) <= _MOST_CHARACTERS else f"{name[:60]}... ({len(name)} characters)"
+    return f"{name[:60]}... ({len(name)} characters)" if _is_long(name) else name
+
+
+def _is_long(name: str) -> bool:
+    """Whether a name is longer than any path, or than any name in one."""
+    names = os.fsencode(name).split(os.fsencode(os.sep))
+    return len(name) > _MOST_CHARACTERS or max(map(len, names)) > _MOST_BYTES
 
 
 def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input]:
-    if len(name) > _MOST_CHARACTERS or "\0" in name:
+    if _is_long(name) or "\0" in name:
         raise InputError(f"{_shown(name)}: is no path", hint="is the list a text file?")
     if not name:  # an empty path would be the current folder
         raise InputError("an input has an empty name", hint="is a variable of the shell unset?")
@@ -216,11 +227,13 @@ def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input
     path = Path(name)
     if path.is_dir():
         return _expand_folder(name, path, traces)
-    pattern = None if literal else _glob(name)
+    pattern = None if literal else as_glob(name)
     if pattern is not None:
-        found = [file for file in _matches(pattern) if file.is_file()]
-        return _below(name, _fixed_part(pattern), found)
+        found = [file for file in matches(pattern) if file.is_file()]
+        return _below(name, fixed_part(pattern), found)
     if path.is_fifo():  # <(shell command): can be read only once, but a decoder seeks
+        if literal or not spool.pipes:
+            raise InputError(f"{name}: is a pipe", hint="- reads a video from stdin")
         with path.open("rb") as pipe:
             kept = spool.keep(pipe)
         return [Input(name=name, path=str(kept), stem=PurePath(_stem(path)))]
@@ -228,7 +241,7 @@ def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input
 
 
 def _expand_folder(name: str, folder: Path, traces: bool) -> list[Input]:
-    files, unreadable = _walk(folder)
+    files, unreadable = walk(folder)
     found = []
     for file in files:
         reason = _reason_to_skip(file)
@@ -239,46 +252,6 @@ def _expand_folder(name: str, folder: Path, traces: bool) -> list[Input]:
     if traces and not found:
         found = [file for file in files if is_named_as_trace(file.name)]
     return _below(name, folder, found + unreadable)
-
-
-def _glob(name: str) -> str | None:
-    """``name`` as a glob, or None if it has no wildcard.
-
-    Brackets in the name of an existing folder are literal: ``[2024] trip/*.mp4``.
-    """
-    if not glob.has_magic(name):
-        return None
-    path = Path(name)
-    fixed, parts = Path(path.anchor), list(path.relative_to(path.anchor).parts)
-    escaped: list[str] = []
-    while parts and (not glob.has_magic(parts[0]) or os.path.lexists(fixed / parts[0])):
-        fixed /= parts[0]
-        escaped.append(glob.escape(parts.pop(0)))
-    if not any(map(glob.has_magic, parts)):
-        return None
-    return str(Path(path.anchor, *escaped, *parts))
-
-
-def _matches(pattern: str) -> list[Path]:
-    """The matches of a glob; a folder reached by several or circular links counts once."""
-    places: dict[tuple[str, str], Path] = {}
-    for match in sorted(glob.glob(pattern, recursive=True), key=len):  # noqa: PTH207  # a whole pattern
-        file = Path(match)
-        places.setdefault((os.path.realpath(file.parent), file.name), file)
-    return list(places.values())
-
-
-def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files below a folder except hidden ones, and ``*`` below each unreadable folder.
-
-    The latter cannot be opened, so that each unreadable folder becomes an input that fails.
-    """
-    denied: list[Path] = []
-    files: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=lambda e: denied.append(Path(e.filename))):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(place, name) for name in names if not name.startswith(".")]
-    return files, [place / "*" for place in denied]
 
 
 def _reason_to_skip(file: Path) -> str | None:
@@ -332,24 +305,6 @@ def _below(name: str, base: Path, files: Iterable[Path]) -> list[Input]:
 def _relative_stem(file: Path, base: Path) -> PurePath:
     relative = file.relative_to(base)
     return relative.with_name(_plain_stem(relative))
-
-
-def _fixed_part(pattern: str) -> Path:
-    """The folders of a glob that precede the first wildcard."""
-    path = Path(pattern)
-    fixed = Path(path.anchor)
-    for part in path.relative_to(path.anchor).parts[:-1]:
-        plain = _unescaped(part)
-        if plain is None:
-            break
-        fixed /= plain
-    return fixed
-
-
-def _unescaped(part: str) -> str | None:
-    """The literal name of a part of a glob; None if the part has wildcards."""
-    plain = re.sub(r"\[([*?[])\]", r"\1", part)
-    return plain if glob.escape(plain) == part else None
 
 
 def _stem(path: Path) -> str:

@@ -197,12 +197,13 @@ class Manifest:
         self._append({**line, **found, "outputs": files})
 
     def fail(self, item: Input, error: Exception) -> None:
-        """Record that an input failed.
+        """Record that an input failed; a later run does not need to know, so nothing waits for it.
 
         Raises:
             ManifestError: That cannot be recorded.
         """
-        self._append({"event": "failed", **self._identify(item), "error": str(error)})
+        line = {"event": "failed", **self._identify(item), "error": str(error)}
+        self._append(line, wait=False)
 
     def _identify(self, item: Input) -> dict[str, Any]:
         return {"command": self.command, "input": item.name, "stem": str(item.stem)}
@@ -219,7 +220,8 @@ class Manifest:
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self.folder)
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: dict[str, Any], *, wait: bool = True) -> None:
+        """Write a line, and wait until it is on the disk."""
         if self._file is None:
             return  # opened for reading only
         line = {"event": line["event"], "run": self.run, **line}
@@ -233,7 +235,8 @@ class Manifest:
             try:
                 if self._file.write(data) != len(data):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(self._file.fileno())
+                if wait:
+                    os.fsync(self._file.fileno())
             except OSError:
                 self._file.truncate(status.st_size)  # no line may continue a partial one
                 raise

@@ -41,7 +41,7 @@ class KVCache:
 
     keys: list[Tensor]
     values: list[Tensor]
-    block: int = 1
+    block: int
     start: int = 0
     end: int = 0
     dropped: int = 0

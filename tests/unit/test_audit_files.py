@@ -77,6 +77,7 @@ a?c.py
 trailing.py{spaces}
 \\#odd.py
 **/any/here.py
+set[[a&&b].py
 """
 
 
@@ -85,7 +86,8 @@ def test_patterns_mean_what_they_mean_to_git(tmp_path: Path) -> None:
         "a.gen.py", "keep.gen.py", "top.py", "in/top.py", "logs/x.py", "in/logs/y.py", "logs.py",
         "sub/deep.py", "sub/a/b/deep.py", "abc.py", "ac.py", "x.py", "in/y.py", "z.py", "aq.py",
         "pq.py", "trailing.py", "#odd.py", "any/here.py", "in/any/here.py", "nested/own.py",
-        "nested/deeper/own.py", "nested/back.gen.py", "excluded.py", "quite/in.py",
+        "nested/deeper/own.py", "nested/back.gen.py", "excluded.py", "quite/in.py", "set[.py",
+        "set&.py",
     ]  # fmt: skip
     tree(tmp_path, dict.fromkeys(files, ""))
     tree(

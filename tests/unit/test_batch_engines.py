@@ -8,7 +8,7 @@ import pickle
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Self
@@ -235,20 +235,20 @@ def test_a_worker_is_idle_once_its_display_is_closed() -> None:
     assert shown[3:] == ["open"]
 
 
-def test_a_channel_sends_text_and_progress_a_few_times_a_second() -> None:
+def test_a_channel_sends_text_and_progress_a_few_times_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sent: list[Any] = []
     channel = Channel(sent.append)
-    for n in range(100):
-        channel.advance(n, 100)
-    assert sent == [(0, 100)]
-    time.sleep(0.21)
-    channel.advance(5, None)
-    assert sent[1:] == [(5, None)]
+    for seconds in (0.1, 0.2, 0.3, 0.4, 9):
+        monkeypatch.setattr(time, "monotonic", lambda now=seconds: now)
+        channel.advance(10 * seconds, None)
+    assert sent == [(2, None), (4, None), (90, None)]
     unpicklable = (lambda: 0,)
     record = logging.LogRecord("n", 20, "p", 1, "saw %s", unpicklable, (None, None, None))
     channel.emit(record)
-    assert sent[2].getMessage().startswith("saw <function")
-    assert pickle.loads(pickle.dumps(sent[2])).exc_info is None  # noqa: S301
+    assert sent[3].getMessage().startswith("saw <function")
+    assert pickle.loads(pickle.dumps(sent[3])).exc_info is None  # noqa: S301
 
 
 def test_outcomes_can_be_sent_whatever_failed() -> None:
@@ -379,6 +379,8 @@ def test_the_only_input_raises_and_stdin_keeps_its_name() -> None:
     several = Report([item("-", "/tmp/spooled/1"), item("b")])
     several.fail(several.inputs[0], InputError("/tmp/spooled/1: not a video"))
     assert str(several.failures[several.inputs[0]]) == "-: not a video"
+    several.fail(several.inputs[0], MemoryError())
+    assert str(several.failures[several.inputs[0]]).startswith("-: ")
 
 
 def test_events_that_cannot_be_printed_are_told_once() -> None:
@@ -457,6 +459,21 @@ def test_only_resume_skips_what_is_finished(tmp_path: Path) -> None:
             report = Report([video, item("none")])
             again.tasks(report)
             assert len(report.skipped) == skipped
+
+
+def test_names_are_numbered_where_there_are_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    def board(name: str) -> AbstractContextManager[Advance]:
+        shown.append(name)
+        return nullcontext(lambda done, total: None)
+
+    monkeypatch.setattr("autogaze_cli.batch.run.progress_board", lambda: nullcontext(board))
+    run_batch(batch(tmp_path), "a")
+    run_batch(batch(tmp_path / "two"), "a", "b")
+    assert shown == ["a", "[1/2] a", "[2/2] b"]
 
 
 def test_two_inputs_are_counted(caplog: pytest.LogCaptureFixture) -> None:

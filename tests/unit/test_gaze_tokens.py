@@ -201,3 +201,10 @@ def test_fixations_lie_within_the_frame(ids: list[int]) -> None:
     for centre, extent in ((fixations.x, fixations.width), (fixations.y, fixations.height)):
         assert (centre - extent / 2 >= -1e-6).all()
         assert (centre + extent / 2 <= 1 + 1e-6).all()
+
+
+def test_ids_of_a_clip_are_those_of_its_frames() -> None:
+    # Inference spec 4.1: a frame's ids are raised by its index times the ids of a frame.
+    found = LAYOUT.clip_ids([[7, 265, 266, 530, 794], [0, 529, 530, 530, 795]], [1, 2, 2])
+    assert found.tolist() == [[7, 0, 1, 0, 264], [0, 264, 265, 0, 265]]
+    assert LAYOUT.clip_ids([], []).tolist() == []

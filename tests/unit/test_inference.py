@@ -233,3 +233,11 @@ def test_side_by_side_may_be_left_early(frames: list[Frame]) -> None:
     source.replicas = [AutoGazeSource(source.settings)]
     first = next(iter(source.trace(frames)))
     assert first[0].index == frames[0].index
+
+
+def test_only_all_gpus_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    tiny = str(FIXTURES / "parity-tiny")
+    source = open_source(GazeSettings(mask_source="autogaze", model=tiny, device="cpu"))
+    assert isinstance(source, AutoGazeSource)
+    assert source.replicas == []

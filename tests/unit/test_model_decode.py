@@ -364,6 +364,21 @@ def test_sequences_are_coupled_only_if_that_is_asked_for() -> None:
     assert two_frames([0], coupled=True) == [early]
 
 
+def test_of_a_chunk_that_ended_its_valid_tokens_stay() -> None:
+    """Inference spec 3.6 steps 10 to 14: padding is fed, and hidden from the next frame on."""
+    config = small_config(4, 2)
+    decoder = Scripted("", config)
+    ended, plain = decoder.new_caches(2, 9)
+    decoder.prefill([ended], torch.randn(1, 4, 8))
+    decoder.feed_ended([(ended, np.array([3, config.eos_token_id]))])
+    assert (ended.end, ended.pending.tolist()) == (5, [])
+    decoder.run(decoder.weights.embed[[3]], np.array([2]), [plain], [1])
+    # The first layer's values depend on the token alone.
+    torch.testing.assert_close(ended.visible(0)[1][:, 4:], plain.visible(0)[1])
+    decoder.feed_ended([])
+    assert len(decoder.calls) == 3
+
+
 def test_the_last_chunk_of_a_sequence() -> None:
     chooser = Chooser(small_config(2, 3), 1, 6, 0.5)
     step(chooser, losses=[0.9, 0.4, 0.9])

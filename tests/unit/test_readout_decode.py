@@ -151,3 +151,14 @@ def test_the_published_configuration_is_taken_as_it_is(config: Any) -> None:
         assert frame.grid.tolist() == other.grid.tolist()
     with pytest.raises(ConfigError, match="does not say how ids are shared out"):
         ro.generated_to_readout_points(gaze, {"scales": "32+64"})
+
+
+def test_what_an_output_leaves_out() -> None:
+    generated: dict[str, Any] = {"gazing_pos": [[7, 2, 20]], "num_gazing_each_frame": [2, 2]}
+    flags = {"if_padded_gazing": [[False, False, False]]}
+    points, offsets, stops = decode_row(generated | flags, CONFIG, 0)
+    assert points.confidence.tolist() == [1, 1, 1]
+    assert (points.token.tolist(), points.slot.tolist()) == ([7, 2, 0], [0, 1, 0])
+    assert (offsets.tolist(), stops.tolist()) == ([0, 2, 3], [0, 0])
+    points, offsets, _ = decode_row(generated | flags | {"confidences": [[0.5]]}, CONFIG, 0)
+    assert points.confidence.tolist() == [0.5, 1, 1]

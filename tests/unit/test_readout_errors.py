@@ -274,3 +274,24 @@ def test_ids_of_every_kind_of_container_decode_alike() -> None:
     for generated in (GENERATED, arrays, Output()):
         found = ro.generated_to_frame_readout_tokens(generated, CONFIG, 0, GRID)
         assert [part.tolist() for part in found] == [[0, 1, 4, 5], [15]]
+
+
+def test_a_clip_is_the_first_of_its_batch_unless_told() -> None:
+    projection = ro.SparseVideoReadoutProjection(GRID, VIDEO)
+    calls: list[Callable[..., Any]] = [
+        lambda **b: ro.video_readout_tokens_to_coords([0], VIDEO, **b),
+        lambda **b: ro.video_readout_tokens_to_coord_tensor([0], VIDEO, **b),
+        lambda **b: ro.frame_readout_tokens_to_video_coords([[0]], GRID, VIDEO, **b),
+        lambda **b: ro.frame_readout_tokens_to_video_coord_tensor([[0]], projection, **b),
+        lambda **b: ro.frame_readout_rects_to_video_coords([[(0, 0, 0.1, 0.1)]], VIDEO, **b),
+        lambda **b: ro.frame_readout_rects_to_video_coord_tensor([[(0, 0, 0.1, 0.1)]], VIDEO, **b),
+    ]
+    for call in calls:
+        assert call().tolist() == [[0, 0, 0, 0]]
+        assert call(batch_index=3).tolist() == [[3, 0, 0, 0]]
+
+
+def test_a_point_without_extent_shows_one_pixel() -> None:
+    edges = np.array([0, 0.25, 0.5, 1], np.float32)
+    first, end = ro.pixel_span(edges, edges, 8)
+    assert (first.tolist(), end.tolist()) == ([0, 2, 4, 7], [1, 3, 5, 8])

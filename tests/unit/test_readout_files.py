@@ -172,6 +172,7 @@ BROKEN: list[Callable[[Document], Any]] = [
     lambda d: d.update(emit=["rects", "tokens", "coords", "colours"]),
     lambda d: d.update(projected_tokens=-1),
     lambda d: d.update(tool_version=1),
+    lambda d: d.update(tool_version="1" * 65_537),
     lambda d: d.update(frame_index=[0, 0.5]),
     lambda d: d.update(frame_time_s=["0", "1"]),
     lambda d: d["rects"][0].append(1),
@@ -198,6 +199,7 @@ CONTRADICTIONS: list[tuple[Callable[[Document], Any], str]] = [
     (lambda d: d.update(emit=["rects", "tokens", "coords"]), "unknown 'gazing_pos'"),
     (lambda d: d.update(emit=["coords", "rects", "tokens", "gazing-info"]), "emit"),
     (lambda d: d.update(projected_tokens=None), "projected_tokens"),
+    (lambda d: d.update(merge=65_537), "merge is 65537, not an integer of at most 65536"),
     (lambda d: d.update(projected_tokens=25), "projected_tokens is 25, not at most 24"),
     (lambda d: d.update(frame_index=[1, 1]), "frame_index"),
     (lambda d: d.update(frame_index=[0]), "shape of frame_index"),
@@ -227,6 +229,16 @@ def test_reader_and_schema_refuse(change: Callable[[Document], Any], tmp_path: P
     document, path = broken(change, tmp_path)
     assert not VALIDATOR.is_valid(document)
     with pytest.raises(FormatError, match=r"broken\.json: "):
+        ro.read_readout(path)
+
+
+def test_the_largest_number_is_that_of_64_bits(tmp_path: Path) -> None:
+    document, path = broken(lambda d: d.update(frame_index=[0, 2**63 - 1]), tmp_path)
+    VALIDATOR.validate(document)
+    assert ro.read_readout(path).arrays["frame_index"].tolist() == [0, 2**63 - 1]
+    document, path = broken(lambda d: d.update(frame_index=[0, 2**63]), tmp_path)
+    assert not VALIDATOR.is_valid(document)
+    with pytest.raises(FormatError, match="frame_index"):
         ro.read_readout(path)
 
 

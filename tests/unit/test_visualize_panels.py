@@ -161,6 +161,25 @@ def test_full_size_colour_counts(style: str, geometry: str, expected: dict[str, 
     assert counts(panel) == expected
 
 
+def test_effective_cells_are_drawn_from_left_to_right() -> None:
+    """Visualization spec 3.4: in the order of x0, x1, y0, y1, however large the cells are drawn."""
+    points = fixations(
+        [{"cell": [13, 3, 14, 14], "grid": 14}, {"cell": [12, 4, 14, 14], "grid": 14}]
+    )
+    settings = Visualization(
+        mask_visualization="overlay", mask_geometry="effective", mask_cell_scale=3
+    )
+    panel = mask_panel(np.zeros((14, 14, 3), np.uint8), points, settings)
+    assert ["".join(CHARACTERS[p.tobytes()] for p in row[10:]) for row in panel[1:7]] == [
+        "....",
+        "..PP",
+        ".PPP",
+        ".PPP",
+        ".PPP",
+        "....",
+    ]
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("style", MASK_VISUALIZATIONS)
 def test_panel_of_no_cells(style: str, geometry: str) -> None:
