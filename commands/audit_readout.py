@@ -230,6 +230,9 @@ def _audit(paths: list[Path], values: dict[str, Any]) -> None:
             if not change.is_current():
                 logger.warning("%s: not rewritten: it has changed since", shown(change.name))
                 continue
+            if change.is_read_only():
+                logger.warning("%s: not rewritten: it is read-only", shown(change.name))
+                continue
             write_whole(change.path, change.after)
             logger.info("rewrote %s", shown(change.name))
         audit = run_audit(paths, settings)
