@@ -250,6 +250,9 @@ def test_a_project_file_and_the_command_line(run: Run, root: Path) -> None:
     nothing = run("audit-readout", root)
     assert nothing.exit_code == 2
     assert nothing.stdout == "nothing was analysed: 1 skipped (1 excluded)\n"
+    patch = run("audit-readout", root, "--diff")
+    assert (patch.exit_code, patch.stdout) == (2, "")
+    assert patch.stderr == "Error: nothing was analysed: 1 skipped (1 excluded)\n"
     (root / ".autogaze-audit.toml").write_text('tests = "skip"\n')
     (root / "test_a.py").write_text(BAD)
     assert "test_a.py" not in run("audit-readout", root).stdout

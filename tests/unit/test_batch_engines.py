@@ -72,6 +72,7 @@ class Pool:
         self.given.append(task)
 
     def wait(self) -> list[Outcome | Task]:
+        assert self.given, "it would wait forever"
         found: list[Outcome | Task] = []
         for task in self.given:
             name = task.item.name
@@ -107,6 +108,12 @@ def test_a_pool_is_filled_and_closed_when_it_is_left() -> None:
     outcomes.close()
     assert pool.closed
     assert list(run_on_pool(Pool(), [])) == []
+
+
+def test_a_pool_in_which_no_task_can_start_is_not_waited_for() -> None:
+    """As when the output folder is gone: its manifest takes no line."""
+    outcomes = list(run_on_pool(Pool(), tasks("refused", "refused")))
+    assert [str(one.error) for one in outcomes] == ["refused: no room"] * 2
 
 
 @dataclass(frozen=True)
