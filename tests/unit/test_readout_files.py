@@ -338,6 +338,7 @@ def test_a_trace_that_does_not_fit_is_refused_with_the_numbers() -> None:
     with pytest.raises(ConfigError, match=r"frames \(3\) .* tubelet size \(2\), and 1 would"):
         ro.readout_trace(trace, two)
     assert ro.readout_trace(ro.first_frames(trace, 2), two).header.geometry.frames == 2
+    assert len(ro.first_frames(trace, 3)) == 3
     with pytest.raises(ConfigError, match="4 frames were requested, and the trace has 3"):
         ro.first_frames(trace, 4)
     with pytest.raises(ConfigError, match="the trace has no frames"):
