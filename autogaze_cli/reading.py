@@ -235,6 +235,17 @@ def tensor_list(file: BinaryIO) -> Any:
     return parse_json(file.read(size), "the list of tensors")
 
 
+def require_unique_names(path: Path) -> None:
+    """Refuse a safetensors file that has a name twice.
+
+    Raises:
+        FormatError: It has, or its list of tensors cannot be read.
+        OSError: It cannot be read, or is not a regular file.
+    """
+    with open_regular(path) as file:
+        tensor_list(file)
+
+
 def checked(
     value: object,
     kind: type[T],

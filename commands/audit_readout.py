@@ -223,20 +223,20 @@ def _audit(paths: list[Path], values: dict[str, Any]) -> None:
 
         changes = rewrites(paths, audit.counted())
         if values["diff"]:
+            _warn(audit)
             _write(values, "".join(change.patch() for change in changes))
             click.get_current_context().exit(2 if audit.is_void() else 0)
         for change in changes:
             if not change.is_current():
                 logger.warning("%s: not rewritten: it has changed since", shown(change.name))
                 continue
+            if change.is_read_only():
+                logger.warning("%s: not rewritten: it is read-only", shown(change.name))
+                continue
             write_whole(change.path, change.after)
             logger.info("rewrote %s", shown(change.name))
         audit = run_audit(paths, settings)
-    for notice in audit.notices:
-        level = logging.DEBUG if notice.kind == "generated" else logging.WARNING
-        logger.log(level, "%s: %s", shown(notice.path), notice.message)
-    if audit.coverage.analysed == 0:
-        logger.error("nothing was analysed: %s", audit.coverage.text() or "no source files there")
+    _warn(audit)
     code = audit.exit_code(
         values["fail_on"],
         exit_zero=values["exit_zero"],
@@ -248,6 +248,17 @@ def _audit(paths: list[Path], values: dict[str, Any]) -> None:
         write_baseline(Path(values["write_baseline"]), known)
     _report(audit, values, code)
     click.get_current_context().exit(code)
+
+
+def _warn(audit: Audit) -> None:
+    """Say what was not analysed."""
+    from autogaze_cli.audit.reading import shown
+
+    for notice in audit.notices:
+        level = logging.DEBUG if notice.kind == "generated" else logging.WARNING
+        logger.log(level, "%s: %s", shown(notice.path), notice.message)
+    if audit.coverage.analysed == 0:
+        logger.error("nothing was analysed: %s", audit.coverage.text() or "no source files there")
 
 
 def _settings(paths: list[Path], values: dict[str, Any]) -> AuditSettings:

@@ -33,7 +33,7 @@ _BATCH = frozenset(["b", "batch", "batch_index", "batch_idx", "row", "video", "s
 _FRAMES = frozenset(["frames", "num_frames", "n_frames", "frame_count", "steps", "t_total"])
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _TAKEN = frozenset(["config", "found", "points", "frame_set", "number", "cell"])
-_IMPORT = "from autogaze_cli.readout import ReadoutConfig, generated_to_fixation_sets\n"
+_IMPORT = "from autogaze_cli.readout import ReadoutConfig, generated_to_fixation_sets"
 _COLUMNS = {
     "frame": "[number] * len(points)",
     "scale": "[config.layout.grids.index(grid) for grid in points.grid.tolist()]",
@@ -118,6 +118,10 @@ class Rewrite:
     before: str
     after: str
 
+    def is_read_only(self) -> bool:
+        """Whether nobody may write to the file."""
+        return not self.path.stat().st_mode & 0o222
+
     def is_current(self) -> bool:
         """Whether the file is still as it was read."""
         try:
@@ -127,7 +131,7 @@ class Rewrite:
 
     def patch(self) -> str:
         """The change as a unified diff."""
-        before, after = (text.splitlines(keepends=True) for text in (self.before, self.after))
+        before, after = (_LINE.findall(text) for text in (self.before, self.after))
         names = _quoted(f"a/{self.name}"), _quoted(f"b/{self.name}")
         rows = difflib.unified_diff(before, after, *names)
         end = "\n\\ No newline at end of file\n"
@@ -179,6 +183,7 @@ def fix(text: str, scopes: Iterable[str]) -> str:
         return text
     evaluator = Evaluator(module)
     lines = _LINE.findall(text)
+    end_of_line = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     rewritten = set()
     for name in set(scopes) & evaluator.functions.keys():
         function = evaluator.functions[name]
@@ -186,9 +191,10 @@ def fix(text: str, scopes: Iterable[str]) -> str:
         body = _body(evaluator, function) if rest else None
         if body is not None:
             end = function.end_lineno or 0
+            body = body.replace("\n", end_of_line)
             lines[rest[0].lineno - 1 : end] = [body, *[""] * (end - rest[0].lineno)]
             rewritten.add(name)
-    lines.insert(_import_line(module), _IMPORT)
+    lines.insert(_import_line(module), _IMPORT + end_of_line)
     after = "".join(lines)
     return after if rewritten and _outline(after, rewritten) == _outline(text, rewritten) else text
 

@@ -99,7 +99,9 @@ def file_state(path: str) -> object:
 
 
 @contextmanager
-def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[Input]]:
+def open_inputs(
+    names: Sequence[str], *, traces: bool = False, pipes: bool = True
+) -> Iterator[list[Input]]:
     """The videos that ``names`` refer to, in that order; those of a folder or a glob are sorted.
 
     A name is a file, a folder (searched for videos, recursively; hidden files are skipped), a
@@ -112,6 +114,8 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
     Args:
         names: The names given by the user.
         traces: Whether a folder without videos may contain saved traces instead.
+        pipes: Whether a name may be that of a pipe, whose writer is waited for; one that a list
+            names is never read.
 
     Yields:
         The inputs, without duplicates.
@@ -123,7 +127,7 @@ def open_inputs(names: Sequence[str], *, traces: bool = False) -> Iterator[list[
         raise InputError("no input given", hint="name a video: autogaze COMMAND clip.mp4")
     flat = [pair for name in names for pair in _listed(name)]
     with ExitStack() as stack:
-        spool = _Spool(stack)
+        spool = _Spool(stack, pipes)
         found: dict[str, Input] = {}
         for name, literal in dict.fromkeys(flat):
             try:
@@ -181,7 +185,8 @@ class _Spool:
     On disk if possible: the default temporary folder may be in memory, and videos are large.
     """
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, pipes: bool) -> None:
+        self.pipes = pipes
         self._stack, self._folder, self._count = stack, "", 0
 
     def keep(self, source: BinaryIO) -> Path:
@@ -227,6 +232,8 @@ def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input
         found = [file for file in matches(pattern) if file.is_file()]
         return _below(name, fixed_part(pattern), found)
     if path.is_fifo():  # <(shell command): can be read only once, but a decoder seeks
+        if literal or not spool.pipes:
+            raise InputError(f"{name}: is a pipe", hint="- reads a video from stdin")
         with path.open("rb") as pipe:
             kept = spool.keep(pipe)
         return [Input(name=name, path=str(kept), stem=PurePath(_stem(path)))]

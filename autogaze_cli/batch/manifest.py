@@ -24,7 +24,7 @@ from typing import Annotated, Any, BinaryIO, Literal, Self
 from msgspec import Meta, Struct
 
 from autogaze_cli.batch.inputs import Input, file_state, files_of
-from autogaze_cli.batch.outputs import NO_ROOM, PREFIX, remove_entry
+from autogaze_cli.batch.outputs import NO_ROOM, PREFIX, name_temporaries, remove_entry
 from autogaze_cli.batch.result import MANIFEST
 from autogaze_cli.errors import FormatError, InputError, OutputError
 from autogaze_cli.reading import checked, parse_json
@@ -113,6 +113,7 @@ class Manifest:
     ) -> None:
         if self._file:
             self._file.close()
+            name_temporaries("")  # the next run takes this one's temporary files for stale
         self._file = None
 
     def finished(self, item: Input, outputs: Iterable[Path]) -> bool:

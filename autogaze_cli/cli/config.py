@@ -3,7 +3,8 @@
 The file is the one given by ``--config``, otherwise the nearest of ``autogaze.toml`` and
 ``pyproject.toml`` with a table ``[tool.autogaze]``, in the current folder or above, but not above
 the root of a repository. A file that was only found may be somebody else's: it cannot set what
-replaces files, writes outside of its folder, reaches other machines or lifts limits.
+replaces files, reads or writes outside of its folder, reaches cameras or other machines, lifts
+limits, or makes a command succeed without its work.
 """
 
 from __future__ import annotations
@@ -39,13 +40,18 @@ _NEVER = frozenset({"config", "help", "untrusted", "version"})
 """Options that cannot be set in a file."""
 
 _WRITING = frozenset({"fix", "log-file", "output", "overwrite", "timing", "write-baseline"})
-_REACHING = frozenset({"address", "engine", "revision", "sha256"})
-_BOUNDING = frozenset({"isolate", "limit"})
-_NAMED_ONLY = _WRITING | _REACHING | _BOUNDING
+_REACHING = frozenset({"address", "engine", "host", "live", "open", "revision", "sha256"})
+_BOUNDING = frozenset({"file-time-limit", "isolate", "limit", "max-file-size"})
+_PASSING = frozenset(
+    {"check-patch", "dry-run", "exit-zero", "explain", "fail-on", "list-rules", "show-patch"}
+)
+_NAMED_ONLY = _WRITING | _REACHING | _BOUNDING | _PASSING
 """Options that only a file named by ``--config`` can set."""
 
-_FOLDERS = frozenset({"out-dir"})
-"""Options that only such a file can set to a folder outside of its own."""
+_PATHS = frozenset(
+    {"baseline", "check", "compare", "input", "out-dir", "source-video", "trace", "videos"}
+)
+"""Options that only such a file can set to paths outside of its own folder."""
 
 _AUDIT_TABLE = "audit"
 """The table in ``pyproject.toml`` that ``audit-readout`` itself reads."""
@@ -81,17 +87,23 @@ def _require_harmless(path: Path, command: click.Command, values: Mapping[str, A
     """
     for name, option in settable(command).items():
         value = values.get(str(option.name))
-        outside = name in _FOLDERS and value is not None and not _is_inside(value, path.parent)
-        if (name in _NAMED_ONLY and value is not None) or outside:
+        items = value if isinstance(value, list) else [value]
+        paths = [item for item in items if isinstance(item, str) and name in _PATHS]
+        inside = all(_is_inside(item, path.parent) for item in paths)
+        if (name in _NAMED_ONLY and value is not None) or not inside:
             raise ConfigError(
                 f"{path}: {name} = {value!r} is not taken from a file that was only found",
                 hint=f"if you trust the file, name it: --config {path}",
             )
 
 
-def _is_inside(value: Any, folder: Path) -> bool:
-    """Whether a path, relative to the current folder, is in ``folder``, links followed."""
-    return Path(os.path.realpath(str(value))).is_relative_to(os.path.realpath(folder))
+def _is_inside(name: str, folder: Path) -> bool:
+    """Whether a path, relative to the current folder, is in ``folder``, links followed.
+
+    The paths in an ``@list`` are not known yet: it counts as outside.
+    """
+    inside = Path(os.path.realpath(name)).is_relative_to(os.path.realpath(folder))
+    return inside and not name.startswith("@")
 
 
 def settled(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

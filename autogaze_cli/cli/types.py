@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,13 @@ class Whole(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number."""
         text = str(value)
-        if not re.fullmatch(r"\+?[0-9]+", text) or int(text) < self.minimum:
+        number = int(text) if re.fullmatch(r"\+?[0-9]{1,18}", text) else -1
+        if number < self.minimum:
             self.fail(
-                f"must be a whole number of at least {self.minimum}, not {text!r}", param, ctx
-            )
-        return int(text)
+                f"must be a whole number of at least {self.minimum}, not {reprlib.repr(text)}",
+                param, ctx,
+            )  # fmt: skip
+        return number
 
 
 class Real(click.ParamType[float]):
@@ -124,12 +127,13 @@ class Sides(click.ParamType[tuple[int, int]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
         """Height and width, each at least 1."""
-        match = re.fullmatch(r"([0-9]+)(?:x([0-9]+))?", str(value))
+        match = re.fullmatch(r"([0-9]{1,18})(?:x([0-9]{1,18}))?", str(value))
         sides = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not all(sides):
             self.fail(
-                f"must be height x width such as 14x14, or one number, not {value!r}", param, ctx
-            )
+                f"must be height x width such as 14x14, or one number, not {reprlib.repr(value)}",
+                param, ctx,
+            )  # fmt: skip
         return sides
 
 

@@ -79,7 +79,7 @@ def measure_clips(
     """
     x, outputs = execution, partial(_outputs, command, execution.out_dir)
     refuse_existing(x, finals)
-    with open_inputs(names) as inputs, ExitStack() as stack:
+    with open_inputs(names, pipes=sampling.pipes) as inputs, ExitStack() as stack:
         report = Report(inputs, on_event)
         manifest = stack.enter_context(
             Manifest(x.out_dir, command, dict(described), None, write=not x.dry_run)

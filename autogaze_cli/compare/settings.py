@@ -136,7 +136,7 @@ def plain_sampling(sampling: Sampling) -> dict[str, Any]:
     return {
         name: value if isinstance(value, str | int | None) else str(value)
         for name, value in asdict(sampling).items()
-        if name not in ("limits", "isolate")
+        if name not in ("limits", "isolate", "pipes")
     }
 
 

@@ -20,10 +20,10 @@ from torch import Tensor
 from autogaze_cli.encoders.config import ProcessorFile, VisionFile, read_as
 from autogaze_cli.encoders.families import FAMILIES, Family
 from autogaze_cli.encoders.network import VisionTransformer
-from autogaze_cli.errors import ConfigError, ModelError
+from autogaze_cli.errors import ConfigError, FormatError, ModelError
 from autogaze_cli.model.catalog import CONFIG, PREPROCESSOR, WEIGHTS, find, sha256_of
 from autogaze_cli.model.section import read_json
-from autogaze_cli.reading import brief
+from autogaze_cli.reading import brief, require_unique_names
 
 INDEX = WEIGHTS + ".index.json"
 
@@ -144,11 +144,15 @@ class _Weights:
         self._files: dict[str, Any] = {}
         for path in weight_files(folder):
             try:
+                require_unique_names(path)
                 file = stack.enter_context(safe_open(str(path), framework="pt"))
-            except (SafetensorError, OSError) as error:
+            except (SafetensorError, FormatError, OSError) as error:
                 why = brief(error)
                 raise ModelError(f"{path}: is not a readable safetensors file ({why})") from error
-            self._files |= dict.fromkeys(file.keys(), file)
+            names = dict.fromkeys(file.keys(), file)
+            if twice := sorted(self._files.keys() & names.keys()):
+                raise ModelError(f"{path}: has {brief(twice[0])}, as another file does")
+            self._files |= names
         found = [name for name in self._files if f".{name}".endswith(f".{family.first}")]
         if not found:
             raise ModelError(

@@ -102,7 +102,7 @@ class Request:
         for name in ("device", "threads"):
             del gaze[name]
         sampling = asdict(self.sampling)
-        for name in ("limits", "isolate"):
+        for name in ("limits", "isolate", "pipes"):
             del sampling[name]
         parts: dict[str, Any] = {
             "gaze": gaze,
@@ -277,6 +277,7 @@ def sampling_settings(values: Values) -> Sampling:
         allow_truncated=values["allow_truncated"],
         limits=(UNTRUSTED if values["untrusted"] else Limits()).changed(values["limit"]),
         isolate=values["isolate"] or values["untrusted"],
+        pipes=not values["untrusted"],
     )
 
 

@@ -44,7 +44,8 @@ def run(request: Request, on_event: OnEvent | None = None) -> Report:
         AutogazeError: No input can be processed, or the only input failed.
     """
     of_traces = request.command == "readout"
-    with open_inputs(request.inputs, traces=of_traces) as inputs:
+    pipes = request.sampling.pipes
+    with open_inputs(request.inputs, traces=of_traces, pipes=pipes) as inputs:
         if of_traces and _are_traces(inputs, request.traces):
             if request.timing is not None:
                 raise ConfigError(

@@ -38,7 +38,9 @@ _BEAT_S = 0.2
 _MAX_THREADS = 4
 """Of the decoder unless others are asked for: each takes memory of its own."""
 
-_MAIN = "import sys; sys.path[:] = {!r}; from autogaze_cli.media.isolated import serve; serve({!r})"
+_MAIN = (
+    "import sys; sys.path[:] = {!r}; from autogaze_cli.media.isolated import serve; serve({}, {})"
+)
 """Run in isolation: the current folder holds no modules."""
 
 
@@ -62,7 +64,7 @@ class IsolatedVideo:
         self._path, self._limits = path, sampling.limits
         self._notes = Notes(path, say=not quiet)
         self._pipe, far = Pipe()
-        program = _MAIN.format([place for place in sys.path if place], far.fileno())
+        program = _MAIN.format([place for place in sys.path if place], far.fileno(), os.getpid())
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-c", program],
@@ -135,12 +137,12 @@ class IsolatedVideo:
         self.close()
 
 
-def serve(handle: int) -> None:
+def serve(handle: int, parent: int) -> None:
     """What the process does: read the settings of a video from a pipe, and send its frames."""
     from autogaze_cli.media.video import Video
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
-    Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+    Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     pipe = Connection(handle)
 
     class Beating(Video):
@@ -189,7 +191,7 @@ def _limit_memory(most: int) -> None:
 
 
 def _exit_with_parent(parent: int) -> None:
-    """End this process when its parent has ended, for whatever reason."""
+    """End this process when its parent has ended, even while this one started."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -9,13 +9,14 @@ from typing import BinaryIO
 from autogaze_cli.errors import InputError
 
 EBML, CUES = b"\x1a\x45\xdf\xa3", b"\x1c\x53\xbb\x6b"
-_SEGMENT, _TAGS = b"\x18\x53\x80\x67", b"\x12\x54\xc3\x67"
+_SEGMENT = b"\x18\x53\x80\x67"
+_TAGS, _CHAPTERS = b"\x12\x54\xc3\x67", b"\x10\x43\xa7\x70"
 
 MOST_PARTS = 1_000_000
 """Looked at: millions of empty ones would take minutes."""
 
 _MOST_TAG_BYTES = 1 << 20
-"""FFmpeg compares each tag with all others: a megabyte of them takes seconds."""
+"""FFmpeg compares each tag, and each chapter, with all others: a megabyte takes seconds."""
 
 
 def segment(file: BinaryIO) -> tuple[int, int | None] | None:
@@ -54,7 +55,7 @@ def parts(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int |
 
 
 def require_few_tags(path: Path, file: BinaryIO) -> None:
-    """Refuse a file of so many tags that reading them would take minutes.
+    """Refuse a file of so many tags and chapters that reading them would take minutes.
 
     Args:
         path: How errors name it.
@@ -67,11 +68,12 @@ def require_few_tags(path: Path, file: BinaryIO) -> None:
     if found is None:
         return
     end = file.seek(0, 2)
-    size = sum(size or 0 for name, _, size in parts(file, found[0], end) if name == _TAGS)
+    found_parts = parts(file, found[0], end)
+    size = sum(size or 0 for name, _, size in found_parts if name in (_TAGS, _CHAPTERS))
     if size > _MOST_TAG_BYTES:
         raise InputError(
-            f"{path}: has {size} bytes of tags, more than {_MOST_TAG_BYTES}",
-            hint="remove them: ffmpeg -i IN -map_metadata -1 -c copy OUT",
+            f"{path}: has {size} bytes of tags and chapters, more than {_MOST_TAG_BYTES}",
+            hint="remove them: ffmpeg -i IN -map_metadata -1 -map_chapters -1 -c copy OUT",
         )
 
 

@@ -10,6 +10,7 @@ from autogaze_cli.media.claims import require_true_claims
 from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.matroska import require_few_tags
 from autogaze_cli.media.notes import Notes
+from autogaze_cli.media.ogg import require_few_comments
 from autogaze_cli.media.png_claims import require_true_chunks
 from autogaze_cli.media.sequence import ImageSequence, image_sequence
 from autogaze_cli.media.source import Source
@@ -87,6 +88,7 @@ def _look(path: Path, limits: Limits) -> tuple[bytes, int, bool]:
                 require_true_claims(path, file, limits)
             require_true_chunks(path, file)
             require_few_tags(path, file)
+            require_few_comments(path, file)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     return head, missing, indexed

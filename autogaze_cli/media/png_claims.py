@@ -1,4 +1,7 @@
-"""What the chunks of a PNG unpack to: FFmpeg unpacks all of them, however much that is."""
+"""What the chunks of a PNG unpack to: FFmpeg unpacks all of them, however much that is.
+
+It compares the name of each text with those of all others, too.
+"""
 
 from __future__ import annotations
 
@@ -10,34 +13,44 @@ from autogaze_cli.errors import InputError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
-_MOST_CHUNKS = 2_000_000
+MOST_STEPS = 2_000_000
+"""Chunks, and KiB of unpacked texts, that are looked at."""
+
+_MOST_TEXTS = 10_000
 _MOST_UNPACKED = 64 << 20
 """Bytes of all texts and the colour profile."""
 
+_TEXTS = (b"tEXt", b"zTXt")
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _STEP = 1 << 20
 
 
-def require_true_chunks(path: Path, file: BinaryIO) -> None:
+def require_true_chunks(path: Path, file: BinaryIO, at: int = 0, most: int = MOST_STEPS) -> int:
     """Refuse a PNG whose chunks unpack to much more than its pixels, a profile and some texts.
 
     Args:
         path: How errors name it.
         file: Opened for reading, at any place; anything else than a PNG passes.
+        at: Where in the file it begins.
+        most: How many steps it may take to find out.
+
+    Returns:
+        How many it took.
 
     Raises:
         InputError: It does.
     """
-    file.seek(0)
+    file.seek(at)
     if file.read(8) != PNG:
-        return
-    pixels = packed = unpacked = 0
-    for _ in range(_MOST_CHUNKS):
+        return 0
+    pixels = packed = unpacked = texts = chunks = 0
+    while chunks + (unpacked >> 10) < most:
+        chunks += 1
         head = file.read(8)
         size, name = int.from_bytes(head[:4]), head[4:]
         after = file.tell() + size + 4
         if len(head) < 8 or name == b"IEND":
-            return
+            return chunks + (unpacked >> 10)
         if name == b"IHDR":
             pixels = _pixel_bytes(file.read(10))
         elif name == b"fcTL":
@@ -47,8 +60,9 @@ def require_true_chunks(path: Path, file: BinaryIO) -> None:
         elif name in (b"iCCP", b"zTXt"):
             text = file.read(min(size, _MOST_UNPACKED))
             unpacked += _unpacked_bytes(text.partition(b"\0")[2][1:])
+        texts += name in _TEXTS
         # Pixels that do not get smaller by packing grow by less than a thousandth.
-        if unpacked > _MOST_UNPACKED or packed > 2 * pixels + _STEP:
+        if unpacked > _MOST_UNPACKED or packed > 2 * pixels + _STEP or texts > _MOST_TEXTS:
             break
         file.seek(after)
     raise InputError(

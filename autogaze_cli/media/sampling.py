@@ -34,6 +34,7 @@ class Sampling:
         allow_truncated: Whether a file of which the end is missing is read as far as it goes.
         limits: Bounds on what is read.
         isolate: Whether a process of its own decodes, with limits on memory and time.
+        pipes: Whether an input may be a pipe, whose writer is waited for.
     """
 
     start: Fraction = Fraction(0)
@@ -46,6 +47,7 @@ class Sampling:
     allow_truncated: bool = False
     limits: Limits = field(default_factory=Limits)
     isolate: bool = False
+    pipes: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be sampled."""

@@ -136,7 +136,9 @@ class ContainerSource(Source):
         self._close_file()
         self._file = WatchedFile(self._path)
         try:
-            return open_container(self._file, max_pixels=most)
+            opened = open_container(self._file, max_pixels=most)
+            self._file.opening = False
+            return opened
         except FFmpegError:
             if self._file.error:
                 raise

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 from autogaze_cli.errors import InputError
+from autogaze_cli.media.png_claims import MOST_STEPS, PNG, require_true_chunks
 
 BUFFER_BYTES = 1 << 17
 _ZEROS = bytes(BUFFER_BYTES)
 _MOST_ZEROS = 1 << 28
 """In a row, without a frame: a file of a few kilobytes may have terabytes of them."""
 
+_MOST_SECONDS = 8
+"""Of processor time, until a file is opened: FFmpeg compares each tag with all others."""
+
 
 class WatchedFile:
     """An opened file, as PyAV reads it.
 
     FFmpeg takes a failed read for the end of the file, so the error is kept here. Zeros without
-    end, in which FFmpeg would search for hours, are one.
+    end, in which FFmpeg would search for hours, are one, and so are a PNG that unpacks to more than
+    a picture, and millions of tags.
 
     Args:
         path: The file.
@@ -26,18 +32,21 @@ class WatchedFile:
     Attributes:
         error: Why reading failed, or None.
         zeros: How many bytes in a row were zeros; whoever gets a frame sets it to 0.
+        opening: Whether FFmpeg still opens it, in the thread that made this object.
 
     Raises:
         OSError: It cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
+        self._file, self._path = path.open("rb", buffering=0), path
         suffix = path.suffix.lower()
         # FFmpeg goes by the suffix, and would take "%" or "*" in a name for a pattern.
         self.name = "video" + (suffix if suffix[1:].isalnum() else "")
         self.error: OSError | None = None
         self.zeros = 0
+        self.opening, self._since = True, time.thread_time()
+        self._last, self._steps = b"", MOST_STEPS
 
     def read(self, size: int) -> bytes:
         """Read up to ``size`` bytes; nothing after an error, of which PyAV would print each."""
@@ -47,14 +56,32 @@ class WatchedFile:
             data = self._file.read(size) or b""
             self.zeros = self.zeros + len(data) if data == _ZEROS[: len(data)] else 0
             if self.zeros > _MOST_ZEROS:
-                raise OSError(f"over {_MOST_ZEROS} zeros in a row")
+                raise OSError(f"has over {_MOST_ZEROS} zeros in a row")
+            if self.opening and time.thread_time() - self._since > _MOST_SECONDS:
+                raise OSError("too many tags or parts: to open it takes too long")
+            self._require_pictures(data)
             return data
         except OSError as error:
             self.error = error
             raise
 
+    def _require_pictures(self, data: bytes) -> None:
+        """Refuse a PNG within the file, as ``require_true_chunks`` does."""
+        end, self._steps = self._file.tell(), self._steps + len(data) // 16
+        data, self._last = self._last + data, data[-len(PNG) + 1 :]
+        at = data.find(PNG)
+        while at >= 0:
+            try:
+                place = end - len(data) + at
+                self._steps -= require_true_chunks(self._path, self._file, place, self._steps)
+            except InputError as error:
+                raise OSError("a PNG in it unpacks to much more than a picture") from error
+            at = data.find(PNG, at + 1)
+        self._file.seek(end)
+
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to another place."""
+        self._last = b""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -107,9 +134,11 @@ def _state(file: Path) -> tuple[int, ...] | None:
 
 def failed_read(path: Path, error: OSError) -> InputError:
     """The error for a file that the system cannot read."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
+    if not error.errno:  # refused by ``WatchedFile``
+        return InputError(f"{path}: {error}", hint="it is damaged, or made to exhaust its readers")
     return InputError(
-        f"{path}: reading failed ({reason})", hint="check the disk or network, or copy the file"
+        f"{path}: reading failed ({os.strerror(error.errno)})",
+        hint="check the disk or network, or copy the file",
     )
 
 

@@ -25,18 +25,25 @@ class Network {
     const numbers = [c.eps, ...c.mean, ...c.std, ...c.frequencies];
     const both = new Uint32Array([...sizes, ...new Uint32Array(new Float32Array(numbers).buffer)]);
     this.model = code.new_model(this.place(both), this.place(new Uint32Array(pointers)));
-    this.input = code.malloc(4 * 3 * c.side * c.side);
-    this.ids = code.malloc(4 * c.ids);
-    this.confidences = code.malloc(4 * c.ids);
-    this.scores = code.malloc(4 * c.chunk * (c.ids + 2));
+    this.input = this.reserve(4 * 3 * c.side * c.side);
+    this.ids = this.reserve(4 * c.ids);
+    this.confidences = this.reserve(4 * c.ids);
+    this.scores = this.reserve(4 * c.chunk * (c.ids + 2));
     this.picture = 0;
     this.pictureBytes = 0;
+  }
+
+  /** The address of so many bytes. */
+  reserve(bytes) {
+    const pointer = bytes < 2 ** 31 ? this.code.malloc(bytes) : 0;  // its argument has 32 bits
+    if (!pointer) throw new Error(`no memory for ${bytes} bytes`);
+    return pointer;
   }
 
   /** The address of a copy of an array. */
   place(array) {
     const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-    const pointer = this.code.malloc(bytes.length);
+    const pointer = this.reserve(bytes.length);
     new Uint8Array(this.code.memory.buffer).set(bytes, pointer);
     return pointer;
   }
@@ -45,7 +52,8 @@ class Network {
   setPicture({ width, height, data }) {
     if (data.length !== this.pictureBytes) {
       this.code.free(this.picture);
-      this.picture = this.code.malloc(data.length);
+      this.picture = this.pictureBytes = 0;
+      this.picture = this.reserve(data.length);
       this.pictureBytes = data.length;
     }
     new Uint8Array(this.code.memory.buffer).set(data, this.picture);

@@ -15,11 +15,11 @@ from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from autogaze_cli.errors import ConfigError, ModelError
+from autogaze_cli.errors import ConfigError, FormatError, ModelError
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.catalog import CONFIG, WEIGHTS, find
 from autogaze_cli.model.section import read_json
-from autogaze_cli.reading import brief, checked
+from autogaze_cli.reading import brief, checked, require_unique_names
 from autogaze_cli.upstream.loading import device_of_map, dtype_of
 from autogaze_cli.upstream.records import ModelOutput, Record
 from autogaze_cli.upstream.sparse_siglip import Attend, GazedTokens, VisionSizes, VisionTower
@@ -320,6 +320,7 @@ def _read_weights(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]
     Of a vision model alone, ``transformers`` 5 saves names without ``vision_model``.
     """
     try:
+        require_unique_names(path)
         with safe_open(str(path), framework="pt") as file:
             stored = set(file.keys())
             prefix = "" if any(name.startswith(_PREFIX) for name in stored) else _PREFIX
@@ -331,7 +332,7 @@ def _read_weights(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]
                     hint="give a SigLIP or SigLIP 2 checkpoint of fixed size",
                 )
             weights = {name: file.get_tensor(own).float() for name, own in names.items()}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, FormatError, OSError) as error:
         raise ModelError(f"{path}: is not a readable safetensors file ({brief(error)})") from error
     for name, like in wanted.items():
         if weights[name].shape != like.shape:

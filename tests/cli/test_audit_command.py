@@ -250,6 +250,9 @@ def test_a_project_file_and_the_command_line(run: Run, root: Path) -> None:
     nothing = run("audit-readout", root)
     assert nothing.exit_code == 2
     assert nothing.stdout == "nothing was analysed: 1 skipped (1 excluded)\n"
+    patch = run("audit-readout", root, "--diff")
+    assert (patch.exit_code, patch.stdout) == (2, "")
+    assert patch.stderr == "Error: nothing was analysed: 1 skipped (1 excluded)\n"
     (root / ".autogaze-audit.toml").write_text('tests = "skip"\n')
     (root / "test_a.py").write_text(BAD)
     assert "test_a.py" not in run("audit-readout", root).stdout
@@ -304,6 +307,23 @@ def test_the_command_prints_a_patch_or_rewrites(run: Run, tmp_path: Path) -> Non
     assert fixed.exit_code == 0, fixed.stdout
     assert file.read_text() == fixed_text(before, ["decode"])
     assert file.stat().st_mode & 0o777 == 0o755
+
+
+def test_ends_of_lines_form_feeds_and_read_only_files_stay(run: Run, tmp_path: Path) -> None:
+    before = (FIXTURES / "fixes.txt").read_text().split("=== per_frame_tuples\n")[1].split("===")[0]
+    odd = before.replace("Cells", "Cells \x85\u2028\f").encode()
+    (tmp_path / "crlf.py").write_bytes(odd.replace(b"\n", b"\r\n"))
+    (tmp_path / "kept.py").write_text(before)
+    (tmp_path / "kept.py").chmod(0o444)
+    patch = tmp_path / "move.patch"
+    patch.write_bytes(run("audit-readout", tmp_path / "crlf.py", "--diff").stdout_bytes)
+    assert run("audit-readout", tmp_path, "--check-patch", patch).exit_code == 0
+    fixed = run("audit-readout", tmp_path, "--fix")
+    assert "kept.py: not rewritten: it is read-only" in fixed.stderr
+    assert (tmp_path / "kept.py").read_text() == before
+    text = fixed_text(odd.decode(), ["decode"]).encode()
+    assert b"generated_to_fixation_sets" in text
+    assert (tmp_path / "crlf.py").read_bytes() == text.replace(b"\n", b"\r\n")
 
 
 def test_gaps_and_lost_reports(run: Run, root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -114,6 +115,19 @@ def test_a_file_that_cannot_be_meant(run: Run, clip: Path, text: str, says: str)
         'log-file = "x.log"',
         'address = "ray://head:10001"',
         'engine = "ray"',
+        "live = true",
+        "dry-run = true",
+        '[view]\nhost = "0.0.0.0"',
+        "[audit-readout]\nexit-zero = true",
+        "[audit-readout]\nlist-rules = true",
+        "[audit-readout]\nfile-time-limit = 1e9",
+        'input = "/somewhere/private.mp4"',
+        'input = ["clips/", "../private.mp4"]',
+        'input = "link/private.mp4"',
+        'input = "@list.txt"',
+        'trace = "../private.trace.json"',
+        '[report]\nvideos = "/somewhere"',
+        '[compare]\ncheck = "../assets"',
         'out-dir = "/somewhere"',
         'out-dir = "../.."',
         'out-dir = "link"',
@@ -134,9 +148,12 @@ def test_a_file_that_was_only_found_reaches_nothing_else(
     assert "is not taken" not in named.stderr
 
 
-def test_a_found_file_may_name_a_folder_below_its_own(run: Run, clip: Path) -> None:
-    Path("autogaze.toml").write_text('frames = 1\nmask-source = "patch-diff"\nout-dir = "made"\n')
-    assert run("mask", clip).exit_code == 0
+def test_a_found_file_may_name_paths_below_its_own(run: Run, clip: Path) -> None:
+    shutil.copy(clip, "clip.mp4")
+    Path("autogaze.toml").write_text(
+        'frames = 1\nmask-source = "patch-diff"\nout-dir = "made"\n[mask]\ninput = ["./*.mp4"]\n'
+    )
+    assert run("mask").exit_code == 0
     assert len(list(Path("made").iterdir())) == 2
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from autogaze_cli.batch.inputs import files_of, open_inputs
+from autogaze_cli.batch.lists import read_list
 from autogaze_cli.errors import ConfigError, InputError
 from autogaze_cli.trace import is_trace
 from tests.cli.conftest import Run
@@ -220,6 +221,39 @@ def test_a_name_that_no_file_can_have_fails_alone(tmp_path: Path) -> None:
         assert [item.problem is None for item in inputs] == [True, False, False]
         assert all("is no path" in str(item.problem) for item in inputs[1:])
     assert not is_trace("no\0thing.mp4")
+
+
+def test_names_and_lists_have_limits(tmp_path: Path) -> None:
+    with open_inputs(["a" * 255, "a" * 256, "a/" * 2048, "a/" * 2048 + "a"]) as inputs:
+        # What may be a path on some system is for the system to refuse.
+        refused = ["is no path" in str(item.problem) for item in inputs]
+        assert refused == [False, True, False, True]
+        assert [len(item.name) for item in inputs] == [255, 80, 4096, 81]
+    names = tmp_path / "names.txt"
+    for data, most, unit in ((b"a.mp4\n#", 1 << 26, b" "), (b"a.mp4\n", 1_000_005, b"\n")):
+        names.write_bytes(data.ljust(most, unit))
+        assert read_list(names) == ["a.mp4"]
+        names.write_bytes(data.ljust(most + 1, unit))
+        with pytest.raises(InputError, match="over 64 MiB or 1000000 lines"):
+            read_list(names)
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"RIFF0000WEBPVP8X0000\x02", True),
+        (b"RIFF0000WEBPVP8X0000\x12", True),
+        (b"RIFF0000WEBPVP8X0000\x10", False),  # alpha alone
+        (b"RIFF0000WEBPVP8X0000", False),
+        (b"RIFF0000WEBPVP8L0000\x02", False),
+        (b"GIF89a", True),
+        (b"", True),  # what it is shows when it is opened
+    ],
+)
+def test_a_webp_that_moves_is_told_by_a_flag(head: bytes, found: bool, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").touch()
+    (tmp_path / "maybe.webp").write_bytes(head)
+    assert ("maybe" in stems(str(tmp_path))) is found
 
 
 ADDRESS = "http://host.invalid/clip.mp4"

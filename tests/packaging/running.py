@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -38,9 +39,18 @@ def run_line(folder: Path, line: str) -> str:
 
 
 def run_python(folder: Path, text: str) -> str:
-    """What a program prints, run in this process."""
-    with chdir(folder), redirect_stdout(StringIO()) as out, redirect_stderr(out):
-        exec(compile(text, "example", "exec"), {"__name__": "__main__"})
+    """What a program prints, run in this process.
+
+    In a thread of its own, because an event loop may be running in this one, that of a browser.
+    """
+    program = compile(text, "example", "exec")
+    with (
+        chdir(folder),
+        redirect_stdout(StringIO()) as out,
+        redirect_stderr(out),
+        ThreadPoolExecutor(1) as threads,
+    ):
+        threads.submit(exec, program, {"__name__": "__main__"}).result()
     return out.getvalue()
 
 

@@ -72,6 +72,7 @@ class Pool:
         self.given.append(task)
 
     def wait(self) -> list[Outcome | Task]:
+        assert self.given, "it would wait forever"
         found: list[Outcome | Task] = []
         for task in self.given:
             name = task.item.name
@@ -107,6 +108,12 @@ def test_a_pool_is_filled_and_closed_when_it_is_left() -> None:
     outcomes.close()
     assert pool.closed
     assert list(run_on_pool(Pool(), [])) == []
+
+
+def test_a_pool_in_which_no_task_can_start_is_not_waited_for() -> None:
+    """As when the output folder is gone: its manifest takes no line."""
+    outcomes = list(run_on_pool(Pool(), tasks("refused", "refused")))
+    assert [str(one.error) for one in outcomes] == ["refused: no room"] * 2
 
 
 @dataclass(frozen=True)
@@ -228,20 +235,20 @@ def test_a_worker_is_idle_once_its_display_is_closed() -> None:
     assert shown[3:] == ["open"]
 
 
-def test_a_channel_sends_text_and_progress_a_few_times_a_second() -> None:
+def test_a_channel_sends_text_and_progress_a_few_times_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sent: list[Any] = []
     channel = Channel(sent.append)
-    for n in range(100):
-        channel.advance(n, 100)
-    assert sent == [(0, 100)]
-    time.sleep(0.21)
-    channel.advance(5, None)
-    assert sent[1:] == [(5, None)]
+    for seconds in (0.1, 0.2, 0.3, 0.4, 9):
+        monkeypatch.setattr(time, "monotonic", lambda now=seconds: now)
+        channel.advance(10 * seconds, None)
+    assert sent == [(2, None), (4, None), (90, None)]
     unpicklable = (lambda: 0,)
     record = logging.LogRecord("n", 20, "p", 1, "saw %s", unpicklable, (None, None, None))
     channel.emit(record)
-    assert sent[2].getMessage().startswith("saw <function")
-    assert pickle.loads(pickle.dumps(sent[2])).exc_info is None  # noqa: S301
+    assert sent[3].getMessage().startswith("saw <function")
+    assert pickle.loads(pickle.dumps(sent[3])).exc_info is None  # noqa: S301
 
 
 def test_outcomes_can_be_sent_whatever_failed() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from autogaze_cli.batch.inputs import Input
 from autogaze_cli.batch.manifest import Manifest, ManifestError, described
-from autogaze_cli.batch.outputs import PREFIX
+from autogaze_cli.batch.outputs import PREFIX, Outputs, name_temporaries, remove_stale
 from autogaze_cli.batch.result import MANIFEST
 from autogaze_cli.errors import InputError, OutputError
 
@@ -227,3 +227,15 @@ def test_a_folder_is_described_by_names_and_contents(tmp_path: Path) -> None:
     }
     (frames / "1.png").rename(frames / "2.png")
     assert described(tmp_path, frames)["sha256"] != names.hexdigest()
+
+
+def test_files_written_after_a_run_are_not_those_of_a_killed_one(out: Path) -> None:
+    """A comparison's tables, for example, while the next run into the folder starts."""
+    with Manifest(out, "compare", SETTINGS, None) as manifest:
+        name_temporaries(manifest.run)
+    with Outputs() as outputs:
+        outputs.add(out / "compare.json").write_text("{}")
+        with Manifest(out, "compare", SETTINGS, None) as another:
+            remove_stale([out])
+            another.clean([out])
+    assert (out / "compare.json").read_text() == "{}"

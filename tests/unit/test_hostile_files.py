@@ -6,11 +6,15 @@ import inspect
 import io
 import json
 import os
+import shutil
 import struct
 import sys
 import zipfile
 import zlib
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -18,6 +22,7 @@ from autogaze_cli.batch.inputs import Input, open_inputs
 from autogaze_cli.batch.lists import read_list
 from autogaze_cli.batch.manifest import SHORTEST_LINE, Manifest
 from autogaze_cli.batch.places import matches, walk
+from autogaze_cli.encoders.checkpoint import read_encoder
 from autogaze_cli.errors import FormatError, InputError, ModelError, OutputError
 from autogaze_cli.jobs.folder import Manifest as Entries
 from autogaze_cli.jobs.folder import find, is_ours, read_object
@@ -25,6 +30,7 @@ from autogaze_cli.media import claims, watched
 from autogaze_cli.media.gif_blocks import gif_blocks
 from autogaze_cli.media.limits import Limits
 from autogaze_cli.media.matroska import require_few_tags
+from autogaze_cli.media.ogg import require_few_comments
 from autogaze_cli.media.video import Video
 from autogaze_cli.media.whole import missing_bytes
 from autogaze_cli.model.catalog import sha256_of
@@ -32,7 +38,9 @@ from autogaze_cli.model.weights import read_weights
 from autogaze_cli.reading import DOCUMENT_VARIABLE, parse_json
 from autogaze_cli.trace import text as trace_text
 from autogaze_cli.trace.files import read_trace
+from autogaze_cli.upstream.siglip import SiglipVisionModel
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 MKV = bytes.fromhex("1a45dfa38018538067017fffffffffffff")
 RIFF = b"RIFF" + b"\xff" * 4
 
@@ -93,13 +101,31 @@ def test_parts_of_a_gif_are_bounded() -> None:
         list(gif_blocks(io.BytesIO(gif), 99))
 
 
-def test_tags_of_a_matroska_file_are_bounded(tmp_path: Path) -> None:
-    void, tags = b"\xec\x80", bytes.fromhex("1254c36701000000000fffff")  # 8 bytes of a size
+@pytest.mark.parametrize("kind", ["1254c367", "1043a770"])
+def test_tags_of_a_matroska_file_are_bounded(tmp_path: Path, kind: str) -> None:
+    void, tags = b"\xec\x80", bytes.fromhex(kind + "01000000000fffff")  # 8 bytes of a size
     start = bytes.fromhex("1a45dfa3801853806701ffffffffffffff")
     one = void + tags + bytes(0xFFFFF)
     require_few_tags(tmp_path, io.BytesIO(start + one))
-    with pytest.raises(InputError, match="has 2097150 bytes of tags, more than 1048576"):
+    with pytest.raises(
+        InputError, match="has 2097150 bytes of tags and chapters, more than 1048576"
+    ):
         require_few_tags(tmp_path, io.BytesIO(start + one * 2))
+
+
+@pytest.mark.parametrize(("count", "cut"), [(10_000, 9), (10_001, 9), (10_001, 40)])
+def test_comments_of_an_ogg_file_are_bounded(tmp_path: Path, count: int, cut: int) -> None:
+    name = b"n" * 30
+    packet = b"\x81theora" + struct.pack("<I", len(name)) + name + struct.pack("<I", count)
+    data = b""
+    for part in (b"first", packet[:cut], packet[cut:] + bytes(100)):
+        head = b"OggS\0\0" + bytes(8) + b"1234" + bytes(8)
+        data += head + bytes([1, len(part)]) + part
+    if count == 10_000:
+        require_few_comments(tmp_path, io.BytesIO(data))
+        return
+    with pytest.raises(InputError, match="has 10001 comments, more than 10000"):
+        require_few_comments(tmp_path, io.BytesIO(data))
 
 
 def test_an_animation_larger_than_memory_is_not_read(tmp_path: Path) -> None:
@@ -178,6 +204,25 @@ def test_a_tree_may_be_deeper_than_the_stack(tmp_path: Path) -> None:
     assert found == (([deep / "a.mp4"], []), [deep / "a.mp4"])
 
 
+def test_only_a_pipe_that_is_named_directly_is_waited_for(tmp_path: Path) -> None:
+    pipe, path = tmp_path / "a.mp4", tmp_path / "list.txt"
+    os.mkfifo(pipe)
+    path.write_text(f"{pipe}\n{tmp_path}\n")
+    with open_inputs([f"@{path}", f"{tmp_path}/*.mp4"]) as items:
+        assert [str(item.problem) for item in items] == [
+            f"{pipe}: is a pipe",
+            f"{tmp_path}: contains no video files",
+            f"{tmp_path}/*.mp4: contains no video files",
+        ]
+    with open_inputs([str(pipe)], pipes=False) as [item]:
+        assert str(item.problem) == f"{pipe}: is a pipe"
+    writer = Thread(target=pipe.write_bytes, args=(b"video",))
+    writer.start()
+    with open_inputs([str(pipe)]) as [item]:
+        assert Path(item.path).read_bytes() == b"video"
+    writer.join()
+
+
 @pytest.mark.parametrize("width", ["0999999999", "09999999999999999999999"])
 def test_numbers_wider_than_a_name_make_no_pattern(tmp_path: Path, width: str) -> None:
     (tmp_path / "f_1.png").touch()
@@ -204,6 +249,7 @@ BOMB = b"a\0\0" + zlib.compress(bytes(65 << 20))
         png(chunk(b"iCCP", BOMB)),
         png(chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(33 << 20))) * 2),
         png(pixels=bytes(2 << 20)),
+        png(chunk(b"tEXt", b"a\0b") * 10_001),
     ],
 )
 def test_a_png_that_unpacks_to_more_than_a_picture(tmp_path: Path, picture: bytes) -> None:
@@ -212,6 +258,48 @@ def test_a_png_that_unpacks_to_more_than_a_picture(tmp_path: Path, picture: byte
     for name in ("a.png", "f_%d.png"):
         with pytest.raises(InputError, match="its chunks unpack to much more than a picture"):
             Video(tmp_path / name)
+
+
+@pytest.mark.parametrize("bad", [False, True])
+@pytest.mark.parametrize("before", [0, watched.BUFFER_BYTES - 20])
+def test_a_png_within_another_file(tmp_path: Path, bad: bool, before: int) -> None:
+    picture = png(chunk(b"zTXt", BOMB if bad else b"a\0\0"))
+    icon = struct.pack("<HHH", 0, 1, 1)
+    icon += struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(picture), 22 + before)
+    path = tmp_path / "a.ico"
+    path.write_bytes(icon + b"\1" * before + picture)
+    if not bad:
+        with Video(path) as video:
+            assert [frame.rgb.shape for frame in video.frames()] == [(16, 16, 3)]
+        return
+    with pytest.raises(InputError, match="a PNG in it unpacks to much more than a picture"):
+        Video(path)
+
+
+@pytest.mark.parametrize(("parts", "refused"), [(10, False), (60, True)])
+def test_pngs_within_pngs_are_not_looked_at_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int, refused: bool
+) -> None:
+    """The chunks of each go on with those of the next."""
+    monkeypatch.setattr(watched, "MOST_STEPS", 1000)
+    header = png()[:33]
+    part = chunk(b"abCd", header + struct.pack(">I4s", 0, b"abCd"))
+    (tmp_path / "a.bin").write_bytes(header + part * parts + chunk(b"IEND", b""))
+    file = watched.WatchedFile(tmp_path / "a.bin")
+    with pytest.raises(OSError, match="a PNG in it") if refused else nullcontext():
+        assert len(file.read(watched.BUFFER_BYTES)) == file.tell()
+    file.close()
+
+
+def test_a_file_of_so_many_tags_that_opening_it_takes_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = FIXTURES / "dog.mp4"
+    with Video(clip) as video:
+        assert next(iter(video.frames())).index == 0
+    monkeypatch.setattr(watched, "_MOST_SECONDS", -1)
+    with pytest.raises(InputError, match="too many tags or parts: to open it takes too long"):
+        Video(clip)
 
 
 def test_a_png_with_texts_and_unpacked_pixels_is_read(tmp_path: Path) -> None:
@@ -234,6 +322,35 @@ def test_weights_with_a_name_twice_are_refused(tmp_path: Path) -> None:
         read_weights(sparse(path, data, 1 << 40))
     with pytest.raises(InputError, match="1099511627776 bytes, more than"):
         sha256_of(path)
+
+
+@pytest.mark.parametrize("read", [read_encoder, SiglipVisionModel.from_pretrained])
+def test_an_encoder_with_a_name_twice_is_refused(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    given = FIXTURES / "encoders/siglip-tiny-p16"
+    data = (given / "model.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    text = data[8 : 8 + size].rstrip()
+    name = "vision_model.embeddings.patch_embedding.bias"
+    entry = json.dumps({name: json.loads(text)[name]}).encode()
+    text = text[:-1] + b"," + entry[1:]
+    content = struct.pack("<Q", len(text)) + text + data[8 + size :]
+    (tmp_path / "model.safetensors").write_bytes(content)
+    shutil.copy(given / "config.json", tmp_path)
+    with pytest.raises(ModelError, match=r"has 'vision_model.* twice"):
+        read(tmp_path)
+
+
+def test_an_encoder_with_a_name_in_two_files_is_refused(tmp_path: Path) -> None:
+    given = FIXTURES / "encoders/siglip-tiny-p16"
+    shutil.copy(given / "config.json", tmp_path)
+    for name in ("a.safetensors", "b.safetensors"):
+        shutil.copy(given / "model.safetensors", tmp_path / name)
+    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="as another file does"):
+        read_encoder(tmp_path)
 
 
 def test_a_width_of_text_that_numpy_refuses(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_the_process_ends_by_itself_when_all_is_said(tmp_path: Path, broken: boo
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"no video" if broken else DOG.read_bytes())
     pipe, far = Pipe()
-    program = _MAIN.format([place for place in sys.path if place], far.fileno())
+    program = _MAIN.format([place for place in sys.path if place], far.fileno(), os.getpid())
     command = [sys.executable, "-I", "-c", program]
     with subprocess.Popen(command, pass_fds=[far.fileno()], stderr=subprocess.PIPE) as process:
         far.close()
@@ -145,3 +145,16 @@ def test_the_process_ends_with_its_parent() -> None:
             return
         time.sleep(0.1)
     pytest.fail("it is still there")
+
+
+def test_a_process_whose_parent_ended_while_it_started_ends_too() -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    pipe, far = Pipe()  # open, and silent, as that of a decoder that hangs
+    program = _MAIN.format([place for place in sys.path if place], far.fileno(), ended.pid)
+    with (
+        pipe,
+        subprocess.Popen([sys.executable, "-I", "-c", program], pass_fds=[far.fileno()]) as process,
+    ):
+        far.close()
+        assert process.wait(timeout=60) == 1

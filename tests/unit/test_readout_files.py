@@ -199,6 +199,7 @@ CONTRADICTIONS: list[tuple[Callable[[Document], Any], str]] = [
     (lambda d: d.update(emit=["rects", "tokens", "coords"]), "unknown 'gazing_pos'"),
     (lambda d: d.update(emit=["coords", "rects", "tokens", "gazing-info"]), "emit"),
     (lambda d: d.update(projected_tokens=None), "projected_tokens"),
+    (lambda d: d.update(merge=65_537), "merge is 65537, not an integer of at most 65536"),
     (lambda d: d.update(projected_tokens=25), "projected_tokens is 25, not at most 24"),
     (lambda d: d.update(frame_index=[1, 1]), "frame_index"),
     (lambda d: d.update(frame_index=[0]), "shape of frame_index"),
@@ -337,6 +338,7 @@ def test_a_trace_that_does_not_fit_is_refused_with_the_numbers() -> None:
     with pytest.raises(ConfigError, match=r"frames \(3\) .* tubelet size \(2\), and 1 would"):
         ro.readout_trace(trace, two)
     assert ro.readout_trace(ro.first_frames(trace, 2), two).header.geometry.frames == 2
+    assert len(ro.first_frames(trace, 3)) == 3
     with pytest.raises(ConfigError, match="4 frames were requested, and the trace has 3"):
         ro.first_frames(trace, 4)
     with pytest.raises(ConfigError, match="the trace has no frames"):

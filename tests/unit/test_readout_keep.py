@@ -81,6 +81,10 @@ def test_what_cannot_be_is_refused(trace: Trace, tmp_path: Path) -> None:
     swapped = dict(readout.arrays) | {"keep_indices": readout.arrays["keep_indices"][::-1]}
     with pytest.raises(FormatError, match=r"keep_indices is .* not ascending"):
         ro.Readout(header=readout.header, arrays=swapped)
+    beyond = readout.arrays["keep_indices"].copy()
+    beyond[-1] = len(trace) // 2 * 7 * 14
+    with pytest.raises(FormatError, match=f"keep_indices holds {beyond[-1]}, not within 0"):
+        ro.Readout(header=readout.header, arrays=dict(readout.arrays) | {"keep_indices": beyond})
     moved = dict(readout.arrays) | {"mrope": readout.arrays["mrope"] + 1}
     with pytest.raises(FormatError, match=r"mrope is .* not that of keep_indices"):
         ro.Readout(header=readout.header, arrays=moved)
