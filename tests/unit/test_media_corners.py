@@ -47,7 +47,9 @@ def test_the_brightest_that_a_video_states(tmp_path: Path, light: str, peak: flo
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p10le"
         frame = VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
-        output.mux(stream.encode(frame.reformat(format="yuv420p10le")))
+        frame = frame.reformat(format="yuv420p10le")
+        frame.pts, frame.time_base = 0, Fraction(1, 10)
+        output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     with av.open(str(path)) as video:
         assert stated_peak(next(video.decode(video=0))) == peak
