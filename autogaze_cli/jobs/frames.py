@@ -32,9 +32,6 @@ thread, but never from two at once.
 _RATIO = re.compile(r"\d{1,400}(\.\d{1,400}|/0*[1-9]\d{,399})?", re.ASCII)
 """What ``Fraction`` reads without an error, and soon."""
 
-_MAX_FPS = Fraction(10**6)
-"""Beyond it, and below its inverse, no file format states a rate."""
-
 _PLAIN = Sampling()
 _READING = ("stream", "tone_map", "allow_truncated")
 """Settings of ``Sampling`` that a trace records only where they are not at their defaults."""
@@ -123,18 +120,13 @@ def open_job(
 
     Raises:
         InputError: The video does not exist, or the trace has no frames.
-        FormatError: The frame rate of the trace is none.
+        FormatError: The settings of the trace are not what a video can be sampled by.
     """
     name = name or str(video)
     if sampling is None:
         sampling = sampling_of(gaze.header, name) if isinstance(gaze, Trace) else Sampling()
     if isinstance(gaze, Trace) and len(gaze) == 0:
         raise InputError(f"{name}: its trace has no frames", hint="trace the video again")
-    if isinstance(gaze, Trace) and not 1 / _MAX_FPS <= gaze.header.fps <= _MAX_FPS:
-        raise FormatError(
-            f"{name}: its trace states {float(gaze.header.fps):g} frames per second",
-            hint="trace the video again",
-        )
     return Job(
         video=video, info=info or probe(video, sampling), sampling=sampling, gaze=gaze, name=name
     )
