@@ -40,6 +40,9 @@ WARM = 0.2
 MOST_GROWTH = {"MiB": 0.03, "files": 0.0, "threads": 0.0}
 """Growth over the measured part, relative to the mean, that counts as flat."""
 
+KEPT_KIB = 6.0
+"""What a batch keeps of each input until it ends: the result, which its report has."""
+
 LEAST_SPEED = 0.8
 """Speed at the end, relative to the mean; other processes of the machine vary it."""
 
@@ -171,15 +174,22 @@ def measured(pid: int) -> tuple[float, float, float]:
     return 0.0, 0.0, 0.0
 
 
-def table(name: str, samples: Sequence[Sample]) -> tuple[list[str], bool]:
-    """The lines that describe a part, and whether it was flat."""
+def table(name: str, samples: Sequence[Sample], kept_kib: float = 0) -> tuple[list[str], bool]:
+    """The lines that describe a part, and whether it was flat.
+
+    Args:
+        name: The part's.
+        samples: Its measurements.
+        kept_kib: Memory that may be kept of what is done.
+    """
     start, end = samples[0].seconds, samples[-1].seconds
     warm = [s for s in samples if s.seconds > start + WARM * (end - start)]
     seconds, done, *values = np.array([astuple(sample) for sample in warm]).T
     rows, flat = [], True
     for label, value in zip(MOST_GROWTH, values, strict=True):
         slope = float(np.polyfit(seconds, value, 1)[0])
-        growth = slope * (seconds[-1] - seconds[0]) / float(value.mean())
+        kept = kept_kib / 1024 * (done[-1] - done[0]) if label == "MiB" else 0
+        growth = (slope * (seconds[-1] - seconds[0]) - kept) / float(value.mean())
         flat &= growth <= MOST_GROWTH[label] or slope * 3600 < 1
         rows.append(f"| {name} | {label} | {value.mean():.1f} | {slope * 3600:+.2f} |")
     middle = len(done) // 2
@@ -227,7 +237,7 @@ def main() -> int:
         for name, command in parts(args, Path(temporary)):
             command += ["-o", str(Path(temporary, "out")), "--overwrite"]
             samples = watched(command, args.limit)
-            rows, flat = table(name, samples)
+            rows, flat = table(name, samples, KEPT_KIB * name.endswith("clips"))
             all_flat &= flat
             last = samples[-1]
             print("\n".join(rows))

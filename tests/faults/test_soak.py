@@ -70,5 +70,6 @@ def test_the_table_tells_what_grows_from_what_does_not() -> None:
             for n, s in enumerate(steady)
         ]
         assert not table("a part", grows)[1], field
+        assert table("a part", grows, kept_kib=1e6)[1] == (field == "mib"), field
     slower = [Sample(n, 1000 * (n / 100) ** 0.3, 500, 20, 8) for n in range(100)]
     assert not table("a part", slower)[1]
