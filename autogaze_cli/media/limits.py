@@ -20,6 +20,10 @@ _MOST = 10**18
 """Of any limit, which is as good as none."""
 
 
+MOST_SIDE = 1 << 16
+"""Pixels, as in a trace; rows of millions make a decoder copy them over and over."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds on one video; reading more is an error. They never change a result.
@@ -92,7 +96,15 @@ class Limits:
         return self.pixels + _ROUNDING
 
     def require_size(self, path: Path, width: int, height: int) -> None:
-        """Refuse frames that are too large; see ``require``."""
+        """Refuse frames that are too large; see ``require``.
+
+        Raises:
+            InputError: They are, or a side is longer than any.
+        """
+        if max(width, height) > MOST_SIDE:
+            raise InputError(
+                f"{path}: has frames of {width}x{height} pixels, and a side has {MOST_SIDE} at most"
+            )
         self.require(path, "pixels", width * height, f"frames of {width}x{height} pixels")
 
     def bounded(

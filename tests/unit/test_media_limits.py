@@ -147,6 +147,12 @@ def test_frames_too_large_are_refused_before_they_take_memory(name: str, tmp_pat
     assert megabytes < 100
 
 
+def test_a_row_of_millions_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.webp").write_bytes(webp(13_959_169, 1, tmp_path))  # 14 s, copied part by part
+    with pytest.raises(InputError, match="frames of 13959169x1 pixels, and a side has 65536 at"):
+        probe(tmp_path / "a.webp")
+
+
 def test_frames_are_freed_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.gif").write_bytes(gif(3000, 2000, 40))  # 24 MB each
     said, megabytes = read_apart(tmp_path / "a.gif")
