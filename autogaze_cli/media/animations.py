@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -52,11 +53,12 @@ class WebPSource(Source):
             if (size := path.stat().st_size) > _MOST_BYTES:
                 raise OSError(None, f"{size} bytes, more than {_MOST_BYTES}")
             self._file: BinaryIO = _whole_chunks(path) if truncated else path.open("rb")
-            limits.require_size(path, *_webp_size(self._file))
-            self._durations = _webp_durations(self._file)
-            count = len(self._durations)
-            limits.require(path, "frames", count, f"{count} frames")
-            self._reader = _opened(self._file)
+            with _closed_on_error(self._file):
+                limits.require_size(path, *_webp_size(self._file))
+                self._durations = _webp_durations(self._file)
+                count = len(self._durations)
+                limits.require(path, "frames", count, f"{count} frames")
+                self._reader = _opened(self._file)
         except (OSError, Image.DecompressionBombError) as error:
             self._raise_failed_read(error)
             raise unreadable(path, error) from error
@@ -92,6 +94,16 @@ class WebPSource(Source):
         """Raise the ``InputError`` for an error of the system, which alone has a number."""
         if isinstance(error, OSError) and error.errno:
             raise failed_read(self._path, error) from error
+
+
+@contextmanager
+def _closed_on_error(file: BinaryIO) -> Iterator[None]:
+    """Close a file if the block raises."""
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise
 
 
 def _opened(file: BinaryIO) -> PillowPlugin:
