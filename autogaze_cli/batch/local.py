@@ -106,9 +106,9 @@ def run_on_pool(pool: WorkerPool, tasks: list[Task]) -> Outcomes:
                     pool.submit(task)
                 except AutogazeError as error:
                     yield Outcome(task, error=error)
-            for found in (
-                pool.wait() if waiting or pool.busy() else ()
-            ):  # none if no task could start
+            if not waiting and not pool.busy():
+                break  # no task could be started, and none ends
+            for found in pool.wait():
                 if isinstance(found, Outcome):
                     yield found
                 elif attempts[found.item] < TRIES:
