@@ -53,6 +53,8 @@ def test_inputs_are_the_processors(
 
 _REFUSED = """
 import numpy as np, pytest, wasmtime
+from scripts.build_wasm import WASM
+from tests.wasm.conftest import KESTREL
 from tests.wasm.portable import Portable, Wasm
 
 page = Portable(Wasm(WASM), KESTREL)
