@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from threading import Lock, Thread
 from types import ModuleType
@@ -161,8 +162,10 @@ class _Process(Worker):
         self.process = context.Process(
             target=_serve, args=(work, number, count, child_pipe, level), daemon=True
         )
-        with _without_main_module(), _interrupts_blocked(), _current_folder_not_imported():
-            self.process.start()
+        with _without_main_module(), _current_folder_not_imported():
+            resource_tracker.ensure_running()  # start() would, and unblock the interrupts
+            with _interrupts_blocked():
+                self.process.start()
         child_pipe.close()
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
+_MOST_DIGITS = 18
+"""Of a whole number: no setting is larger, and Python takes long to convert millions of them."""
+
+
 class Whole(click.ParamType[int]):
     """A whole number, at least ``minimum``, in plain decimal digits."""
 
@@ -30,7 +34,13 @@ class Whole(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number."""
         text = str(value)
-        number = int(text) if re.fullmatch(r"\+?[0-9]{1,18}", text) else -1
+        digits = re.fullmatch(r"\+?([0-9]+)", text)
+        if digits and len(digits[1]) > _MOST_DIGITS:
+            most = 10**_MOST_DIGITS - 1
+            self.fail(
+                f"must be within {self.minimum} to {most}, not {reprlib.repr(text)}", param, ctx
+            )
+        number = int(text) if digits else -1
         if number < self.minimum:
             self.fail(
                 f"must be a whole number of at least {self.minimum}, not {reprlib.repr(text)}",

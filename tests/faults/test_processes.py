@@ -54,6 +54,21 @@ def test_signals_that_follow_another(
     assert len(outputs(out)) % 2 == 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_workers_start_with_interrupts_blocked() -> None:
+    code = """
+import re
+from pathlib import Path
+from autogaze_cli.batch.local import _Process
+for number in range(2):
+    status = Path(f"/proc/{_Process(print, number, 2).process.pid}/status").read_text()
+    print(re.search("SigBlk:(.*)", status)[1])
+"""
+    masks = subprocess.check_output([sys.executable, "-c", code], text=True, env=environment())
+    assert all(int(mask, 16) & 1 << (INT - 1) for mask in masks.split()), masks
+    assert len(masks.split()) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("heeds_interrupts")
 def test_a_third_interrupt_ends_at_once(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,7 +140,7 @@ def test_examples_print_what_the_page_says(
     root: Path, pages: dict[str, str], tmp_path: Path, name: str
 ) -> None:
     """Console blocks are run; a text block after a Python block is what it prints."""
-    (tmp_path / "fixtures").symlink_to(root / "fixtures")
+    shutil.copytree(root / "fixtures", tmp_path / "fixtures")
     listed = blocks(pages[f"docs/{name}"])
     ran = 0
     for (language, text), (_, after) in zip(listed, [*listed[1:], ("", "")], strict=True):
