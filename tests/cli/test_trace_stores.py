@@ -73,7 +73,7 @@ def test_masks_are_drawn_from_a_clip(run: Run, clip: Path, store: Path, tmp_path
     [
         (("--trace-clip", 2), "has no clip 2; it holds 2, counted from 0"),
         (("--trace-clip", -1), "must be a whole number of at least 0"),
-        (("--trace-clip", "9" * 5000), "must be a whole number of at least 0, not '99999"),
+        (("--trace-clip", "9" * 5000), "must be within 0 to 999999999999999999, not '99999"),
         (("--image-grid", f"{'9' * 5000}x2"), "must be height x width such as 14x14"),
     ],
 )
