@@ -18,7 +18,7 @@ INSTALLED_BY := pyproject.toml constraints.txt scripts/setup_venv.sh
 help:
 	@echo "make demo    render GIFs and metrics of a sample clip into demo/"
 	@echo "make test    lint, type-check and test"
-	@echo "make test-long  the tests that take minutes: full disks, soaks, wheels built twice"
+	@echo "make test-long  the tests that take minutes: full disks, soaks, wheels, other processors"
 	@echo "make check   lint and type-check only"
 	@echo "make format  format the code and apply the linter's fixes"
 	@echo "make docs    regenerate the command reference, pictures and fixture hashes"
@@ -38,7 +38,8 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 test: check
 	$(PYTEST) -m "not long"
 
-# Every call of a run fails once for lack of room, soaks, wheels built twice: some minutes.
+# Every call of a run fails once for lack of room, soaks, wheels built twice, code for other
+# processors: some minutes.
 test-long: $(VENV)/.installed-dev
 	$(PYTEST) -m long tests
 

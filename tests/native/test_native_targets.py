@@ -29,6 +29,11 @@ TARGETS = {
     "wasm": (WASM, ("-msimd128", *PLAIN)),
 }
 
+# For these the compiler first builds a C library, which takes a minute in a new environment.
+NEON, PLAIN_ON_ARM, IN_WASM = (
+    pytest.param(name, marks=pytest.mark.long) for name in ("neon", "plain on Arm", "wasm")
+)
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("native"),  # each program is built once
@@ -99,19 +104,19 @@ def wasm(program: Path) -> str:
     return printed.read_text()
 
 
-@pytest.mark.parametrize("name", ["wasm", "plain on Arm"])
+@pytest.mark.parametrize("name", [IN_WASM, PLAIN_ON_ARM])
 def test_plain_is_the_same_bits_everywhere(folder: Path, name: str) -> None:
     np.testing.assert_array_equal(outputs(folder, name), outputs(folder, "plain"))
 
 
-@pytest.mark.parametrize("name", ["avx512", "avx2", "neon"])
+@pytest.mark.parametrize("name", ["avx512", "avx2", NEON])
 def test_the_others_differ_by_rounding(folder: Path, name: str) -> None:
     ours, plain = (outputs(folder, n).view(np.float32) for n in (name, "plain"))
     np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=2e-5)
     assert (ours != plain).any()
 
 
-@pytest.mark.parametrize("name", ["avx512", "avx2", "neon", "plain"])
+@pytest.mark.parametrize("name", ["avx512", "avx2", NEON, "plain"])
 def test_threads_change_no_bit(folder: Path, name: str) -> None:
     np.testing.assert_array_equal(outputs(folder, name, 3), outputs(folder, name))
 

@@ -22,6 +22,7 @@ def test_it_asks_the_page_for_nothing() -> None:
     assert len(WASM.read_bytes()) < 100_000
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("ziglang") is None, reason="needs ziglang: pip install '.[dev]'")
 def test_building_it_again_gives_the_same_bytes() -> None:
     command = [sys.executable, "scripts/build_wasm.py", "--check"]
