@@ -86,7 +86,7 @@ def _severity(ctx: click.Context, parameter: click.Parameter, values: Any) -> di
 @click.option(
     "--strict-coverage",
     is_flag=True,
-    help="Exit with 1 when a file could not be analysed or was skipped unasked.",
+    help="Exit with 1 when a file was skipped unasked or parsed in part.",
 )
 @click.option(
     "--rule", "rules", multiple=True, metavar="ID", help="Run only this rule; AGR1 = all 1xx."
@@ -196,7 +196,7 @@ def audit_readout(**values: Any) -> None:
     of imports; silence is not proof. The last line counts what was not analysed.
 
     Exit codes: 0 nothing at or above --fail-on; 1 findings, or gaps with --strict-coverage; 2
-    usage, a file could not be read, or nothing was analysed.
+    usage, or something that is not clean: a file could not be analysed, or none was.
     """
     from autogaze_cli.batch.inputs import named_paths
 

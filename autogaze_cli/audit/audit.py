@@ -10,7 +10,7 @@ from typing import Any
 
 from autogaze_cli.audit.analysis import FileResult, is_candidate
 from autogaze_cli.audit.baseline import compare, read_baseline
-from autogaze_cli.audit.coverage import Coverage, Notice
+from autogaze_cli.audit.coverage import NOTHING, Coverage, Notice
 from autogaze_cli.audit.files import NOTEBOOK_ROOM, Selected, generated, select
 from autogaze_cli.audit.findings import Finding, add_fingerprints
 from autogaze_cli.audit.languages import require_grammars
@@ -72,19 +72,21 @@ class Audit:
         Args:
             fail_on: Lowest level that gives 1: a level or "never".
             exit_zero: Findings give 0.
-            strict_coverage: Files that were not analysed give 1.
+            strict_coverage: Files that were skipped, or analysed in part, give 1.
 
         Returns:
-            0; 1 for findings or gaps; 2 where a file could not be read, or none was analysed.
+            0; 1 for findings or gaps; 2 where no file was analysed, or one could not be read; 2
+            too where there are no findings, but of a file nothing was analysed.
         """
         if self.is_void():
             return 2
         if strict_coverage and self.coverage.gaps():
             return 1
-        if fail_on == "never" or exit_zero:
-            return 0
-        lowest = LEVELS.index(fail_on)
-        return int(any(LEVELS.index(finding.level) >= lowest for finding in self.counted()))
+        if fail_on != "never" and not exit_zero:
+            lowest = LEVELS.index(fail_on)
+            if any(LEVELS.index(finding.level) >= lowest for finding in self.counted()):
+                return 1
+        return 2 if any(self.coverage.failed[reason] for reason in NOTHING) else 0
 
     def by_level(self) -> dict[str, int]:
         """Number of counted findings of each level."""

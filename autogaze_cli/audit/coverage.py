@@ -15,6 +15,9 @@ EXEMPT = frozenset(["provider", "vendored", "build folder"])
 QUIET = ON_REQUEST | EXEMPT
 """What ``--strict-coverage`` does not object to."""
 
+NOTHING = frozenset(["unreadable", "unparsed", "timed out", "crashed"])
+"""Reasons for which nothing of a file was analysed; one that is "parsed in part" was, around it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:

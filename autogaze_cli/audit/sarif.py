@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from autogaze_cli.audit.audit import Audit
+from autogaze_cli.audit.coverage import NOTHING
 from autogaze_cli.audit.findings import Finding
 from autogaze_cli.audit.reading import shown
 from autogaze_cli.audit.rules import RULES, Rule
@@ -21,7 +22,7 @@ MOST_RESULTS = 25_000
 """More than this in one run is refused by code scanning."""
 
 _BASE = "%SRCROOT%"
-_FAILURES = frozenset(["unreadable", "unparsed", "timed-out", "crashed"])
+_FAILURES = frozenset(reason.replace(" ", "-") for reason in NOTHING)
 _PRECISION = {"error": "high", "warning": "medium", "note": "low"}
 _INDEX = {rule.id: index for index, rule in enumerate(RULES)}
 

@@ -91,8 +91,17 @@ def test_what_is_left_out_is_counted_and_said(tmp_path: Path) -> None:
     document = json.loads(json_text(audit, show_suppressed=False, exit_code=1))
     assert document["failed"] == {"unparsed": 1, "parsed in part": 1}
     assert document["files_skipped"] == 5
-    assert audit.exit_code("never") == 0
-    assert audit.exit_code("never", strict_coverage=True) == 1
+    assert audit.exit_code("never") == 2, "of b.ipynb nothing was analysed"
+
+
+def test_what_was_not_analysed_never_counts_as_clean(tmp_path: Path) -> None:
+    skipped = audit_of(tmp_path / "a", {"a.py": "", "big.py": "#" * 300}, max_file_size_bytes=200)
+    partly = audit_of(tmp_path / "b", {"a.py": "", "cut.py": "x = )( # gazing_pos\n"})
+    for audit in (skipped, partly):
+        codes = [audit.exit_code("error", strict_coverage=strict) for strict in (False, True)]
+        assert codes == [0, 1]
+    failed = audit_of(tmp_path / "c", {"a.py": "", "b.ipynb": "{gazing_pos"})
+    assert failed.exit_code("error", exit_zero=True) == 2
 
 
 def test_strict_coverage_accepts_what_was_asked_for(tmp_path: Path) -> None:
@@ -166,6 +175,7 @@ def test_a_file_that_takes_too_long_is_reported(tmp_path: Path) -> None:
     files = {"a.py": BAD * 20_000, "b.py": BAD}
     audit = audit_of(tmp_path, files, file_time_limit_s=0.1)  # type: ignore[arg-type]
     assert audit.coverage.failed == {"timed out": 1}
+    assert (audit.exit_code("error"), audit.exit_code("never")) == (1, 2)
     assert {f.path for f in audit.findings} == {"b.py"}
 
 
