@@ -35,37 +35,45 @@ def parse(
         TimeLimitError: It took too long.
     """
     root = parse_within(source, parser, deadline)
-    cut = _open_edge(root, source) if root.has_error else None
+    cut = _open_edge(root, source, deadline) if root.has_error else None
     if cut is not None:
         root = parse_within(source[:cut], parser, deadline)
     reader = SourceReader(source, parser, deadline)
     if needed is not None:
         reader.unread = unread(root, source, needed)
     node = reader.read(root) or Node("group", 0, len(source), 0)
-    damage = cut if cut is not None else next((e.start_byte for e in _errors(root)), None)
+    damage = (
+        cut
+        if cut is not None
+        else next((error.start_byte for error, _ in _errors(root, deadline)), None)
+    )
     places = [place for place in (damage, reader.deep) if place is not None]
     first = min(places, default=None)
     return Tree(node, reader.comments, reader.tests, reader.words, reader.imports, first, cut)
 
 
-def _errors(root: Raw) -> Iterator[Raw]:
-    """The places without valid syntax, in order."""
-    waiting = [root]
+def _errors(root: Raw, deadline: Deadline) -> Iterator[tuple[Raw, Raw]]:
+    """The places without valid syntax, in order, each with the node that it is in.
+
+    That node is kept on the way down: to find it, the parser's library would search from the root.
+    """
+    waiting = [(root, root)]
     while waiting:
-        node = waiting.pop()
+        deadline.check()
+        node, parent = waiting.pop()
         if node.is_error or node.is_missing:
-            yield node
+            yield node, parent
         elif node.has_error:
-            waiting.extend(reversed(node.children))
+            waiting.extend((child, node) for child in reversed(node.children))
 
 
-def _open_edge(root: Raw, source: bytes) -> int | None:
+def _open_edge(root: Raw, source: bytes, deadline: Deadline) -> int | None:
     """Where a string or comment begins that is never closed."""
-    for count, error in enumerate(_errors(root)):
+    for count, (error, parent) in enumerate(_errors(root, deadline)):
         if count == _MOST_ERRORS:
             return None
-        around = error.parent if error.is_missing else None
-        places = [error, *error.children[:_MOST_ERRORS], *([around] if around is not None else [])]
+        around = [parent] if error.is_missing else []
+        places = [error, *error.children[:_MOST_ERRORS], *around]
         for start in (place.start_byte for place in places):
             edge = _STRING_EDGE.match(source, start)
             if edge is None:

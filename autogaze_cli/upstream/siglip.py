@@ -109,7 +109,7 @@ class SiglipVisionConfig(Record):
             (found.image_size < patch, f"image_size {found.image_size} is less than a patch"),
             (found.hidden_act not in _ACTIVATIONS,
              f"hidden_act {brief(repr(found.hidden_act))} is not known"),
-            (found.num_channels != 3, f"num_channels is {found.num_channels}, not 3"),
+            (found.num_channels != 3, f"num_channels is {brief(repr(found.num_channels))}, not 3"),
             (found.attn_type.replace("-", "_") not in ATTEND,
              f"attn_type must be one of {', '.join(ATTEND)}, not {brief(repr(found.attn_type))}"),
         ):  # fmt: skip
