@@ -82,8 +82,8 @@ def build_network(config: GazeConfig, weights: Weights, *, strict: bool = True) 
             random.
 
     Raises:
-        ModelError: A tensor is missing, or one is mis-shaped or of another type than F32, F16 or
-            BF16, which no setting permits; the message names it.
+        ModelError: A tensor is missing, or one is mis-shaped, of another type than F32, F16 or
+            BF16, or not finite, which no setting permits; the message names it.
     """
     with torch.device("meta"):
         network = AutoGazeNetwork(config)
@@ -105,6 +105,10 @@ def build_network(config: GazeConfig, weights: Weights, *, strict: bool = True) 
         found[name] = tensor.to("cpu", torch.float32)
     if wrong:
         raise ModelError(f"{source}: {len(wrong)} tensors do not fit config.json: {_some(wrong)}")
+    if damaged := [name for name, tensor in found.items() if not tensor.isfinite().all()]:
+        raise ModelError(
+            f"{source}: {len(damaged)} tensors contain values that are not finite: {_some(damaged)}"
+        )
     unknown = [name for name in weights.tensors if name not in wanted]
     for names, what in ((missing, "are missing, 0 or 1 instead"), (unknown, "are ignored")):
         if names and not strict:
