@@ -147,7 +147,7 @@ def test_hostile_files_end_in_time(tmp_path: Path, suffix: str, attack: str) -> 
 def test_a_file_of_damage_deep_inside_takes_no_longer(tmp_path: Path) -> None:
     """Its parser searches the node that a missing part is in from the root, 0.2 s each time."""
     text = "int gazing_pos;\nvoid f() {\n    if" + "<script>" * 5000 + "\n}\n"
-    audit = audit_of(tmp_path, {"a.cpp": text}, file_time_limit_s=4.0)  # type: ignore[arg-type]
+    audit = audit_of(tmp_path, {"a.cpp": text}, file_time_limit_s=4.0)
     assert audit.coverage.failed == {"parsed in part": 1}
 
 

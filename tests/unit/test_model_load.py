@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from autogaze_cli.model.catalog import default_model, sha256_of
 from autogaze_cli.model.config import GazeConfig
 from autogaze_cli.model.devices import available_devices, choose_device
 from autogaze_cli.model.packed import PackedLayers
+from autogaze_cli.upstream.model import AutoGaze as UpstreamAutoGaze
 
 TINY = Path(__file__).parents[2] / "fixtures" / "parity-tiny"
 
@@ -88,6 +91,41 @@ def test_half_precision_files_become_float32(copy: Path, dtype: torch.dtype) -> 
     for name, tensor in network.state_dict().items():
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, weights[name].float())
+
+
+class Harm:
+    """Once pickled, it makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_code_and_pickles_beside_a_model_do_nothing(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / "ran"
+    pickled = pickle.dumps(Harm(marker))
+    pickle.loads(pickled)  # noqa: S301  # our own
+    marker.unlink()  # so it would do it
+    code = f"open({str(marker)!r}, 'w')\n"
+    for name in ("__init__.py", "modeling.py", "sitecustomize.py", "safetensors.py", "conftest.py"):
+        (copy / name).write_text(code)
+    for name in ("pytorch_model.bin", "model.pt", "training_args.bin"):
+        (copy / name).write_bytes(pickled)
+    change_config(copy, auto_map={"AutoModel": "modeling.Model"}, trust_remote_code=True)
+    monkeypatch.chdir(copy)
+    autogaze_cli.load_model(copy)
+    UpstreamAutoGaze.from_pretrained(copy, trust_remote_code=True)
+    (copy / "model.safetensors").write_bytes(pickled)
+    with pytest.raises(ModelError, match="not a readable safetensors file"):
+        autogaze_cli.load_model(copy)
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(ModelError):
+        autogaze_cli.load_model(copy)
+    assert not marker.exists()
 
 
 def test_bfloat16_arithmetic_runs(tiny: AutoGaze) -> None:
