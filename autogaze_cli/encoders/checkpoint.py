@@ -22,7 +22,7 @@ from autogaze_cli.encoders.families import FAMILIES, Family
 from autogaze_cli.encoders.network import VisionTransformer
 from autogaze_cli.errors import ConfigError, FormatError, ModelError
 from autogaze_cli.model.catalog import CONFIG, PREPROCESSOR, WEIGHTS, find, sha256_of
-from autogaze_cli.model.section import read_json
+from autogaze_cli.model.files import read_json
 from autogaze_cli.reading import brief, require_unique_names
 
 INDEX = WEIGHTS + ".index.json"

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from autogaze_cli.encoders.network import Activation
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.model.section import without_nulls
+from autogaze_cli.model.files import without_nulls
 from autogaze_cli.reading import checked
 
 File = TypeVar("File", bound=Struct)

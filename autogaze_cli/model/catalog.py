@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from autogaze_cli.errors import FormatError, InputError, ModelError
-from autogaze_cli.model.section import read_json
+from autogaze_cli.model.files import read_json
 from autogaze_cli.reading import MOST_BYTES, checked, parse_json, read_regular
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from autogaze_cli.model.catalog import (
     find,
 )
 from autogaze_cli.model.config import GazeConfig
+from autogaze_cli.model.files import read_json, without_nulls
 from autogaze_cli.model.network import AutoGazeNetwork
 from autogaze_cli.model.preprocess import (
     IMAGE_MEAN,
@@ -34,7 +35,6 @@ from autogaze_cli.model.preprocess import (
     target_size,
 )
 from autogaze_cli.model.resize import resize_bilinear
-from autogaze_cli.model.section import read_json, without_nulls
 from autogaze_cli.model.weights import Weights, build_network, read_weights
 from autogaze_cli.reading import checked
 

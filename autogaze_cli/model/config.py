@@ -25,7 +25,7 @@ from msgspec.structs import asdict
 from autogaze_cli.errors import ConfigError, ModelError
 from autogaze_cli.gaze.budget import ratio_budget
 from autogaze_cli.gaze.tokens import ScaleLayout
-from autogaze_cli.model.section import read_json, without_nulls
+from autogaze_cli.model.files import read_json, without_nulls
 from autogaze_cli.reading import checked
 
 _Size = Annotated[int, Meta(ge=1, le=1 << 16)]

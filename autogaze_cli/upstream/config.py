@@ -8,7 +8,7 @@ from typing import Any, Self
 from autogaze_cli.model.catalog import CONFIG
 from autogaze_cli.model.checkpoint import find_checkpoint
 from autogaze_cli.model.config import GazeConfig
-from autogaze_cli.model.section import read_json
+from autogaze_cli.model.files import read_json
 from autogaze_cli.upstream.records import Record, record_of
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.model.catalog import PREPROCESSOR
 from autogaze_cli.model.checkpoint import find_checkpoint
+from autogaze_cli.model.files import read_json
 from autogaze_cli.model.preprocess import center_crop, resize_shortest
-from autogaze_cli.model.section import read_json
 from autogaze_cli.upstream.records import BatchFeature
 
 DEFAULTS: dict[str, Any] = {

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from autogaze_cli.errors import ConfigError, FormatError, ModelError
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.catalog import CONFIG, WEIGHTS, find
-from autogaze_cli.model.section import read_json
+from autogaze_cli.model.files import read_json
 from autogaze_cli.reading import brief, checked, require_unique_names
 from autogaze_cli.upstream.loading import device_of_map, dtype_of
 from autogaze_cli.upstream.records import ModelOutput, Record
