@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autogaze_cli.batch.outputs import PREFIX, Difference, Outputs
+from autogaze_cli.batch.outputs import PREFIX, Difference, Outputs, _is_running
 from autogaze_cli.errors import OutputError
 
 ROOT = Path(__file__).parents[2]
@@ -255,3 +255,11 @@ def test_a_message_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"clip\.gif: no space") as error, Outputs() as outputs:
         raise OutputError(f"{outputs.add(tmp_path / 'clip.gif')}: no space", hint="make room")
     assert str(error.value) == f"{tmp_path / 'clip.gif'}: no space"
+
+
+def test_a_process_that_nothing_can_be_asked_about_counts_as_running() -> None:
+    assert _is_running(os.getpid())
+    assert _is_running(2**70)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not _is_running(ended.pid)
