@@ -42,11 +42,8 @@ def parse(
     if needed is not None:
         reader.unread = unread(root, source, needed)
     node = reader.read(root) or Node("group", 0, len(source), 0)
-    damage = (
-        cut
-        if cut is not None
-        else next((error.start_byte for error, _ in _errors(root, deadline)), None)
-    )
+    errors = _errors(root, deadline)
+    damage = cut if cut is not None else next((error.start_byte for error, _ in errors), None)
     places = [place for place in (damage, reader.deep) if place is not None]
     first = min(places, default=None)
     return Tree(node, reader.comments, reader.tests, reader.words, reader.imports, first, cut)

@@ -92,6 +92,7 @@ def test_what_is_left_out_is_counted_and_said(tmp_path: Path) -> None:
     assert document["failed"] == {"unparsed": 1, "parsed in part": 1}
     assert document["files_skipped"] == 5
     assert audit.exit_code("never") == 2, "of b.ipynb nothing was analysed"
+    assert audit.exit_code("never", strict_coverage=True) == 1
 
 
 def test_what_was_not_analysed_never_counts_as_clean(tmp_path: Path) -> None:
