@@ -44,7 +44,8 @@ ROOMS = {
     ),
     "batch": (
         "batch/[!_r]*.py batch/re*.py batch/run.py",
-        "unit/test_batch_*.py cli/test_batch.py cli/test_inputs.py cli/test_report_command.py",
+        "unit/test_batch_*.py unit/test_hostile_files.py cli/test_batch.py cli/test_inputs.py "
+        "cli/test_report_command.py faults/test_processes.py",
     ),
     "decode": (
         "model/decode.py model/choose.py model/cache.py",
@@ -55,7 +56,7 @@ ROOMS = {
 
 The modules for Ray are left out of ``batch``: only other processes run them.
 """
-MOST_SECONDS = 15
+MOST_SECONDS = 30
 """Of tests that a mutant is run by: slow tests that might kill it as well are left out.
 
 Those that start processes have as many seconds again.
@@ -176,15 +177,19 @@ def find(path: Path) -> Iterator[Mutant]:
 
 
 def _spans(node: ast.AST) -> Iterator[tuple[ast.AST, range]]:
-    """What is in a statement, with the lines that run it; later statements are further in."""
+    """What is in a statement, with the lines that run it; later statements are further in.
+
+    Default values are run by what calls their function.
+    """
     if not isinstance(node, ast.stmt):
         return
+    first = node.body[0].lineno if isinstance(node, ast.FunctionDef) else node.lineno
     last = node.end_lineno or node.lineno
     body = getattr(node, "body", None)
-    if body:
+    if body and not isinstance(node, ast.FunctionDef):
         last = max(node.lineno, body[0].lineno - 1)
     for inner in ast.walk(node):
-        yield inner, range(node.lineno, last + 1)
+        yield inner, range(first, last + 1)
 
 
 def mutate(node: Any) -> Any:

@@ -187,7 +187,7 @@ class _Spool:
 
     def __init__(self, stack: ExitStack, pipes: bool) -> None:
         self.pipes = pipes
-        self._stack, self._folder, self._count = stack, "", 0
+        self._stack, self._folder = stack, ""
 
     def keep(self, source: BinaryIO) -> Path:
         """Copy all of ``source`` into a file that a decoder can seek in."""
@@ -196,11 +196,9 @@ class _Spool:
             place = None if os.environ.get("TMPDIR") else disk
             made = tempfile.TemporaryDirectory(prefix="autogaze-", dir=place)
             self._folder = self._stack.enter_context(made)
-        self._count += 1
-        path = Path(self._folder, str(self._count))
-        with path.open("wb") as file:
+        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
             shutil.copyfileobj(source, file)
-        return path
+        return Path(file.name)
 
 
 def _shown(name: str) -> str:

@@ -214,7 +214,7 @@ class Manifest:
     def _remember(self, line: dict[str, Any]) -> None:
         self._runs.add(line["run"])
         # A failure has no files: outputs appear complete or not at all.
-        if "input" in line and line["event"] != "failed":
+        if line["event"] in ("started", "finished"):
             self._by_output.setdefault(_key(line), []).append(line)
 
     def _relative(self, path: Path) -> str:

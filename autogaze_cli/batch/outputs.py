@@ -265,7 +265,7 @@ class Outputs:
                 shutil.rmtree(temporary, ignore_errors=True)
             else:
                 with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
+                    temporary.unlink()
         for folder in reversed(self._made_folders):
             with suppress(OSError):  # not empty: it contains outputs, or files of another process
                 folder.rmdir()

@@ -19,6 +19,7 @@ from autogaze_cli.batch.inputs import Input
 from autogaze_cli.batch.local import (
     Channel,
     Worker,
+    _ProcessPool,
     attempt,
     one_process,
     portable,
@@ -137,7 +138,15 @@ class Echo:
             if task.item.name == "die" and not task.overwrite:
                 os._exit(1)
             advance(1.0, 4)
-            about = {"workers": workers, "pid": os.getpid(), "overwrite": task.overwrite}
+            if task.item.name == "long":
+                try:
+                    (self.folder / "begun").touch()
+                    time.sleep(60)
+                finally:
+                    time.sleep(0.3)
+                    (self.folder / "removed").touch()
+            about = {"worker": worker, "workers": workers, "pid": os.getpid()}
+            about["overwrite"] = task.overwrite
             return Result(files={}, document=about)
 
         return do
@@ -158,7 +167,12 @@ def test_tasks_of_this_process_run_in_turn_and_fail_alone(tmp_path: Path) -> Non
     errors = [str(one.error) if one.error else None for one in found]
     assert errors == [None, "not a video", "refused: no room", None]
     assert found[0].result is not None
-    assert found[0].result.document == {"workers": 1, "pid": os.getpid(), "overwrite": False}
+    assert found[0].result.document == {
+        "worker": 0,
+        "workers": 1,
+        "pid": os.getpid(),
+        "overwrite": False,
+    }
     assert found[1].result is None
 
 
@@ -207,6 +221,40 @@ def test_worker_processes_do_all_tasks_and_are_replaced(
     assert sorted(ended) == sorted([*names, "die"])
     assert "working on a" in caplog.messages
     assert "die: worker died; retrying" in caplog.messages
+
+
+def test_workers_are_given_time_to_remove_what_they_began(tmp_path: Path) -> None:
+    pool = _ProcessPool(Echo(tmp_path), 2, quiet)
+    began = [worker.process for worker in pool._workers]
+    for task in tasks("a", "long"):
+        pool.submit(task)
+    assert not pool.idle()
+    while not any(isinstance(found, Outcome) for found in pool.wait()):
+        pass
+    until = time.monotonic() + 20
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    pool.close()
+    assert (tmp_path / "removed").exists()
+    assert not pool.busy()
+    # One that has nothing to do ends by itself; the other is told to.
+    assert [process.exitcode for process in began] == [0, 128 + signal.SIGTERM]
+
+
+def test_a_worker_that_does_not_end_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = _ProcessPool(Echo(tmp_path), 1, quiet)
+    [process] = [worker.process for worker in pool._workers]
+    pool.submit(*tasks("a"))
+    while not any(isinstance(found, Outcome) for found in pool.wait()):
+        pass
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    monkeypatch.setattr("autogaze_cli.batch.local.GRACE_S", 0.2)
+    pool.close()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_work_that_cannot_be_opened_ends_the_batch(tmp_path: Path) -> None:
@@ -377,6 +425,9 @@ def test_the_only_input_raises_and_stdin_keeps_its_name() -> None:
     with pytest.raises(ValueError, match=r"^-: not a video$"):
         report.fail(item("-", "/tmp/spooled/1"), ValueError("/tmp/spooled/1: not a video"))
     several = Report([item("-", "/tmp/spooled/1"), item("b")])
+    odd = ValueError("/tmp/spooled/1", "/tmp/spooled/1", 3)
+    several.fail(several.inputs[0], odd)
+    assert odd.args == ("-", "/tmp/spooled/1", 3)
     several.fail(several.inputs[0], InputError("/tmp/spooled/1: not a video"))
     assert str(several.failures[several.inputs[0]]) == "-: not a video"
     several.fail(several.inputs[0], MemoryError())
@@ -437,6 +488,15 @@ def test_files_that_are_there_are_kept_unless_they_may_be_replaced(tmp_path: Pat
     both = run_batch(batch(tmp_path, overwrite=True), "a", "b")
     assert [one.name for one in both.results] == ["a", "b"]
     assert [one.document["overwrite"] for one in both.results.values()] == [True, True]
+    rules = Batch(
+        outputs=lambda one: [tmp_path / "a.gif", tmp_path / "b.gif"],
+        check=lambda one: None,
+        out_dir=tmp_path,
+    )
+    report = Report([item("a"), item("b")])
+    (tmp_path / "b.gif").touch()
+    assert rules.tasks(report) == []
+    assert str(report.failures[item("a")]) == f"{tmp_path}/a.gif: already exists"
     left = tmp_path / f".autogaze-12345678-{'0' * 8}-1-{'f' * 16}"
     left.touch()
     stopped = Report([item("a"), item("b")])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -98,6 +101,13 @@ def test_outputs_of_an_earlier_run_are_its_own_whether_finished_or_not(
     assert opened(out).foreign(item, [gif, other]) == [other]
     assert opened(out, fps=1).foreign(item, [gif]) == []
     assert opened(out, "trace").foreign(item, [gif]) == [gif]
+    line = json.loads((out / MANIFEST).read_text().splitlines()[-1])
+    for outputs in ({}, {"outputs": None}, {"outputs": 7}):
+        (out / MANIFEST).write_text(json.dumps({**line, "outputs": []} | outputs) + "\n")
+        assert opened(out).foreign(item, [gif]) == [gif]
+    del line["outputs"]
+    (out / MANIFEST).write_text(json.dumps(line) + "\n")
+    assert opened(out).foreign(item, [gif]) == [gif]
 
 
 def test_a_failure_is_not_the_end_of_what_was_finished(done: Path, out: Path, item: Input) -> None:
@@ -189,7 +199,8 @@ def test_lines_that_are_damaged_are_ignored_and_a_torn_one_is_cut(
     with Manifest(out, "mask", SETTINGS, None) as again:
         assert again.finished(item, [done])
     assert manifest.read_bytes().count(b'"fin') == 1  # that of "finished"
-    assert all(line.endswith(b"}") for line in manifest.read_bytes().splitlines()[4:])
+    added = [json.loads(line) for line in manifest.read_bytes().splitlines()[4:]]
+    assert [line["event"] for line in added] == ["run", "started", "finished", "run"]
     manifest.write_bytes(whole)
 
 
@@ -210,6 +221,75 @@ def test_temporary_files_of_known_runs_are_removed(tmp_path: Path, item: Input) 
         manifest.clean([deep, tmp_path / "none"])
     for folder in (out, deep):
         assert {path.name for path in folder.iterdir()} - {MANIFEST, "deep"} == set(others)
+
+
+def test_what_a_later_run_relies_on_is_on_the_disk_before_it_is_said(
+    out: Path, item: Input, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+
+    def fsync(handle: int) -> None:
+        assert os.fstat(handle).st_size == (out / MANIFEST).stat().st_size
+        synced.append(json.loads((out / MANIFEST).read_text().splitlines()[-1])["event"])
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with Manifest(out, "mask", SETTINGS, None) as manifest:
+        manifest.start(item, [])
+        manifest.finish(item, [], 1)
+        manifest.fail(item, ValueError("no"))
+    assert synced == ["run", "started", "finished"]
+
+
+@pytest.mark.parametrize("room", [0, 5])
+def test_a_line_for_which_there_is_no_room_leaves_nothing(
+    out: Path, item: Input, room: int
+) -> None:
+    with Manifest(out, "mask", SETTINGS, None) as manifest:
+        before = (out / MANIFEST).read_bytes()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, limits[1]))
+        try:
+            with pytest.raises(ManifestError, match="cannot be written: ") as caught:
+                manifest.start(item, [])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert caught.value.hint == "free some space, then continue with --resume"
+        assert (out / MANIFEST).read_bytes() == before
+        (out / MANIFEST).unlink()
+        with pytest.raises(ManifestError) as caught:
+            manifest.start(item, [])
+        assert caught.value.hint == "check the folder, then continue with --resume"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [(errno.EAGAIN, "another run is writing to it"), (errno.ENOLCK, "cannot be locked: No locks")],
+)
+def test_a_folder_that_cannot_be_locked(
+    out: Path, monkeypatch: pytest.MonkeyPatch, error: int, says: str
+) -> None:
+    def flock(file: object, how: int) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OutputError, match=says):
+        Manifest(out, "mask", SETTINGS, None)
+
+
+def test_a_manifest_is_a_file_like_others_in_a_folder_that_is_made(
+    tmp_path: Path, item: Input
+) -> None:
+    (tmp_path / "usual").touch()
+    out = tmp_path / "new/deep"
+    clip = Input(name="synthetic:pan", path="synthetic:pan", stem=PurePath("pan"))
+    with Manifest(out, "mask", {"b": 1, "a": 2}, None) as manifest:
+        manifest.start(clip, [])
+        manifest.finish(clip, [], 1)
+    assert (out / MANIFEST).stat().st_mode == (tmp_path / "usual").stat().st_mode
+    last = json.loads((out / MANIFEST).read_text().splitlines()[-1])
+    assert (last["bytes"], last["modified"]) == (0, "1970-01-01T00:00:00+00:00")  # it has no file
+    again = Manifest(out, "mask", {"a": 2, "b": 1}, None, write=False)
+    assert again.finished(clip, [])
 
 
 def test_a_folder_is_described_by_names_and_contents(tmp_path: Path) -> None:

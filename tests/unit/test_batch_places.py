@@ -284,3 +284,34 @@ def test_two_names_of_one_stem_fail_and_name_each_other(tmp_path: Path) -> None:
     assert good == Input(name="b.mp4", path="b.mp4", stem=PurePath("b"))
     assert str(first.problem) == "a.mp4 and deep/a.mkv would both write a.*"
     assert str(second.problem) == "deep/a.mkv and a.mp4 would both write a.*"
+
+
+_CLOSED = """
+import os
+from pathlib import Path
+from autogaze_cli.batch.places import matches, walk
+
+if os.getuid() == 0:  # to whom nothing is closed
+    os.setuid(65534)
+print(*walk(Path()), matches("*/*"), matches("**"))
+"""
+
+
+def test_a_closed_folder_is_an_input_of_its_own(tmp_path: Path) -> None:
+    for name in ("closed", "open"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.mp4").touch()
+    (tmp_path / "closed").chmod(0)
+    tmp_path.chmod(0o755)
+    found = subprocess.run(
+        [sys.executable, "-c", _CLOSED],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    ).stdout
+    (tmp_path / "closed").chmod(0o755)
+    opened, closed = Path("open/a.mp4"), Path("closed/*")
+    deep = [Path(), Path("closed"), Path("open"), opened]
+    assert found == f"{[opened]} {[closed]} {[opened]} {deep}\n"
