@@ -160,13 +160,21 @@ def test_folders_of_images(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"birds.mask": "/", "birds.mask/0.png": "new"}
     with Outputs() as outputs, pytest.raises(OutputError, match=r"birds\.mask: already exists"):
         outputs.add_folder(frames)
-    (frames / "notes.txt").write_text("mine")
-    with (
-        Outputs(overwrite=True) as outputs,
-        pytest.raises(OutputError, match=r"birds\.mask: is not a folder of PNG images only"),
-    ):
-        outputs.add_folder(frames)
-    assert (frames / "notes.txt").read_text() == "mine"
+    (tmp_path / "link").symlink_to(frames)
+    (tmp_path / "file").touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/notes.txt").write_text("mine")
+    (tmp_path / "deep/0.png").mkdir(parents=True)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/0.png").symlink_to(frames / "0.png")
+    for name in ("link", "file", "other", "deep", "links"):
+        with (
+            Outputs(overwrite=True) as outputs,
+            pytest.raises(OutputError, match=f"{name}: is not a folder of PNG images only"),
+        ):
+            outputs.add_folder(tmp_path / name)
+    assert (tmp_path / "other/notes.txt").read_text() == "mine"
+    assert (tmp_path / "link/0.png").read_text() == "new"
 
 
 def test_check_compares_and_touches_nothing(tmp_path: Path) -> None:
