@@ -69,7 +69,6 @@ for number in range(2):
     assert len(masks.split()) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("heeds_interrupts")
 def test_a_third_interrupt_ends_at_once(tmp_path: Path) -> None:
     code = """

@@ -6,6 +6,8 @@ import logging
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -33,7 +35,9 @@ from autogaze_cli.batch.run import Batch
 from autogaze_cli.batch.stopping import stopped_by_signals
 from autogaze_cli.batch.work import Do, Outcome, Task, WorkerLostError
 from autogaze_cli.errors import AutogazeError, InputError, OutputError
-from autogaze_cli.progress import Advance
+from autogaze_cli.progress import TRACEBACK, Advance
+
+ROOT = Path(__file__).parents[2]
 
 
 def item(name: str, path: str | None = None) -> Input:
@@ -434,6 +438,21 @@ def test_the_only_input_raises_and_stdin_keeps_its_name() -> None:
     assert str(several.failures[several.inputs[0]]).startswith("-: ")
 
 
+def test_the_traceback_of_a_failure_is_logged_wherever_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(TRACEBACK, "autogaze_cli")
+    a, b = item("a"), item("b")
+    report = Report([a, b])
+    report.add(Outcome(Task(a), error=InputError("a: bad"), traceback="that of a worker"))
+    report.add(Outcome(Task(b), error=InputError("b: bad")))
+    worker, here = [one for one in caplog.records if one.levelno == TRACEBACK]
+    assert worker.getMessage() == "traceback of the error: that of a worker"
+    assert worker.exc_info is None
+    assert here.exc_info is not None
+    assert str(here.exc_info[1]) == "b: bad"
+
+
 def test_events_that_cannot_be_printed_are_told_once() -> None:
     tried: list[str] = []
 
@@ -497,12 +516,20 @@ def test_files_that_are_there_are_kept_unless_they_may_be_replaced(tmp_path: Pat
     (tmp_path / "b.gif").touch()
     assert rules.tasks(report) == []
     assert str(report.failures[item("a")]) == f"{tmp_path}/a.gif: already exists"
-    left = tmp_path / f".autogaze-12345678-{'0' * 8}-1-{'f' * 16}"
-    left.touch()
     stopped = Report([item("a"), item("b")])
     assert batch(tmp_path, fail_fast=True, writes=False).tasks(stopped) == []
     assert stopped.exit_code() == 3
-    assert left.exists()  # it may be another machine's
+
+
+def test_what_a_killed_run_left_is_removed_before_a_run_and_not_by_a_plan(tmp_path: Path) -> None:
+    code = "from autogaze_cli.batch.outputs import Outputs; Outputs().add_folder('a')"
+    killed = [sys.executable, "-c", code]
+    subprocess.run(killed, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True)
+    [left] = tmp_path.iterdir()
+    batch(tmp_path, writes=False).tasks(Report([item("a")]))
+    assert left.exists()
+    batch(tmp_path).tasks(Report([item("a")]))
+    assert not left.exists()
 
 
 def test_only_resume_skips_what_is_finished(tmp_path: Path) -> None:
