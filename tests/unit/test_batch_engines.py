@@ -102,6 +102,7 @@ def test_a_task_whose_worker_dies_is_tried_twice_and_may_then_replace_files() ->
     assert errors == [None, None, "cxx: worker died twice", "refused: no room", None]
     assert isinstance(outcomes[2].error, WorkerLostError)
     assert outcomes[2].error.exit_code == 3
+    assert outcomes[2].seconds == outcomes[3].seconds == 0
     assert pool.closed
 
 

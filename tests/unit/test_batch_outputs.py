@@ -180,6 +180,7 @@ def test_folders_of_images(tmp_path: Path) -> None:
 def test_check_compares_and_touches_nothing(tmp_path: Path) -> None:
     (tmp_path / "same").write_text("same")
     (tmp_path / "differs").write_text("12345")
+    (tmp_path / "changed").write_text("old")
     frames = tmp_path / "frames"
     frames.mkdir()
     (frames / "0.png").write_text("0")
@@ -188,6 +189,10 @@ def test_check_compares_and_touches_nothing(tmp_path: Path) -> None:
     with Outputs(check=True) as outputs:
         outputs.add(tmp_path / "same").write_text("same")
         outputs.add(tmp_path / "differs").write_text("1234")
+        changed = outputs.add(tmp_path / "changed")
+        changed.write_text("new")
+        for path in (changed, tmp_path / "changed"):
+            os.utime(path, (1, 1))
         outputs.add(tmp_path / "new" / "missing").write_text("123")
         folder = outputs.add_folder(frames)
         (folder / "0.png").write_text("x")
@@ -195,6 +200,7 @@ def test_check_compares_and_touches_nothing(tmp_path: Path) -> None:
         differences = outputs.compare()
     assert differences == [
         Difference(path=tmp_path / "differs", kind="differs", size_bytes=5, new_size_bytes=4),
+        Difference(path=tmp_path / "changed", kind="differs", size_bytes=3, new_size_bytes=3),
         Difference(
             path=tmp_path / "new/missing", kind="missing", size_bytes=None, new_size_bytes=3
         ),
@@ -203,8 +209,8 @@ def test_check_compares_and_touches_nothing(tmp_path: Path) -> None:
         Difference(path=frames / "2.png", kind="missing", size_bytes=None, new_size_bytes=2),
     ]
     assert str(differences[0]) == f"{tmp_path}/differs: differs (5 bytes, now 4)"
-    assert str(differences[1]) == f"{tmp_path}/new/missing: missing (3 bytes)"
-    assert str(differences[3]) == f"{frames}/1.png: extra (1 bytes)"
+    assert str(differences[2]) == f"{tmp_path}/new/missing: missing (3 bytes)"
+    assert str(differences[4]) == f"{frames}/1.png: extra (1 bytes)"
     assert tree(tmp_path) == before
 
 

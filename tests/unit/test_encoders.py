@@ -365,6 +365,9 @@ def test_checkpoints_that_are_no_encoders(tmp_path: Path) -> None:
         weights.clear()
         weights["text_model.a"] = torch.zeros(1)
 
+    def overflow(weights: dict[str, Tensor]) -> None:
+        weights["vision_model.encoder.layers.1.mlp.fc2.bias"][3] = float("inf")
+
     cases = {
         "a": (broken(tmp_path / "a", model_type="bert"), "is of model_type 'bert'"),
         "b": (
@@ -380,6 +383,7 @@ def test_checkpoints_that_are_no_encoders(tmp_path: Path) -> None:
         "i": (broken(tmp_path / "i", hidden_size=True), "hidden_size is True, not an integer"),
         "j": (broken(tmp_path / "j", layer_norm_eps=0), "layer_norm_eps is 0, not a number"),
         "k": (broken(tmp_path / "k", model_type=["vit"]), r"is of model_type \['vit'\]"),
+        "l": (broken(tmp_path / "l", overflow), "fc2.bias has values that are not finite"),
     }
     for folder, message in cases.values():
         with pytest.raises(ModelError, match=message):

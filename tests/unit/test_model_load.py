@@ -147,6 +147,7 @@ def test_surplus_tensors_are_ignored(copy: Path) -> None:
         (torch.zeros(3, 4), r"lm_head.weight is torch.float32 \[3, 4\], not float \[2660, 32\]"),
         (torch.zeros(2660, 32, dtype=torch.int64), "lm_head.weight is torch.int64"),
         (torch.full((2660, 32), torch.nan), "1 tensors contain .* not finite: .*lm_head.weight"),
+        (torch.eye(2660, 32).mul(-1e9).half(), "1 tensors contain .* not finite: .*lm_head.weight"),
     ],
 )
 def test_missing_and_misshaped_tensors_are_named(

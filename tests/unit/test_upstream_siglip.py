@@ -210,6 +210,10 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     save_file(wide, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match=r"post_layernorm.bias is \[7\], not \[32\]"):
         SiglipVisionModel.from_pretrained(tmp_path)
+    wide["vision_model.post_layernorm.bias"] = torch.full((32,), torch.nan)
+    save_file(wide, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=r"post_layernorm.bias has values that are not finite"):
+        SiglipVisionModel.from_pretrained(tmp_path)
     with pytest.raises(ModelError, match="no such model"):
         SiglipVisionModel.from_pretrained(tmp_path / "nowhere")
 
