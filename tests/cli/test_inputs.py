@@ -87,11 +87,14 @@ def test_a_video_named_twice_is_one_input(tmp_path: Path) -> None:
     assert stems(str(tmp_path / "b.mp4"), str(tmp_path)) == ["b", "a"]
 
 
-def test_stdin_is_a_file_while_the_inputs_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\x00video")))
+@pytest.mark.parametrize("content", [b"\x00video", b"v"])
+def test_stdin_is_a_file_while_the_inputs_are_open(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     with open_inputs(["-"]) as (item,):
         assert (item.name, item.stem) == ("-", PurePath("stdin"))
-        assert Path(item.path).read_bytes() == b"\x00video"
+        assert Path(item.path).read_bytes() == content
     assert not Path(item.path).exists()
 
 

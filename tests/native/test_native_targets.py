@@ -20,18 +20,21 @@ SOURCES = Path(autogaze_cli.model.__file__).parent
 PLAIN = ("-ffp-contract=off",)
 ZIG = (sys.executable, "-m", "ziglang", "cc", "-target")
 HERE, ARM, WASM = ("cc", "-Wno-psabi"), (*ZIG, "aarch64-linux-musl"), (*ZIG, "wasm32-wasi")
+FENCED = ("-fsanitize=undefined", "-include", str(Path(__file__).with_name("fenced.h")))
 TARGETS = {
     "plain": (HERE, PLAIN),
     "avx2": (HERE, ("-mavx2", "-mfma")),
     "avx512": (HERE, ("-mfma", "-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw")),
     "neon": (ARM, ("-DNATIVE_NEON",)),
+    "neon, fenced": (ARM, ("-DNATIVE_NEON", *FENCED)),
     "plain on Arm": (ARM, PLAIN),
     "wasm": (WASM, ("-msimd128", *PLAIN)),
 }
 
 # For these the compiler first builds a C library, which takes a minute in a new environment.
-NEON, PLAIN_ON_ARM, IN_WASM = (
-    pytest.param(name, marks=pytest.mark.long) for name in ("neon", "plain on Arm", "wasm")
+NEON, FENCED_NEON, PLAIN_ON_ARM, IN_WASM = (
+    pytest.param(name, marks=pytest.mark.long)
+    for name in ("neon", "neon, fenced", "plain on Arm", "wasm")
 )
 
 pytestmark = [
@@ -75,7 +78,10 @@ def outputs(folder: Path, name: str, threads: int = 1) -> NDArray[np.uint32]:
     else:
         emulator = ["qemu-aarch64"] if compiler == ARM else []
         run = subprocess.run(
-            [*emulator, built(folder, name), str(threads)], capture_output=True, text=True
+            [*emulator, built(folder, name), str(threads)],
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         if run.returncode == 3:
             pytest.skip(f"this processor has no {name}")
@@ -109,7 +115,7 @@ def test_plain_is_the_same_bits_everywhere(folder: Path, name: str) -> None:
     np.testing.assert_array_equal(outputs(folder, name), outputs(folder, "plain"))
 
 
-@pytest.mark.parametrize("name", ["avx512", "avx2", NEON])
+@pytest.mark.parametrize("name", ["avx512", "avx2", NEON, FENCED_NEON])
 def test_the_others_differ_by_rounding(folder: Path, name: str) -> None:
     ours, plain = (outputs(folder, n).view(np.float32) for n in (name, "plain"))
     np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=2e-5)
