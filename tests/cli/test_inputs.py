@@ -241,24 +241,6 @@ def test_names_and_lists_have_limits(tmp_path: Path) -> None:
             read_list(names)
 
 
-@pytest.mark.parametrize(
-    ("head", "found"),
-    [
-        (b"RIFF0000WEBPVP8X0000\x02", True),
-        (b"RIFF0000WEBPVP8X0000\x12", True),
-        (b"RIFF0000WEBPVP8X0000\x10", False),  # alpha alone
-        (b"RIFF0000WEBPVP8X0000", False),
-        (b"RIFF0000WEBPVP8L0000\x02", False),
-        (b"GIF89a", True),
-        (b"", True),  # what it is shows when it is opened
-    ],
-)
-def test_a_webp_that_moves_is_told_by_a_flag(head: bytes, found: bool, tmp_path: Path) -> None:
-    (tmp_path / "clip.mp4").touch()
-    (tmp_path / "maybe.webp").write_bytes(head)
-    assert ("maybe" in stems(str(tmp_path))) is found
-
-
 ADDRESS = "http://host.invalid/clip.mp4"
 
 
