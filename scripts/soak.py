@@ -40,7 +40,7 @@ WARM = 0.2
 MOST_GROWTH = {"MiB": 0.03, "files": 0.0, "threads": 0.0}
 """Growth over the measured part, relative to the mean, that counts as flat."""
 
-KEPT_KIB = 6.0
+KEPT_KIB = 2.5
 """What a batch keeps of each input until it ends: the result, which its report has."""
 
 LEAST_SPEED = 0.8

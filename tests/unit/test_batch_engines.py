@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pickle
@@ -402,6 +403,21 @@ def test_exit_codes_and_counts_of_a_batch(caplog: pytest.LogCaptureFixture) -> N
     document = report.document()
     assert document["not_done"] == ["d"]
     assert [one["input"] for one in document["failures"]] == ["c"]
+
+
+def test_documents_share_what_is_the_same_and_nothing_else() -> None:
+    inputs = [item("a"), item("b"), item("c")]
+    about = {"fps": "30/1", "settings": {"seed": 1, "start": 0.5}, "frames": [1]}
+    other = {"fps": "30/1", "settings": {"seed": 1.0, "start": -0.0}, "frames": [True]}
+    report = Report(inputs)
+    for one, document in zip(inputs, (about, about, other), strict=True):
+        report.add(outcome(one, document=pickle.loads(pickle.dumps(document))))  # noqa: S301
+    a, b, c = (result.document for result in report.results.values())
+    assert a["settings"] is b["settings"]
+    assert [json.dumps(one) for one in (a, b, c)] == [
+        json.dumps(one) for one in (about, about, other)
+    ]
+    assert all(x is y for x, y in zip(a, c, strict=True))
 
 
 def test_a_batch_is_done_when_every_input_is(caplog: pytest.LogCaptureFixture) -> None:
