@@ -73,6 +73,10 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
             f"{about}out of memory{detail}",
             hint="lower --tile-batch-size, --clip-len or --workers",
         )
+    if isinstance(error, ImportError) and any(words in str(error) for words in _NO_ROOM):
+        return AutogazeError(
+            f"{about}no memory to load a library", hint="raise the limit of memory (ulimit -v)"
+        )
     if isinstance(error, OSError) and error.strerror:
         file = f"{error.filename}: " if error.filename else about
         hint = "check the path, permissions and free space"
@@ -108,6 +112,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     # A graph whose recording fails for lack of memory fails again when the recording ends.
     return error.__context__ is not None and is_out_of_memory(error.__context__)
 
+
+_NO_ROOM = ("failed to map segment", "annot allocate memory")
+"""What the system says where a library does not fit into memory."""
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 """What PyTorch's errors say: of CUDA, of Linux, of other systems, of CUDA's libraries."""

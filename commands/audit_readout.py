@@ -217,6 +217,7 @@ def _audit(paths: list[Path], values: dict[str, Any]) -> None:
     from autogaze_cli.audit.reading import shown, write_whole
 
     settings = _settings(paths, values)
+    _refuse_sources(paths, settings, values)
     audit = run_audit(paths, settings)
     if values["diff"] or values["fix"]:
         from autogaze_cli.audit.fixes import rewrites
@@ -248,6 +249,32 @@ def _audit(paths: list[Path], values: dict[str, Any]) -> None:
         write_baseline(Path(values["write_baseline"]), known)
     _report(audit, values, code)
     click.get_current_context().exit(code)
+
+
+def _refuse_sources(paths: list[Path], settings: AuditSettings, values: dict[str, Any]) -> None:
+    """Refuse to write a report or a baseline over what is audited, or over each other.
+
+    Raises:
+        OutputError: A file that would be written is one that the audit reads.
+    """
+    import os
+
+    from autogaze_cli.audit.languages import language
+    from autogaze_cli.audit.reading import shown
+    from autogaze_cli.errors import OutputError
+
+    read = {os.path.realpath(path) for path in (*paths, settings.baseline) if path}
+    for name in ("write_baseline", "output"):
+        if values[name] is None:
+            continue
+        place = os.path.realpath(values[name])
+        source = language(place) or place.endswith(".toml")
+        if place in read or (source and Path(place).is_file()):
+            raise OutputError(
+                f"{shown(values[name])}: is a file that the audit reads or writes",
+                hint="name another file",
+            )
+        read.add(place)
 
 
 def _warn(audit: Audit) -> None:

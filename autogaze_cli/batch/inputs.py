@@ -309,7 +309,8 @@ def _stem(path: Path) -> str:
     """The stem of output names: ``clip`` for ``clip.mp4``, ``frame`` for ``frame_%04d.png``."""
     if not is_pattern(str(path)):
         return _plain_stem(path)
-    return PATTERN.sub("", path.stem).strip("_-. ") or path.resolve().parent.name or "frames"
+    folder = PurePath(os.path.realpath(path.parent)).name
+    return PATTERN.sub("", path.stem).strip("_-. ") or folder or "frames"
 
 
 def _plain_stem(path: PurePath) -> str:

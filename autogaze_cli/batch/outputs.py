@@ -64,7 +64,7 @@ def remove_stale(folders: Iterable[Path]) -> None:
 
 
 def remove_entry(entry: Path) -> None:
-    """Remove a temporary file, or a temporary folder of files."""
+    """Remove a file, or a folder of files."""
     with suppress(FileNotFoundError):
         if not entry.is_dir() or entry.is_symlink():
             entry.unlink()
@@ -232,6 +232,10 @@ class Outputs:
     def _publish(self) -> None:
         """Rename all files to their final paths, after checking that this is possible for all."""
         for path, temporary in self._temporaries.items():
+            if not path.parent.is_dir():
+                raise OutputError(
+                    f"{path}: its folder was removed while it was written", hint="run again"
+                )
             if not temporary.exists():
                 raise OutputError(f"{path}: was registered but never written")
             self._refuse_existing(path, folder=temporary.is_dir())

@@ -11,7 +11,7 @@ from typing import Any
 
 from autogaze_cli.batch.inputs import Input
 from autogaze_cli.batch.manifest import Manifest, ManifestError
-from autogaze_cli.batch.outputs import check_name, check_place, remove_stale
+from autogaze_cli.batch.outputs import check_name, check_place, remove_entry, remove_stale
 from autogaze_cli.batch.report import Report
 from autogaze_cli.batch.work import Engine, Outcome, Task, Work
 from autogaze_cli.errors import AutogazeError, OutputError, as_autogaze_error
@@ -164,6 +164,9 @@ class Batch:
             except ManifestError as error:  # the outputs are in place
                 report.lose(error)
             except AutogazeError as error:
+                for path in files:  # they may be of half an old and half a new input
+                    with suppress(OSError):
+                        remove_entry(path)
                 outcome = replace(outcome, result=None, error=error)
         if outcome.error is not None:
             self._record_failure(outcome.task.item, outcome.error)

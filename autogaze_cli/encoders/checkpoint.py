@@ -84,7 +84,14 @@ def weight_files(folder: Path) -> list[Path]:
     if not isinstance(names, dict) or not all(isinstance(n, str) for n in names.values()):
         raise ModelError(f"{folder / INDEX}: has no weight_map")
     # A name with a folder in it could lead out of this one.
-    return [folder / Path(name).name for name in sorted(set(names.values()))]
+    files = [folder / Path(name).name for name in sorted(set(names.values()))]
+    for file in files:
+        if not file.is_file():
+            raise ModelError(
+                f"{folder / INDEX}: names {reprlib.repr(file.name)}, which is no file there",
+                hint="download the encoder again",
+            )
+    return files
 
 
 def encoder_sha256(folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
@@ -14,18 +15,21 @@ from autogaze_cli.batch.local import one_process, processes
 from autogaze_cli.batch.manifest import Manifest
 from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.batch.report import OnEvent, Report
-from autogaze_cli.batch.result import output_files
+from autogaze_cli.batch.result import MANIFEST, output_files
 from autogaze_cli.batch.run import Batch
 from autogaze_cli.batch.work import Engine
 from autogaze_cli.errors import ConfigError, OutputError, as_autogaze_error
 from autogaze_cli.jobs.plan import Plan, gpus_per_worker
 from autogaze_cli.jobs.request import Request
-from autogaze_cli.jobs.timing import timing_document
+from autogaze_cli.jobs.timing import is_timing, timing_document
 from autogaze_cli.jobs.traces import plan_of_traces
+from autogaze_cli.media.looks import LOOK_BYTES
 from autogaze_cli.trace import is_trace
 from autogaze_cli.visualize.document import write_document
 
 logger = logging.getLogger(__name__)
+
+_ANOTHER = "name another file"
 
 
 def run(request: Request, on_event: OnEvent | None = None) -> Report:
@@ -57,7 +61,7 @@ def run(request: Request, on_event: OnEvent | None = None) -> Report:
             from autogaze_cli.jobs.videos import plan_of_videos  # only videos need PyAV
 
             plan = plan_of_videos(request, inputs)
-        with _timing(request) as timing:
+        with _timing(request, inputs) as timing:
             report = _execute(request, inputs, plan, on_event)
             if timing is not None:
                 frames = [
@@ -72,7 +76,7 @@ def run(request: Request, on_event: OnEvent | None = None) -> Report:
 
 
 @contextmanager
-def _timing(request: Request) -> Iterator[Path | None]:
+def _timing(request: Request, inputs: Sequence[Input]) -> Iterator[Path | None]:
     """Where to write the timing; the file is there if the block ends without an error."""
     batch = request.batch
     if request.timing is None or batch.dry_run:
@@ -80,13 +84,25 @@ def _timing(request: Request) -> Iterator[Path | None]:
         return
     with Outputs(overwrite=batch.overwrite or batch.check) as outputs:
         try:
+            _refuse_other(request, inputs, request.timing)
             temporary = outputs.add(request.timing)
         except OutputError as error:
-            raise OutputError(
-                f"timing: {error}", hint="name another file, or give --overwrite"
-            ) from error
+            raise OutputError(f"timing: {error}", hint=error.hint) from error
         yield temporary
     logger.info("wrote %s", request.timing)
+
+
+def _refuse_other(request: Request, inputs: Sequence[Input], timing: Path) -> None:
+    """Refuse a timing that would replace an output of the same run, or anything but a timing."""
+    files = [path for item in inputs if not item.problem for path in output_paths(request, item)]
+    if os.path.realpath(timing) in {
+        os.path.realpath(path) for path in (*files, request.batch.out_dir / MANIFEST)
+    }:
+        raise OutputError(f"{timing}: is an output of this run", hint=_ANOTHER)
+    if request.batch.overwrite and timing.is_file():
+        with timing.open("rb") as file:
+            if not is_timing(file.read(LOOK_BYTES)):
+                raise OutputError(f"{timing}: is not a timing, and stays", hint=_ANOTHER)
 
 
 def _execute(

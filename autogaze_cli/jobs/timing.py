@@ -75,6 +75,11 @@ def timed(timing: Timing | None, stage: Stage, n: int) -> Iterator[None]:
     timing.add(stage, n, time.perf_counter() - start)
 
 
+def is_timing(head: bytes) -> bool:
+    """Whether a file that begins so is a timing."""
+    return FORMAT.encode() in head[:64]
+
+
 def timing_document(command: str, inputs: list[dict[str, Any]]) -> dict[str, Any]:
     """The document of a run.
 

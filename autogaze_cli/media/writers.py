@@ -275,8 +275,9 @@ class _PngFolder:
         from imageio.v3 import imwrite  # few outputs need it
 
         self._count += 1
-        file = self._file(self._count)
-        imwrite(file, image, plugin="pillow", extension=".png", compress_level=4)
+        # Writing the file too, it would print an error of its own where the disk is full.
+        data = imwrite("<bytes>", image, plugin="pillow", extension=".png", compress_level=4)
+        self._file(self._count).write_bytes(data)
 
     def _file(self, number: int) -> Path:
         return self._path / f"frame_{number:06d}.png"

@@ -183,7 +183,7 @@ def cached() -> dict[str, Model]:
 
 def _cached(name: str, hub_id: str, snapshot: Path) -> Model:
     known, weights = KNOWN.get(hub_id), snapshot / WEIGHTS
-    blob = weights.resolve().name  # the cache names large files by their SHA-256
+    blob = Path(os.path.realpath(weights)).name  # the cache names large files by their SHA-256
     return Model(
         name=name,
         kind="cached",
@@ -332,7 +332,7 @@ def fetch(
     model = _cached(hub_id if plain else f"{hub_id}@{folder.name}", hub_id, folder)
     found = model.verify()
     if sha256 not in (None, found):
-        blob = (folder / WEIGHTS).resolve()
+        blob = Path(os.path.realpath(folder / WEIGHTS))
         (folder / WEIGHTS).unlink()
         blob.unlink(missing_ok=True)
         raise ModelError(

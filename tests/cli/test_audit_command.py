@@ -394,3 +394,34 @@ def test_what_changed_meanwhile_is_not_rewritten(tmp_path: Path) -> None:
     assert not Rewrite(file, "a.py", "old\n", "rewritten\n").is_current()
     file.unlink()
     assert not Rewrite(file, "a.py", "new\n", "rewritten\n").is_current()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("a.py", "--output", "a.py"),
+        (".", "--output", "a.py"),
+        (".", "--output", "link.py"),
+        (".", "--write-baseline", "pyproject.toml"),
+        (".", "--output", "known.json", "--baseline", "known.json"),
+        (".", "--output", "new.json", "--write-baseline", "./new.json"),
+        (".", "--diff", "--output", "a.py"),
+    ],
+    ids=" ".join,
+)
+def test_nothing_that_is_read_is_written_over(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.py").write_text('def f(out, t):\n    return out["gazing_pos"] - t * 265\n')
+    Path("link.py").symlink_to("a.py")
+    Path("pyproject.toml").touch()
+    assert run("audit-readout", ".", "--write-baseline", "known.json").exit_code == 0
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    result = run("audit-readout", *words)
+    assert result.exit_code == 2
+    assert "is a file that the audit reads or writes; name another file" in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert run("audit-readout", ".", "--write-baseline", "known.json").exit_code == 0
+    assert run("audit-readout", ".", "--output", "report.txt").exit_code == 1
+    assert run("audit-readout", ".", "--output", "report.txt").exit_code == 1

@@ -69,6 +69,25 @@ def test_a_lost_error_message_keeps_its_exit_code(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "")
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.trace.json", "notes.txt"])
+def test_only_a_log_is_appended_to(clip: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.mp4").write_bytes(clip.read_bytes())
+    (tmp_path / "a.trace.json").write_text('{"format": "autogaze-trace"}')
+    (tmp_path / "notes.txt").write_text("mine\n")
+    (tmp_path / "empty.log").touch()
+    before = (tmp_path / name).read_bytes()
+    words = ("trace", "a.mp4", *PLAIN, "-o", "out", "--overwrite", "--log-file")
+    done = shell("", *words, name, folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"Error: log-file: {name}: is not a log, and is not appended to; name another file\n"
+    )
+    assert (tmp_path / name).read_bytes() == before
+    for log in ("new.log", "new.log", "empty.log"):
+        assert shell("", *words, log, folder=tmp_path).returncode == 0
+    assert (tmp_path / "new.log").read_text().count("mask source") == 2
+
+
 def test_a_full_log_file_is_said_once(clip: Path, tmp_path: Path) -> None:
     done = shell("", "trace", clip, *PLAIN, "-v", "--log-file", "/dev/full", folder=tmp_path)
     assert done.returncode == 0

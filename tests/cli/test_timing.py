@@ -112,3 +112,34 @@ def test_waiting_elsewhere_is_not_counted() -> None:
     first, second = timing.document()
     assert 20 <= first["gaze_ms"] < 50 > second["gaze_ms"]
     assert (first["write_ms"], second["write_ms"], first["draw_ms"]) == (0, 500, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("clip.mp4", "is not a timing, and stays"),
+        ("link.mp4", "is not a timing, and stays"),
+        ("other.json", "is not a timing, and stays"),
+        ("out/clip.trace.json", "is an output of this run"),
+        ("out/autogaze-manifest.jsonl", "is an output of this run"),
+        ("out/../out/clip.trace.json", "is an output of this run"),
+    ],
+)
+def test_only_a_timing_is_replaced(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("clip.mp4").write_bytes(clip.read_bytes())
+    Path("link.mp4").symlink_to("clip.mp4")
+    Path("other.json").write_text('{"format": "autogaze-trace"}')
+    words = ("clip.mp4", "--mask-source", "patch-diff", "--frames", 1, "-o", "out", "--overwrite")
+    Path("out").mkdir()
+    result = run("trace", *words, "--timing", name)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"timing: {name}: {says}; name another file\n")
+    assert Path("clip.mp4").read_bytes() == clip.read_bytes()
+    assert Path("link.mp4").is_symlink()
+    assert "trace" in Path("other.json").read_text()
+    for _ in range(2):
+        assert run("trace", *words, "--timing", "t.json").exit_code == 0
+    valid(Path("t.json"))

@@ -37,8 +37,9 @@ from tests.faults.conftest import (
         (3, "a", ("interframe", "--format", "mp4", "--resume")),
         (2, "a", ("trace", "--format", "npz", "--resume")),
         (5, "ab", ("trace", "--report")),
+        (3, "a", ("mask", "--format", "png", "--resume")),
     ],
-    ids=["gif", "mp4", "npz", "page"],
+    ids=["gif", "mp4", "npz", "page", "png"],
 )
 def test_a_disk_that_is_full_from_any_call_on(
     build: Build, videos: Path, tmp_path: Path, step: int, names: str, arguments: tuple[str, ...]
@@ -70,6 +71,19 @@ def test_a_disk_that_is_full_from_any_call_on(
 
 def limited(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+@pytest.mark.parametrize("form", ["gif", "png", "apng", "webp", "mp4"])
+def test_a_picture_for_which_there_is_no_room_is_one_line(
+    videos: Path, tmp_path: Path, form: str
+) -> None:
+    out = tmp_path / "out"
+    command = ("interframe", videos / "a.mp4", *QUICK, "-q", "-o", out, "--format", form)
+    done = run(*command, preexec_fn=lambda: limited(100))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "File too large" in done.stderr or "No space" in done.stderr
+    assert not out.exists()
 
 
 def test_a_manifest_that_cannot_grow_loses_no_output(videos: Path, tmp_path: Path) -> None:

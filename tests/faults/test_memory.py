@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from autogaze_cli.media.sampling import Sampling
 from autogaze_cli.media.videos import read_frames
 from autogaze_cli.sources.model import AutoGazeSource
 from autogaze_cli.trace import FrameTrace
-from tests.faults.conftest import DOG, ROOT, environment
+from tests.faults.conftest import DOG, QUICK, ROOT, environment, run
 
 TINY = str(ROOT / "fixtures/parity-tiny")
 
@@ -130,3 +131,13 @@ def test_errors_of_pytorch_that_mean_no_memory() -> None:
     )
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"))
     assert not is_out_of_memory(RuntimeError("shape '[2]' is invalid for input of size 3"))
+
+
+def test_a_library_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20))
+
+    done = run("mask", "none.mp4", *QUICK, "-o", tmp_path, preexec_fn=limited)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last == "Error: no memory to load a library; raise the limit of memory (ulimit -v)"

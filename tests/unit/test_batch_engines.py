@@ -31,7 +31,7 @@ from autogaze_cli.batch.local import (
 )
 from autogaze_cli.batch.manifest import Manifest
 from autogaze_cli.batch.report import Report
-from autogaze_cli.batch.result import Result, output_files
+from autogaze_cli.batch.result import MANIFEST, Result, output_files
 from autogaze_cli.batch.run import Batch
 from autogaze_cli.batch.stopping import stopped_by_signals
 from autogaze_cli.batch.work import Do, Outcome, Task, WorkerLostError
@@ -563,6 +563,37 @@ def test_only_resume_skips_what_is_finished(tmp_path: Path) -> None:
             report = Report([video, item("none")])
             again.tasks(report)
             assert len(report.skipped) == skipped
+
+
+def test_an_input_that_is_replaced_at_the_last_moment_has_no_output(tmp_path: Path) -> None:
+    """After its output is in place, and before that is recorded."""
+
+    class Replaced:
+        def of_run(self, run: str) -> Self:
+            return self
+
+        def open(self, worker: int, workers: int) -> Do:
+            def do(task: Task, advance: Advance) -> Result:
+                frames, gif = tmp_path / "out/frames", tmp_path / f"out/{task.item.stem}.gif"
+                gif.touch()
+                if task.item.stem.name == "b":
+                    frames.mkdir()
+                    (frames / "0.png").touch()
+                    Path(task.item.path).write_bytes(b"another video")
+                files = {"mask": gif, "frames": frames} if frames.exists() else {"mask": gif}
+                return Result(files=files, document={})
+
+            return do
+
+    inputs = [item(str(tmp_path / name)) for name in "ab"]
+    for one in inputs:
+        Path(one.path).write_bytes(b"a video")
+    report = Report(inputs)
+    with Manifest(tmp_path / "out", "mask", {}, None) as manifest:
+        rules = batch(tmp_path / "out", manifest=manifest)
+        rules.run(Replaced(), rules.tasks(report), one_process, report)
+    assert "was changed or moved while it was read" in str(report.failures[inputs[1]])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.gif", MANIFEST}
 
 
 def test_names_are_numbered_where_there_are_several(

@@ -1,6 +1,7 @@
 """Files of a job appear whole, all together, or not at all."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,12 @@ def test_what_was_never_written_is_an_error(tmp_path: Path) -> None:
         outputs.add(tmp_path / "a").write_text("a")
         outputs.add(tmp_path / "b")
     assert tree(tmp_path) == {}
+
+
+def test_a_folder_that_was_removed_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="a: its folder was removed while"), Outputs() as outputs:  # noqa: PT012
+        outputs.add(tmp_path / "out/a").write_text("a")
+        shutil.rmtree(tmp_path / "out")
 
 
 def test_places_where_no_file_can_be(tmp_path: Path) -> None:

@@ -430,6 +430,17 @@ def test_weights_in_several_files_are_one_model(tmp_path: Path) -> None:
     assert all(torch.equal(ours[name], whole[name]) for name in whole)
 
 
+@pytest.mark.parametrize("name", ["none.safetensors", "a\0b", "\ud800", "..", ""])
+def test_an_index_that_names_what_is_no_file(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(SIGLIP, folder)
+    (folder / "model.safetensors").unlink()
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(ModelError, match=r"index\.json: names '.*', which is no file there"):
+        load_encoder(folder)
+
+
 def test_a_gaze_output_says_which_scales_its_ids_are_of() -> None:
     large = load_encoder(SIGLIP, scales="64+128+224+448")
     pictures = frames(2, 448, 448)

@@ -192,6 +192,19 @@ def test_only_autogaze_checkpoints_of_the_cache_are_listed(cache: Path) -> None:
     assert catalog.cached() == {}
 
 
+def test_a_link_of_the_cache_to_itself_is_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--a--loop"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "snapshots/abc").symlink_to("abc")
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("abc")
+    with pytest.raises(ModelError, match=r"config\.json is missing"):
+        autogaze_cli.load_model("a/loop")
+
+
 def test_a_cached_model_that_changed_is_noticed(cache: Path) -> None:
     snapshot = add_snapshot(cache, "a" * 40, main="a" * 40)
     with (snapshot / catalog.WEIGHTS).resolve().open("ab") as file:
