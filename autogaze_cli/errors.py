@@ -80,6 +80,8 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
     if isinstance(error, OSError) and error.strerror:
         file = f"{error.filename}: " if error.filename else about
         hint = "check the path, permissions and free space"
+        if isinstance(error, FileNotFoundError) and not error.filename:
+            return AutogazeError("the current folder was deleted", hint="go to another")
         if error.errno in (errno.EMFILE, errno.ENFILE):
             hint = "raise the limit of open files (ulimit -n), or give fewer --workers"
         return AutogazeError(f"{file}{error.strerror}", hint=hint)

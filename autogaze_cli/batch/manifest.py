@@ -261,8 +261,9 @@ def _opened(folder: Path, write: bool) -> FileIO | None:
             raise OutputError(
                 f"{path}: is a link, which is not written through", hint="remove it"
             ) from error
+        wrong = "cannot be written" if folder.is_dir() else f"no folder can be made of {folder}"
         raise OutputError(
-            f"{path}: cannot be written: {error.strerror}", hint="choose another --out-dir"
+            f"{path}: {wrong}: {error.strerror}", hint="choose another --out-dir"
         ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

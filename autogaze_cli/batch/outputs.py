@@ -243,7 +243,7 @@ class Outputs:
             try:
                 _rename(temporary, path)
             except OSError as error:
-                raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+                raise _not_writable(path, error) from error
 
     def _concerned(self, error: OSError) -> list[Path]:
         """The final paths of the files that a failed write may concern."""

@@ -123,7 +123,10 @@ def long_name(option: click.Option) -> str:
 
 def find_config(folder: Path | None = None) -> Path | None:
     """The nearest configuration file; None if there is none."""
-    start = folder or Path.cwd()
+    try:
+        start = folder or Path.cwd()
+    except FileNotFoundError:  # this folder was deleted
+        return None
     for place in (start, *start.parents):
         if (place / NAME).is_file():
             return place / NAME

@@ -199,7 +199,7 @@ A command takes videos, folders, patterns and @lists, and writes into --out-dir.
 offline with the bundled model; --mask-source patch-diff needs no model at all.
 
 Exit codes: 0 done; 1 negative result (findings, a --check difference); 2 usage, config, model
-or device; 3 some inputs failed and the others are done; 130 interrupted.
+or device; 3 inputs failed, and all others are done; 130 interrupted.
 """
 
 

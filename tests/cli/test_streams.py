@@ -181,3 +181,21 @@ def test_a_name_too_long_for_its_outputs_is_known_beforehand(
     plan = run("trace", video, other, *PLAIN, "-o", tmp_path / "out", "--dry-run")
     assert plan.exit_code == 3
     assert "rename the input: its outputs are named after it" in plan.stdout
+
+
+def test_a_current_folder_that_was_deleted(clip: Path, tmp_path: Path) -> None:
+    """Paths from the root still lead somewhere."""
+    for name, out, code in ((clip, tmp_path / "out", 0), ("clip.mp4", "out", 2)):
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        command = [sys.executable, "-m", "autogaze_cli", "trace", str(name), *PLAIN, "-o", str(out)]
+        script = "import os, sys; os.rmdir(os.getcwd()); os.execv(sys.argv[1], sys.argv[1:])"
+        done = subprocess.run(
+            [sys.executable, "-c", script, *command],
+            cwd=gone,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stderr
+        assert code == 0 or done.stderr == "Error: the current folder was deleted; go to another\n"
