@@ -118,8 +118,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 _NO_ROOM = ("failed to map segment", "annot allocate memory")
 """What the system says where a library does not fit into memory."""
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""What PyTorch's errors say: of CUDA, of Linux, of other systems, of CUDA's libraries."""
+_NO_MEMORY = (
+    *("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED"),
+    "Could not allocate",
+)
+"""What errors say: PyTorch's of CUDA, of Linux, of other systems, of CUDA's libraries; PyAV's."""
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:

@@ -133,6 +133,11 @@ def test_errors_of_pytorch_that_mean_no_memory() -> None:
     assert not is_out_of_memory(RuntimeError("shape '[2]' is invalid for input of size 3"))
 
 
+def test_a_filter_that_does_not_fit_is_no_memory() -> None:
+    error = as_autogaze_error(RuntimeError("Could not allocate AVFilterContext"), "a.mp4")
+    assert error.line().startswith("a.mp4: out of memory; lower ")
+
+
 def test_a_library_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20))
