@@ -72,6 +72,7 @@ COMPARISON: dict[str, Any] = {
          "figures": {"psnr_db": 20.5, "loss": 0.3, "choose_ms": 0.1}},
         {"source": "patch-diff", "setting": "default", "tokens": None, "first_frame_free": True,
          "figures": {"psnr_db": 21.5, "loss": 0.2}}]}],
+    "failures": [{"input": "b.mp4", "error": "b.mp4: is empty", "hint": None}],
 }  # fmt: skip
 BENCH: dict[str, Any] = {
     "format": bench.FORMAT, "version": bench.VERSION,

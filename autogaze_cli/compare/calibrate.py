@@ -16,10 +16,11 @@ from autogaze_cli.batch.report import OnEvent, Report
 from autogaze_cli.batch.result import Result
 from autogaze_cli.batch.work import Do, Task
 from autogaze_cli.compare.clip import Clip
+from autogaze_cli.compare.failures import Failure, failures_markdown, failures_of
 from autogaze_cli.compare.promise import clips_needed, promise
 from autogaze_cli.compare.run import Execution, measure_clips, model_hashes
 from autogaze_cli.compare.settings import FRAMES, check_frames, plain_sampling
-from autogaze_cli.compare.table import aligned
+from autogaze_cli.compare.text import aligned
 from autogaze_cli.compare.work import DIGITS, opened, read_clip, worker_threads
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.settings import GazeSettings
@@ -164,7 +165,7 @@ def calibrate(
     )
     if not clips:
         return report, None
-    document = calibrate_document(settings, models[settings.model], clips)
+    document = calibrate_document(settings, models[settings.model], clips, failures_of(report))
     path = execution.out_dir / "calibrate.json"
     with Outputs(overwrite=execution.overwrite or execution.resume) as outputs:
         write_document(outputs.add(path), document)
@@ -173,9 +174,12 @@ def calibrate(
 
 
 def calibrate_document(
-    settings: CalibrateSettings, sha256: str | None, clips: Sequence[Mapping[str, Any]]
+    settings: CalibrateSettings,
+    sha256: str | None,
+    clips: Sequence[Mapping[str, Any]],
+    failures: Sequence[Failure] = (),
 ) -> dict[str, Any]:
-    """The whole calibration, from the documents of its clips."""
+    """The whole calibration, from the documents of its clips and the inputs that failed."""
     losses = np.array([[row["losses"] for row in clip["rows"]] for clip in clips])
     tokens = np.array([[row["tokens"] for row in clip["rows"]] for clip in clips])
     document: dict[str, Any] = {
@@ -203,6 +207,7 @@ def calibrate_document(
     document["clips"] = [
         {"input": clip["input"], "frames": clip["frames"], "rows": clip["rows"]} for clip in clips
     ]
+    document["failures"] = list(failures)
     return document
 
 
@@ -221,7 +226,7 @@ def _rows(
 
 
 def calibration_text(document: Mapping[str, Any]) -> str:
-    """The table, and the promise as a sentence."""
+    """The inputs that failed, the table, and the promise as a sentence."""
     head = ["asked", "got", "worst clip", "frames within", "tokens per frame", "in frame 0"]
     lines = [
         [
@@ -236,7 +241,8 @@ def calibration_text(document: Mapping[str, Any]) -> str:
     ]
     found = document["promise"]
     said = "" if found is None else f"\n{promise_line(document)}\n"
-    return f"{aligned([head, *lines])}\n{said}"
+    tables = [*failures_markdown(document), aligned([head, *lines])]
+    return "\n\n".join(tables) + f"\n{said}"
 
 
 def promise_line(document: Mapping[str, Any]) -> str:

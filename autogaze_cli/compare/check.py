@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
+from autogaze_cli.compare.failures import Failure
 from autogaze_cli.compare.table import FORMAT, VERSION, key_of
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.reading import read_saved
@@ -33,11 +34,12 @@ class Clip(TypedDict):
 
 
 class Comparison(TypedDict):
-    """What of a ``compare.json`` is held against a new one."""
+    """What of a ``compare.json`` is read; all but ``failures`` is held against a new one."""
 
     settings: dict[str, Any]
     models: dict[str, str | None]
     clips: list[Clip]
+    failures: NotRequired[list[Failure]]  # not in files of earlier versions
 
 
 def read_comparison(path: Path) -> Comparison:

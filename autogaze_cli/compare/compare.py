@@ -10,6 +10,7 @@ from typing import Any
 
 from autogaze_cli.batch.outputs import Outputs
 from autogaze_cli.batch.report import OnEvent, Report
+from autogaze_cli.compare.failures import failures_of
 from autogaze_cli.compare.page import page_html
 from autogaze_cli.compare.run import Execution, measure_clips, model_hashes
 from autogaze_cli.compare.settings import CompareSettings
@@ -65,7 +66,7 @@ def compare(
     )
     if not clips:
         return report, None
-    document = compare_document(settings, models, clips)
+    document = compare_document(settings, models, clips, failures_of(report))
     _write(document, clips, execution, plots)
     return report, document
 

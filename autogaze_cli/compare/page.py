@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autogaze_cli.compare.failures import failures_cells, failures_title
 from autogaze_cli.compare.table import SECTIONS, Clips, section_cells, section_rows
 from autogaze_cli.player import html
 
@@ -50,6 +51,7 @@ def page_html(document: Mapping[str, Any], clips: Clips, plot: bytes | None) -> 
         head,
         _HEADER.format(title=html.escape(title), facts=html.escape(facts)),
         "<main>\n",
+        _failures(document),
         *_plot(plot),
         *(_table(document, *section) for section in SECTIONS),
         *(_clip(document, clip) for clip in clips),
@@ -71,8 +73,20 @@ def _table(document: Mapping[str, Any], title: str, setting: str, free: bool) ->
     rows = section_rows(document, setting, free)
     if not rows:
         return ""
-    head, *lines = section_cells(rows)
-    texts = 1 + head.index("source")
+    cells = section_cells(rows)
+    return _card(title, _cells(cells, texts=1 + cells[0].index("source")))
+
+
+def _failures(document: Mapping[str, Any]) -> str:
+    if not document["failures"]:
+        return ""
+    cells = failures_cells(document["failures"])
+    return _card(failures_title(document), _cells(cells, texts=len(cells[0])))
+
+
+def _cells(cells: Sequence[Sequence[str]], texts: int) -> str:
+    """A table, the headings first; all columns but the first ``texts`` are numbers."""
+    head, *lines = cells
     number = [' class="number"' if n >= texts else "" for n in range(len(head))]
     heads = "".join(
         f'<th scope="col"{c}>{html.escape(t)}</th>' for t, c in zip(head, number, strict=True)
@@ -83,8 +97,10 @@ def _table(document: Mapping[str, Any], title: str, setting: str, free: bool) ->
         + "</tr>"
         for line in lines
     )
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table>"
-    return _card(title, f'<div class="aside" tabindex="0">{table}</div>')
+    return (
+        '<div class="aside" tabindex="0">'
+        f"<table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
+    )
 
 
 def _clip(document: Mapping[str, Any], clip: Mapping[str, Any]) -> str:

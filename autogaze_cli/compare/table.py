@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from autogaze_cli.bench.report import machine
+from autogaze_cli.compare.failures import Failure, failures_markdown
 from autogaze_cli.compare.measures import MAX_PSNR_DB
 from autogaze_cli.compare.settings import CompareSettings
 from autogaze_cli.compare.statistics import mean_interval, summary
+from autogaze_cli.compare.text import aligned
 from autogaze_cli.compare.work import DIGITS
 from autogaze_cli.version import __version__
 
@@ -52,7 +54,10 @@ Clips = Sequence[Mapping[str, Any]]
 
 
 def compare_document(
-    settings: CompareSettings, models: Mapping[str, str | None], clips: Clips
+    settings: CompareSettings,
+    models: Mapping[str, str | None],
+    clips: Clips,
+    failures: Sequence[Failure] = (),
 ) -> dict[str, Any]:
     """The whole comparison.
 
@@ -60,6 +65,7 @@ def compare_document(
         settings: What was compared.
         models: The SHA-256 of each model's weights, by its name.
         clips: The documents of the clips.
+        failures: The inputs that could not be measured.
     """
     return {
         "format": FORMAT,
@@ -70,6 +76,7 @@ def compare_document(
         "models": dict(models),
         "rows": list(table_rows(clips)),
         "clips": [{k: v for k, v in clip.items() if k not in _OWN} for clip in clips],
+        "failures": list(failures),
     }
 
 
@@ -151,7 +158,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     about = "Figures are of the frames after the first"
     if count > 1:
         about += f": means over {count} clips, in brackets the 95 % bootstrap interval"
-    parts = [f"{about}."]
+    parts = [f"{about}.", *failures_markdown(document)]
     for title, setting, free in SECTIONS:
         if rows := section_rows(document, setting, free):
             parts.append(f"### {title}\n\n{aligned(section_cells(rows))}")
@@ -218,13 +225,3 @@ def _cell(name: str, figure: Mapping[str, float | None], sign: str = "") -> str:
     if name in COMPARED and figure["low"] is not None:
         text += f" [{format(figure['low'], form)}, {format(figure['high'], form)}]"
     return text
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned as text too; the first line is its head."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * width for width in widths]
-    return "\n".join(
-        "| " + " | ".join(map(str.ljust, line, widths)) + " |"
-        for line in [lines[0], rule, *lines[1:]]
-    )

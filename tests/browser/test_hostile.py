@@ -120,7 +120,13 @@ def test_an_index_of_hostile_values_runs_nothing(page: Page, hostile: Path) -> N
 
 def test_a_comparison_of_hostile_names_runs_nothing(page: Page, tmp_path: Path) -> None:
     row = {"source": EVIL, "setting": EVIL, "tokens": 1, "first_frame_free": False}
-    document = {"rows": [row], "machine": {"processor": EVIL}, "settings": {"tokens": [1]}}
+    document = {
+        "rows": [row],
+        "machine": {"processor": EVIL},
+        "settings": {"tokens": [1]},
+        "clips": [{}],
+        "failures": [{"input": text, "error": text, "hint": text} for text in HOSTILE],
+    }
     clip = {
         "input": EVIL,
         "frames": 1,

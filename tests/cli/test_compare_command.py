@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from autogaze_cli.cli.main import cli
+from autogaze_cli.compare.check import differences, read_comparison
+from autogaze_cli.errors import FormatError
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,8 +171,64 @@ def test_a_clip_that_fails_leaves_the_others(run: Run, clip: Path, tmp_path: Pat
     done = run("compare", clip, tmp_path / "broken.mp4", *SMALL, "-o", tmp_path / "out")
     assert done.exit_code == 3
     assert "1 of 2 inputs failed" in done.stderr
-    assert len(read(tmp_path / "out/compare.json")["clips"]) == 1
+    document = read(tmp_path / "out/compare.json")
+    check_schema(document, "compare")
+    assert len(document["clips"]) == 1
+    (failure,) = document["failures"]
+    assert failure["input"] == str(tmp_path / "broken.mp4")
+    assert f"{failure['error']}; {failure['hint']}" in done.stderr
     assert not (tmp_path / "out/compare.png").exists()
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_hostile_names_of_inputs_that_failed_are_escaped(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["<script>x|y_.mp4", "two\nlines.mp4", os.fsdecode(b"\xff.mp4")]
+    monkeypatch.chdir(tmp_path)
+    done = run("compare", names[0], clip, *names[1:], *SMALL, "-o", "out")
+    assert done.exit_code == 3
+    assert [failed["input"] for failed in read(Path("out/compare.json"))["failures"]] == names
+    text, page = (Path(f"out/compare.{kind}").read_text() for kind in ("md", "html"))
+    assert done.stdout == text
+    table = text[text.index("### Not measured: 3 of 4 inputs") : text.index("### Equal tokens")]
+    cells = [line.split(" | ")[0].rstrip() for line in table.splitlines() if line[:1] == "|"]
+    assert cells[2:] == [
+        "| &lt;script&gt;x\\|y\\_.mp4", "| two\\\\nlines.mp4", "| \\\\udcff.mp4",
+    ]  # fmt: skip
+    assert "<h2>Not measured: 3 of 4 inputs</h2>" in page
+    for name in ("&lt;script&gt;x|y_.mp4", "two\\nlines.mp4", "\\udcff.mp4"):
+        assert f"<tr><td>{name}</td><td>no such file</td>" in page
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_inputs_that_a_stopped_run_did_not_reach_are_named(run: Run, tmp_path: Path) -> None:
+    names = ("synthetic:pan", "synthetic:pan,frames=2", "synthetic:pan,frames=9")
+    done = run("compare", *names, *SMALL, "--fail-fast", "-o", tmp_path)
+    assert done.exit_code == 3
+    short, unreached = read(tmp_path / "compare.json")["failures"]
+    assert (short["input"], unreached["input"]) == names[1:]
+    assert short["error"].endswith("2 frames were decoded, 3 were requested")
+    assert unreached["error"].startswith("not processed")
+
+
+def test_a_comparison_without_failures_names_none(compared: Path) -> None:
+    assert read(compared / "compare.json")["failures"] == []
+    for name in ("compare.md", "compare.html"):
+        assert "Not measured" not in (compared / name).read_text()
+
+
+@pytest.mark.parametrize("damaged", [None, {}, [1], [{"input": "a", "error": 2, "hint": None}]])
+def test_earlier_failures_are_read_if_any(compared: Path, damaged: Any) -> None:
+    path = compared / "compare.json"
+    document = read(path)
+    assert read_comparison(path)["failures"] == []
+    path.write_text(json.dumps(document | {"failures": damaged}))
+    with pytest.raises(FormatError, match="failures"):
+        read_comparison(path)
+    del document["failures"]  # as earlier versions wrote it
+    path.write_text(json.dumps(document))
+    assert list(differences(document, read_comparison(path))) == []
 
 
 def test_calibrate_measures_every_requirement(run: Run, tmp_path: Path) -> None:
@@ -191,4 +250,20 @@ def test_calibrate_measures_every_requirement(run: Run, tmp_path: Path) -> None:
         *("--target", "0.9", "-o", tmp_path, "--resume", "-q"),
     )
     assert again.exit_code == 1
+    assert read(tmp_path / "calibrate.json")["failures"] == []
     assert "needs at least 19 clips, got 1; give more, or --confidence 0.5" in again.stdout
+
+
+def test_calibrate_names_the_inputs_that_failed(run: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing")
+    done = run(
+        *("calibrate", broken, ROOT / "fixtures/dog.mp4", "--frames", "2", "-q"),
+        *("--requirements", "0.4", "--threads", "1", "-o", tmp_path / "out"),
+    )
+    assert done.exit_code == 3
+    assert done.stdout.startswith("### Not measured: 1 of 2 inputs\n\n| input ")
+    document = read(tmp_path / "out/calibrate.json")
+    check_schema(document, "calibrate")
+    assert [failed["input"] for failed in document["failures"]] == [str(broken)]
+    assert len(document["clips"]) == 1
