@@ -49,6 +49,7 @@ class Painter:
         self._size, self._tone_map = size, tone_map
         self._notes, self._threads = notes, threads or 0
         self._form: tuple[object, ...] | None = None
+        self._shown: tuple[int, int] | None = None
         self._converter: Converter
         self._mapper: ToneMapper | None = None
 
@@ -59,9 +60,13 @@ class Painter:
             OSError: The system or FFmpeg refused.
         """
         taken = note_colours(frame, self._notes)
-        _, turns = orientation(frame)
+        degrees, turns = orientation(frame)
         form = (frame.width, frame.height, frame.format.name, taken, tuple(turns))
         if form != self._form:
+            shown = (frame.height, frame.width) if degrees % 180 else (frame.width, frame.height)
+            if self._shown not in (None, shown):
+                self._notes.add("size", "its frames change their size: all are scaled to one")
+            self._shown = shown
             self._prepare(taken, turns)
             self._form = form
         peak = stated_peak(frame) if self._mapper else 0

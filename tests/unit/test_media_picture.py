@@ -65,7 +65,9 @@ def test_pictures_are_turned_as_exif_says(tmp_path: Path, format: str, orientati
     assert (info.width, info.height) == (frame.rgb.shape[1], frame.rgb.shape[0])
 
 
-def test_each_image_of_a_sequence_is_turned_by_its_own(tmp_path: Path) -> None:
+def test_each_image_of_a_sequence_is_turned_by_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     orientations = [6, 1, 8, 6]
     for number, orientation in enumerate(orientations):
         (tmp_path / f"s{number:03d}.png").write_bytes(exif_image(orientation, "PNG"))
@@ -74,6 +76,13 @@ def test_each_image_of_a_sequence_is_turned_by_its_own(tmp_path: Path) -> None:
     assert close(frames[0].rgb, turned(6))
     assert close(frames[2].rgb, turned(8))
     assert not close(frames[1].rgb, turned(6), 20)
+    name = tmp_path / "s%03d.png"
+    assert caplog.messages == [f"{name}: its frames change their size: all are scaled to one"]
+    caplog.clear()
+    for number, orientation in enumerate((6, 8)):
+        (tmp_path / f"t{number}.png").write_bytes(exif_image(orientation, "PNG"))
+    assert len(read(tmp_path / "t%d.png")) == 2
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("container", ["avi", "mov"])
