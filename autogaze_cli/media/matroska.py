@@ -10,27 +10,34 @@ from autogaze_cli.errors import InputError
 
 EBML, CUES = b"\x1a\x45\xdf\xa3", b"\x1c\x53\xbb\x6b"
 _SEGMENT = b"\x18\x53\x80\x67"
-_TAGS, _CHAPTERS = b"\x12\x54\xc3\x67", b"\x10\x43\xa7\x70"
+_TAGS, _CHAPTERS, _TRACKS = b"\x12\x54\xc3\x67", b"\x10\x43\xa7\x70", b"\x16\x54\xae\x6b"
+_TRACK, _CODEC, _PRIVATE, _ENCODINGS = b"\xae", b"\x86", b"\x63\xa2", b"\x6d\x80"
+
+_MOST_BEFORE = 16
+"""Elements before the segment, of which one that is void may be long."""
 
 MOST_PARTS = 1_000_000
 """Looked at: millions of empty ones would take minutes."""
 
+_MOST_TRACK_BYTES = 1 << 24
 _MOST_TAG_BYTES = 1 << 20
 """FFmpeg compares each tag, and each chapter, with all others: a megabyte takes seconds."""
 
 
 def segment(file: BinaryIO) -> tuple[int, int | None] | None:
     """Where the content of the segment starts, and its size, None = until the end; None = none."""
-    file.seek(0)
-    head = file.read(16)
-    if head[:4] != EBML:
-        return None
-    start, size = _size(head, 4)
-    at = start + (size or 0)
-    file.seek(at)
-    head = file.read(12)
-    start, size = _size(head, 4)
-    return (at + start, size) if head[:4] == _SEGMENT else None
+    at = 0
+    for _ in range(_MOST_BEFORE):
+        file.seek(at)
+        head = file.read(16)
+        if not head or (at == 0 and head[:4] != EBML):
+            return None
+        length = 9 - head[0].bit_length()
+        start, size = _size(head, length)
+        if head[:length] == _SEGMENT:
+            return at + start, size
+        at += start + (size or 0)
+    return None
 
 
 def parts(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int | None]]:
@@ -75,6 +82,45 @@ def require_few_tags(path: Path, file: BinaryIO) -> None:
             f"{path}: has {size} bytes of tags and chapters, more than {_MOST_TAG_BYTES}",
             hint="remove them: ffmpeg -i IN -map_metadata -1 -map_chapters -1 -c copy OUT",
         )
+
+
+def require_plain_pictures(path: Path, file: BinaryIO) -> None:
+    """Refuse a track of PNG pictures that the container compresses, or takes the beginnings of.
+
+    What they unpack to can then not be seen; see ``png_claims``. No common program writes this.
+
+    Args:
+        path: How errors name it.
+        file: Opened for reading, at any place; anything else than Matroska passes.
+
+    Raises:
+        InputError: It has one.
+    """
+    found = segment(file)
+    end = file.seek(0, 2)
+    for name, at, size in parts(file, found[0], end) if found else ():
+        if name != _TRACKS or size is None:
+            continue
+        file.seek(at)
+        for kind, track in _elements(file.read(min(size, _MOST_TRACK_BYTES))):
+            inner = dict(_elements(track)) if kind == _TRACK else {}
+            codec = inner.get(_CODEC, b"") + inner.get(_PRIVATE, b"")[:64]
+            if _ENCODINGS in inner and b"PNG" in codec.upper():
+                raise InputError(
+                    f"{path}: its pictures are compressed twice",
+                    hint="write it again: ffmpeg -i IN -c copy OUT",
+                )
+
+
+def _elements(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """ID and content of each element in a row; what is cut ends with the data."""
+    at = 0
+    while at < len(data):
+        length = 9 - data[at].bit_length()
+        start, size = _size(data, at + length)
+        end = len(data) if size is None else start + size
+        yield data[at : at + length], data[start:end]
+        at = end
 
 
 def _size(data: bytes, at: int) -> tuple[int, int | None]:

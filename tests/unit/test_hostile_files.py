@@ -29,7 +29,7 @@ from autogaze_cli.jobs.folder import find, is_ours, read_object
 from autogaze_cli.media import claims, watched
 from autogaze_cli.media.gif_blocks import gif_blocks
 from autogaze_cli.media.limits import Limits
-from autogaze_cli.media.matroska import require_few_tags
+from autogaze_cli.media.matroska import require_few_tags, require_plain_pictures
 from autogaze_cli.media.ogg import require_few_comments
 from autogaze_cli.media.video import Video
 from autogaze_cli.media.whole import missing_bytes
@@ -111,6 +111,38 @@ def test_tags_of_a_matroska_file_are_bounded(tmp_path: Path, kind: str) -> None:
         InputError, match="has 2097150 bytes of tags and chapters, more than 1048576"
     ):
         require_few_tags(tmp_path, io.BytesIO(start + one * 2))
+
+
+def element(name: str, *content: bytes) -> bytes:
+    """One of Matroska, whose size takes eight bytes."""
+    data = b"".join(content)
+    return bytes.fromhex(name) + (1 << 56 | len(data)).to_bytes(8) + data
+
+
+@pytest.mark.parametrize(
+    ("codec", "private", "refused"),
+    [
+        (b"V_MS/VFW/FOURCC", bytes(16) + b"MPNG", True),
+        (b"V_MS/VFW/FOURCC", bytes(16) + b"png ", True),
+        (b"V_QUICKTIME", b"\0\0\0\x56png " + bytes(80), True),
+        (b"V_MS/VFW/FOURCC", bytes(16) + b"XVID", False),
+        (b"V_MPEG4/ISO/AVC", b"", False),
+    ],
+)
+def test_pictures_whose_bytes_a_container_hides_are_refused(
+    codec: bytes, private: bytes, refused: bool, tmp_path: Path
+) -> None:
+    """Their chunks unpack to any size, which is looked at before FFmpeg does."""
+    clear = element("86", codec) + element("63a2", private)
+    hidden = clear + element("6d80", element("6240", element("5034", element("4254", b"\0"))))
+    sound = element("ae", element("86", b"A_DTS"), element("6d80"))
+    for track, wrong in ((clear, False), (hidden, refused)):
+        tracks = element("1654ae6b", sound, element("ae", element("d7", b"\1"), track))
+        for before in (b"", element("ec", bytes(9))):
+            data = element("1a45dfa3") + before + element("18538067", before, tracks)
+            with pytest.raises(InputError, match="compressed twice") if wrong else nullcontext():
+                require_plain_pictures(tmp_path, io.BytesIO(data))
+    require_plain_pictures(tmp_path, io.BytesIO(b"RIFF"))
 
 
 @pytest.mark.parametrize(("count", "cut"), [(10_000, 9), (10_001, 9), (10_001, 40)])
