@@ -59,6 +59,7 @@ def open_source(
             stream=stream,
             images=images,
             limits=limits,
+            allow_truncated=allow_truncated,
         ), 0
     _expect_file(path)
     head, missing, indexed = _look(path, limits)
@@ -77,6 +78,7 @@ def open_source(
             stream=stream,
             limits=limits,
             motion=motion,
+            allow_truncated=allow_truncated,
         )
         missing = _really_missing(container, path, missing, indexed, allow_truncated)
     if missing:
