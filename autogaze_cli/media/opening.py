@@ -42,7 +42,7 @@ def open_source(
         motion: Whether the motion vectors are wanted, where the codec gives them out.
 
     Returns:
-        The source, and how many bytes are missing at the end of the file.
+        The source, and how many bytes at least are missing at the end of the file.
 
     Raises:
         InputError: When there is nothing to read at ``path``, or not all of it.
@@ -53,7 +53,13 @@ def open_source(
     if images:
         _expect_images(path, images, limits)
         return ContainerSource(
-            path, notes, threads=threads, stream=stream, images=images, limits=limits
+            path,
+            notes,
+            threads=threads,
+            stream=stream,
+            images=images,
+            limits=limits,
+            allow_truncated=allow_truncated,
         ), 0
     _expect_file(path)
     head, missing, indexed = _look(path, limits)
@@ -66,11 +72,17 @@ def open_source(
         source: Source = WebPSource(path, notes, truncated=bool(missing), limits=limits)
     else:
         source = container = ContainerSource(
-            path, notes, threads=threads, stream=stream, limits=limits, motion=motion
+            path,
+            notes,
+            threads=threads,
+            stream=stream,
+            limits=limits,
+            motion=motion,
+            allow_truncated=allow_truncated,
         )
         missing = _really_missing(container, path, missing, indexed, allow_truncated)
     if missing:
-        notes.add("truncated", f"truncated: {_bytes(missing)} missing; read as far as it goes")
+        notes.add("truncated", f"truncated: {_told(missing)}; read as far as it goes")
     return source, missing
 
 
@@ -136,8 +148,8 @@ def _expect_file(path: Path) -> None:
 
 def _truncated(path: Path, missing: int) -> InputError:
     hint = "copy or download it again, or read what is there with --allow-truncated"
-    return InputError(f"{path}: truncated: {_bytes(missing)} missing", hint=hint)
+    return InputError(f"{path}: truncated: {_told(missing)}", hint=hint)
 
 
-def _bytes(count: int) -> str:
-    return f"{count} byte{'s' * (count != 1)}"
+def _told(missing: int) -> str:
+    return "its end is missing" if missing == 1 else f"{missing} bytes missing"

@@ -16,7 +16,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from autogaze_cli.errors import InputError
 from autogaze_cli.media.clock import Clock
+from autogaze_cli.media.damage import ENDS, Damage
 from autogaze_cli.media.ffmpeg import open_container
 from autogaze_cli.media.filters import NO_THREADS
 from autogaze_cli.media.limits import Limits
@@ -33,9 +35,6 @@ from autogaze_cli.media.watched import (
     is_failure,
 )
 
-MAX_BAD_PACKETS = 8
-"""Corrupt packets in a row after which the rest of a file is given up."""
-
 MAX_GUESSED_FPS = 240
 """Above this, a rate that FFmpeg only guesses is not believed."""
 
@@ -43,9 +42,6 @@ _MICROSECOND = Fraction(1, 1_000_000)
 
 _HIDDEN_FRAMES = frozenset(["vp8", "libvpx", "vp9", "libvpx-vp9", "av1", "libdav1d", "libaom-av1"])
 """Decoders of packets of which not every one has a frame to show."""
-
-_END = (EOFError, IndexError)
-"""How PyAV ends; by the second when streams were added while a file was read."""
 
 _FILM_SUFFIXES = frozenset([".mjpeg", ".mjpg"])
 """Names of films that FFmpeg takes for pictures."""
@@ -74,6 +70,7 @@ class ContainerSource(Source):
         images: The images, if ``path`` is a pattern.
         limits: Frames of more pixels are not decoded.
         motion: Whether the motion vectors are wanted, where the codec gives them out.
+        allow_truncated: Whether the rest of a damaged file may be given up.
     """
 
     _measured = True
@@ -89,8 +86,9 @@ class ContainerSource(Source):
         images: ImageSequence | None = None,
         limits: Limits,
         motion: bool = False,
+        allow_truncated: bool = False,
     ) -> None:
-        self._limits = limits
+        self._limits, self._allow_truncated = limits, allow_truncated
         self._path, self._notes, self._images, self._index = path, notes, images, stream
         self._threads, self._wants_motion = threads or 0, motion
         self._sought: int | None = None
@@ -191,7 +189,7 @@ class ContainerSource(Source):
         )
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
-        with suppress(FFmpegError, OSError, *_END):
+        with suppress(FFmpegError, OSError, *ENDS):
             yield from self._input.demux(self._stream)
 
     def _correct(self, timing: Timing) -> None:
@@ -324,7 +322,7 @@ class ContainerSource(Source):
                 for frame in packet.decode():
                     yield frame
                     done += 1
-        except _END:
+        except ENDS:
             pass
         except NO_THREADS:
             threads = 1
@@ -344,33 +342,31 @@ class ContainerSource(Source):
         yield from islice(self._decode_damaged(), done, None)
 
     def _decode_damaged(self) -> Iterator[VideoFrame]:
-        """Decode, passing over corrupt packets until too many follow each other."""
-        packets = self._input.demux(self._stream)
-        bad = in_a_row = 0
+        """Decode, passing over corrupt packets; an error if the rest of the video is given up."""
+        damage = Damage(self._input, self._stream, self._raise_failure)
+        decoded = False
         try:
-            while in_a_row < MAX_BAD_PACKETS:
-                try:
-                    packet: Packet[VideoStream] | None = next(packets, None)
-                    if packet is None:
-                        break
-                    frames = packet.decode()
-                except _END:
-                    break
-                except (FFmpegError, OSError) as error:
-                    self._raise_failure(error)
-                    bad, in_a_row = bad + 1, in_a_row + 1
-                    # An error ends PyAV's generator, though the container can be read on.
-                    packets = self._input.demux(self._stream)
-                    continue
-                in_a_row = 0
-                yield from frames
-            with suppress(FFmpegError, OSError):
-                yield from self._stream.codec_context.decode(None)
+            for frame in damage.frames():
+                decoded = True
+                yield frame
             self.check()
         finally:
-            end = " and gave up there" if in_a_row == MAX_BAD_PACKETS else ""
-            if bad:
-                self._notes.add("corrupt", f"skipped {bad} corrupt packets{end}")
+            if count := damage.packets:
+                end = " and gave up there" if damage.gave_up else ""
+                self._notes.add(
+                    "corrupt", f"skipped {count} corrupt packet{'s' * (count != 1)}{end}"
+                )
+        lost = damage.gave_up and decoded and not self._is_end(damage.end)
+        if lost and not self._allow_truncated:
+            raise InputError(
+                f"{self._path}: gave up after {damage.in_a_row} corrupt packets in a row",
+                hint="copy or download it again, or read what is there with --allow-truncated",
+            )
+
+    def _is_end(self, time: int | None) -> bool:
+        """Whether the stream states that it lasts until then: what follows is no video."""
+        start, stated = self._stream.start_time or 0, self._stream.duration
+        return time is not None and stated is not None and time >= start + stated
 
     def _raise_failure(self, error: Exception) -> None:
         """Raise what is a failure of the system; what is left are corrupt packets."""

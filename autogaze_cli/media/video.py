@@ -70,7 +70,8 @@ class VideoInfo:
         stream: Index of the stream in the file.
         aspect: Width of a stored pixel by its height.
         colours: The colour tags by which it is read.
-        missing_bytes: How much is missing at the end of a truncated file; of a GIF 1.
+        missing_bytes: How much at least is missing at the end of a truncated file; 1 where only
+            that is known.
         notes: What was assumed or corrected, a sentence each.
     """
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO
 
+from autogaze_cli.media.chains import is_cut
 from autogaze_cli.media.gif_blocks import CONTROL, IMAGE, gif_blocks
 from autogaze_cli.media.matroska import CUES, EBML, MOST_PARTS, parts, segment
+from autogaze_cli.media.stated_ends import ASF, MXF, asf_end, mxf_end
 
 _MP4_BOXES = frozenset(
     b"ftyp styp moov moof mdat sidx mfra free skip wide udta uuid meta pnot emsg".split()
@@ -19,12 +21,13 @@ _MOST_GIF_PARTS = 8_000_000
 
 
 def missing_bytes(file: BinaryIO) -> int:
-    """How many bytes a file lacks by what it says of itself; 0 where it does not say.
+    """How many bytes at least a file lacks by what it says of itself; 0 where it does not say.
 
     FFmpeg takes the end of a file for the end of the video, so a copy that was cut short would
-    otherwise be a shorter video. Known are MP4 (and MOV), Matroska (and WebM), AVI, WebP and GIF,
-    which does not say how much is to come. A wrong size of data that is whole does no harm. A file
-    of over ``MOST_PARTS`` parts is taken for one that does not say.
+    otherwise be a shorter video. Known are MP4 (and MOV), Matroska (and WebM), AVI, WebP, ASF (and
+    WMV) and MXF, and those which do not say how much is to come, of which 1 is missing: GIF, PNG
+    (and APNG), Y4M, FLV, Ogg and IVF. A wrong size of data that is whole does no harm. A file of
+    over ``MOST_PARTS`` parts is taken for one that does not say.
 
     Args:
         file: Opened for reading, at any place.
@@ -38,6 +41,12 @@ def missing_bytes(file: BinaryIO) -> int:
         return _gif_missing(file)
     if head[:4] == EBML:
         return _matroska_missing(file, end)
+    if head[:16] == ASF:
+        return max(0, asf_end(file, end) - end)
+    if head[:14] == MXF:
+        return max(0, mxf_end(file, end) - end)
+    if is_cut(file, head, end):
+        return 1
     return max(0, _mp4_end(file, end) - end)
 
 

@@ -138,7 +138,7 @@ def test_frames_too_large_are_refused_before_they_take_memory(name: str, tmp_pat
         ".gif": lambda: gif(16000, 16000, 4),
         ".png": lambda: png(16000, 16000),
         ".webp": lambda: webp(16383, 16383, tmp_path),
-        ".y4m": lambda: b"YUV4MPEG2 W16000 H16000 F25:1\nFRAME\n" + bytes(1000),
+        ".y4m": lambda: b"YUV4MPEG2 W16000 H16000 F25:1\n" + bytes(1000),
     }[Path(name).suffix]()
     (tmp_path / name.replace("%d", "1")).write_bytes(content)
     said, megabytes = read_apart(tmp_path / name)

@@ -55,7 +55,7 @@ def test_a_file_cut_anywhere_is_refused(name: str, tmp_path: Path) -> None:
         while whole[cut - 1 : cut] == b";" or whole[cut + 4 : cut + 8] in (b"moof", b"mdat"):
             cut -= 1
         video.write_bytes(whole[:cut])
-        with pytest.raises(InputError, match=r"truncated: [0-9]+ bytes? missing"):
+        with pytest.raises(InputError, match=r"truncated: ([0-9]+ bytes|its end is) missing"):
             probe(video)
 
 

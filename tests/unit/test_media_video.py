@@ -445,15 +445,6 @@ def test_corrupt_packets_are_skipped_and_told_once(
     assert [r.message for r in caplog.records] == [f"{video}: skipped 10 corrupt packets"]
 
 
-def test_eight_corrupt_packets_in_a_row_end_the_video(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    video = damaged(tmp_path / "damaged.mov", 24, set(range(6, 14)))
-    with caplog.at_level(logging.WARNING, "autogaze_cli"):
-        assert numbers(read(video)) == list(range(6))
-    assert "gave up" in caplog.text
-
-
 def test_no_frame_decoded(tmp_path: Path) -> None:
     video = damaged(tmp_path / "damaged.mov", 4, set(range(4)))
     with pytest.raises(InputError, match="no frame could be decoded"):
