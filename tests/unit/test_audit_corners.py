@@ -347,3 +347,10 @@ def test_a_table_of_settings_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.autogaze]\naudit = 1\n")
     with pytest.raises(ConfigError, match=r"tool\.autogaze\.audit is not a table"):
         AuditSettings().with_config(tmp_path)
+
+
+@pytest.mark.parametrize("code", ["yield \x0e**/frame: 1/;", "x = /a/ ** /b/;", "x = ** 0.5;"])
+def test_an_operator_without_its_sides_is_no_root(code: str, tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text(f"function* f(gazing_pos) {{\n  {code}\n}}\n")
+    audit = run_audit([tmp_path], AuditSettings())
+    assert [notice for notice in audit.notices if "crashed" in notice.message] == []

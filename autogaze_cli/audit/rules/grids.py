@@ -109,7 +109,7 @@ def _makes_cells(node: Node, hits: list[Hit]) -> bool:
 def _square_root(node: Node) -> Node | None:
     """What a square root is taken of."""
     if node.kind == "binary":
-        is_root = node.text == "**" and node.parts[-1].number() == 0.5
+        is_root = node.text == "**" and len(node.parts) == 2 and node.parts[1].number() == 0.5
         return node.parts[0] if is_root else None
     sides = operands(node)
     if node.text in SQUARE_ROOTS and len(sides) == 1:
