@@ -47,6 +47,7 @@ LANGUAGES = ("rust", "python", "js", "cpp", "go")
 _SCRIPT = re.compile(rb"<script\b[^>]{0,1000}>|</script\s*>", re.IGNORECASE)
 _COMMENTS = re.compile(rb"(?:^[ \t]*+#[^\n]*+\n){50,}+", re.MULTILINE)
 _LAUNCH = re.compile(rb"<<<[^;{}]{0,400}?>>>")
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
 _CONDITION = re.compile(rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|else|elif|endif)\b([^\n]*)", re.MULTILINE)
 
 
@@ -110,6 +111,20 @@ def parser(path: str) -> Parser:
     return _parser(_BY_SUFFIX[_suffix(path)][1])
 
 
+def with_line_feeds(path: str, text: bytes) -> bytes:
+    r"""A text in which each line ends with a line feed, of the same length.
+
+    A carriage return alone ends a line, and with it a comment, for everything that reads Python,
+    JavaScript, C or C++; Rust and Go have it as a blank, and their comments go on after it.
+
+    >>> with_line_feeds("a.py", b"# a\rids\r\n"), with_line_feeds("a.rs", b"// a\rids")
+    (b'# a\nids\r\n', b'// a\rids')
+    """
+    if b"\r" not in text or language(path) in ("rust", "go"):
+        return text
+    return _LONE_RETURN.sub(b"\n", text)
+
+
 def code(path: str, text: bytes) -> Code:
     """What of a file is code.
 
@@ -121,6 +136,7 @@ def code(path: str, text: bytes) -> Code:
         ValueError: When a notebook is not JSON.
     """
     suffix = _suffix(path)
+    text = with_line_feeds(path, text)
     if suffix == ".ipynb":
         lines = code_lines(text.decode())
         joined = "".join(f"{line}\n" for line, _ in lines)

@@ -10,6 +10,7 @@ import pytest
 from autogaze_cli.audit.analysis import analyse, is_candidate
 from autogaze_cli.audit.audit import run_audit
 from autogaze_cli.audit.deadline import Deadline
+from autogaze_cli.audit.files import generated
 from autogaze_cli.audit.languages import code, language, parser, require_grammars
 from autogaze_cli.audit.names import Names
 from autogaze_cli.audit.nodes import Node
@@ -102,6 +103,38 @@ def test_line_ends_of_windows() -> None:
     data = b'ids = out["gazing_pos"]\r\nx = ids % 265\r\n'
     finding = next(f for f in analyse("a.py", data, Names()).findings if f.rule == "AGR104")
     assert (finding.line, finding.snippet, finding.code) == (2, "x = ids % 265", "x = ids % 265")
+
+
+RETURNS = {
+    "py": "# header\rdef f(out):\r    ids = out['gazing_pos']\r    return ids % 265\r",
+    "ts": "// header\rfunction f(out: O) {\r  const ids = out.gazingPos\r  return ids % 265\r}\r",
+    "vue": "<script>\r// f\rlet ids = out.gazingPos\rlet a = ids % 265\r</script>\r",
+    "c": "// header\rint f(int *gazing_pos) {\r#if 0\r#endif // f\rreturn *gazing_pos % 265; }\r",
+    "cpp": "#define N 265\rint f(int *gazing_pos) {\r  // local\r  return *gazing_pos % N;\r}\r",
+    "ipynb": json.dumps({"cells": [{"cell_type": "code", "source": [
+        "# header\rids = out['gazing_pos']\rx = ids % 265"]}]}, indent=1).replace("\n", "\r"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", RETURNS)
+def test_a_carriage_return_alone_ends_a_line_and_its_comment(suffix: str) -> None:
+    text = RETURNS[suffix]
+    line = 1 + text[: text.index("% 265" if "% 265" in text else "% N")].count("\r")
+    assert line > 2
+    assert (line, "AGR104") in [r[::2] for r in rules(f"a.{suffix}", text.encode())]
+    mixed = text.replace("\r", "\r\n", 1).encode()
+    assert (line, "AGR104") in [r[::2] for r in rules(f"a.{suffix}", mixed)]
+
+
+@pytest.mark.parametrize("suffix", ["rs", "go"])
+def test_comments_of_rust_and_go_go_on_after_a_carriage_return(suffix: str) -> None:
+    assert rules(f"a.{suffix}", b"// o.gazing_pos\rlet a = o.gazing_pos[1] % 265;\r") == []
+
+
+def test_lines_that_carriage_returns_end_are_not_one_long_line() -> None:
+    text = b"// f\r" + b"let x = f(1);\r" * 500
+    assert generated("a.js", text) is None
+    assert generated("a.js", text.replace(b"\r", b" ")) == "minified"
 
 
 BEFORE = {
