@@ -119,7 +119,29 @@ class SourceReader(ExpressionReader):
         return self.node("match", raw, [first, *arms])
 
     def _arm(self, raw: Raw) -> Node:
-        return self.node("arm", raw, self.children(raw))
+        """What a case is compared with as one pattern, then its guard and its body."""
+        parts = self.children(raw)
+        ends = [c.end_byte for c in named(raw) if c.type in ("case_pattern", "match_pattern")]
+        end = max(ends, default=raw.start_byte) + self.shift
+        patterns = [part for part in parts if part.end <= end]
+        pattern = patterns[0] if len(patterns) == 1 else self.node("group", raw, patterns)
+        return self.node("arm", raw, [pattern, *parts[len(patterns) :]])
+
+    def _dict_pattern(self, raw: Raw) -> Node:
+        """``case {"gazing_pos": ids}``; what is left over has no key."""
+        keys, values = (raw.children_by_field_name(field) for field in ("key", "value"))
+        pairs = []
+        for key, value in zip(keys, values, strict=False):
+            name = self.read(key)
+            text = name.text if name is not None and name.kind == "string" else ""
+            pairs.append(self.node("pair", key, self.read_all([value]), text=text))
+        return self.node("mapping", raw, pairs)
+
+    def _keyword_pattern(self, raw: Raw) -> Node:
+        """``case Output(gazing_pos=ids)``."""
+        parts = named(raw)
+        text = self.word(parts[0]) if parts else ""
+        return self.node("pair", raw, self.read_all(parts[1:]), text=text)
 
     def _match_pattern(self, raw: Raw) -> Node | None:
         parts = self.children(raw)
@@ -317,8 +339,11 @@ _SOURCE: dict[str, Handler] = {
         SourceReader._imports,
     ),
     "as_pattern": SourceReader._with_item,
+    "class_pattern": SourceReader._tuple_struct,
     "assert_statement": SourceReader._assertion,
     "decorated_definition": SourceReader._decorated,
+    "dict_pattern": SourceReader._dict_pattern,
+    "keyword_pattern": SourceReader._keyword_pattern,
     "macro_invocation": SourceReader._macro,
     "match_pattern": SourceReader._match_pattern,
     "preproc_def": SourceReader._define,
