@@ -89,7 +89,9 @@ class ExpressionReader(Reader):
             return inner
         if operator in ("not", "!"):
             return self.node("test", raw, [inner], text="not")
-        return self.node("group", raw, [inner])
+        if operator == "-" and inner.kind == "number":
+            return self.node("number", raw, text=f"-{inner.text}")  # as C's grammar has it
+        return self.node("group", raw, [inner], text="-" if operator == "-" else "")
 
     def _member(self, raw: Raw) -> Node | None:
         last = next(

@@ -26,7 +26,8 @@ comprehend  -           element, then loops and conditions
 function    name        body
 closure     -           body
 assertion   -           operands
-group       -           anything else: its children ("block" of statements, "range", "return")
+group       -           anything else: its children ("block" of statements, "range", "return",
+                        "-" of one that is negated)
 """
 
 from __future__ import annotations
@@ -83,12 +84,12 @@ class Node:
     def number(self) -> float | None:
         """The value of a number literal, else None.
 
-        >>> [Node("number", 0, 0, 0, text).number() for text in ("265i64", "1_000", "0x10", "")]
-        [265.0, 1000.0, None, None]
+        >>> [Node("number", 0, 0, 0, text).number() for text in ("265i64", "-1_000", "0x10", "")]
+        [265.0, -1000.0, None, None]
         """
         if self.kind != "number":
             return None
-        digits = re.match(r"[0-9][0-9_']*(?:\.[0-9]+)?", self.text)
+        digits = re.match(r"-?[0-9][0-9_']*(?:\.[0-9]+)?", self.text)
         if digits is None or self.text[:2].lower() in ("0x", "0b", "0o"):
             return None
         return float(digits[0].replace("_", "").replace("'", ""))

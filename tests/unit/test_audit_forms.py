@@ -49,3 +49,54 @@ def test_patterns_of_ids_bind_ids_and_nothing_else() -> None:
     rust = "fn f(o: &O, ids: i64) -> i64 {\n    match o.gazing_pos[0] { %s => ids % 7 }\n}\n"
     assert ("AGR116", 2) in found("a.rs", rust.replace("%s", "ids"))
     assert found("a.rs", rust.replace("%s", "_")) == set()
+
+
+FUNCTIONS = {
+    "py": "def f(out, t):\n    ids = out['gazing_pos']\n    return {}\n",
+    "ts": "function f(out: Out, t: number) {\n  const ids = out.gazingPos\n  return {}\n}\n",
+    "c": "int f(Out *out, int t) {\n  int ids = *out->gazing_pos;\n  return {};\n}\n",
+    "cu": "int f(Out& out, int t) {\n  auto ids = out.gazing_pos;\n  return {};\n}\n",
+    "go": "package a\nfunc f(out Out, t int) int { ids := *out.GazingPos\n return {}\n}\n",
+    "rs": "fn f(out: &Out, t: i64) -> i64 {\n    let ids = *out.gazing_pos;\n    {}\n}\n",
+}
+
+
+def rules(suffix: str, expression: str) -> set[str]:
+    code = FUNCTIONS[suffix].replace("{}", expression)
+    return {rule for rule, line in found(f"a.{suffix}", code) if line == 3}
+
+
+@pytest.mark.parametrize("suffix", FUNCTIONS)
+def test_adding_the_negative_is_a_subtraction(suffix: str) -> None:
+    for same in ("ids - t * 265", "-t * 265 + ids", "-(t*265) + ids", "ids + -t*265",
+                 "ids + t * -265", "(ids + 265 * (-t))"):  # fmt: skip
+        assert rules(suffix, same) == {"AGR103"}, same
+    for same in ("ids - 69", "-69 + ids", "ids + -69", "ids + (-69)"):
+        assert rules(suffix, same) == {"AGR105"}, same
+    for other in ("ids + t * 265", "t * 265 + ids"):
+        assert rules(suffix, other) == {"AGR113"}, other
+    for other in ("ids + 5", "ids + -1", "-1 + ids", "ids - -1", "-ids"):
+        assert rules(suffix, other) == set(), other
+    for same in ("ids % 265", "ids % -265", "-(-ids / 265)"):
+        assert rules(suffix, same) == {"AGR104"}, same
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "ids.add(-(t * 265))",
+        "torch.add(ids, t * -265)",
+        "ids + torch.neg(t * 265)",
+        "ids + (t * 265).neg()",
+        "ids + t.mul(-265)",
+        "ids + int(-t) * 265",
+        "back + ids",
+    ],
+)
+def test_calls_and_names_that_stand_for_the_negative(same: str) -> None:
+    code = (
+        "def f(out, t):\n    ids, pad = out['gazing_pos'], out.if_padded_gazing\n"
+        f"    back = -t * 265\n    return {same}\n"
+    )
+    assert ("AGR103", 4) in found("a.py", code)
+    assert ("AGR103", 4) not in found("a.py", code.replace("-", "").replace("neg", "abs"))

@@ -18,7 +18,7 @@ from autogaze_cli.audit.shapes import (
 )
 
 _ORDER = frozenset(["<", "<=", ">", ">="])
-_TRIVIAL = frozenset([0.0, 1.0])
+_TRIVIAL = frozenset([0.0, 1.0, -1.0])
 
 
 def scale_split(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
@@ -27,7 +27,7 @@ def scale_split(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     for node in scope.of("binary", "compare", "call"):
         if node in seen:
             continue
-        sides = minus(node)
+        sides = minus(node, scope.negatives)
         if sides is not None:
             by_id = file.is_id(sides[0], scope) and is_scale_start(sides[1], file, scope)
             split = by_id or is_table_of_starts(sides[1], file)
@@ -82,7 +82,7 @@ def id_arithmetic(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     """Any other difference, quotient or remainder of an id."""
     seen = {hit.node for hit in hits}
     for node in scope.of("binary", "call"):
-        sides = minus(node) or division(node)
+        sides = minus(node, scope.negatives) or division(node)
         if sides is None or node in seen:
             continue
         left, right = sides
@@ -135,7 +135,7 @@ def _looked_up(node: Node, file: File, scope: Scope) -> tuple[bool, bool]:
 
 
 def _is_harmless(right: Node, file: File, scope: Scope) -> bool:
-    """Whether what an id is combined with makes no cell of it: another id, 0 or 1."""
+    """Whether what an id is combined with makes no cell of it: another id, or 0, 1, -1."""
     number = file.number(right, scope)
     return number in _TRIVIAL or file.is_id(right, scope)
 
