@@ -229,7 +229,7 @@ class Facts:
         if left is None or right is None:
             return None
         if node.text == "**":
-            return left**2 if right == 2 else None
+            return left * left if right == 2 else None
         if node.text in ("/", "//"):
             return left // right if right and left % right == 0 else None
         return {"+": left + right, "-": left - right, "*": left * right}.get(node.text)

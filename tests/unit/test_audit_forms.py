@@ -100,3 +100,22 @@ def test_calls_and_names_that_stand_for_the_negative(same: str) -> None:
     )
     assert ("AGR103", 4) in found("a.py", code)
     assert ("AGR103", 4) not in found("a.py", code.replace("-", "").replace("neg", "abs"))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "number"),
+    [
+        ("py", "0x109"), ("py", "0b1_0000_1001"), ("py", "0o411"), ("py", "2.65e2"),
+        ("py", "2_6_5"), ("py", "265.0"), ("py", "0.265E3"), ("ts", "0x109n"), ("ts", "2.65e+2"),
+        ("c", "0x109u"), ("cu", "0b1'0000'1001"), ("go", "0X_1_09"), ("rs", "0x1_09i64"),
+    ],
+)  # fmt: skip
+def test_numbers_in_other_notations(suffix: str, number: str) -> None:
+    assert rules(suffix, f"ids % {number}") == {"AGR104"}
+    assert rules(suffix, f"ids - t * {number}") == {"AGR103"}
+    assert "AGR104" not in rules(suffix, f"t % {number}"), "without an id only 265 itself"
+
+
+@pytest.mark.parametrize("number", ["0x1p8", "0x" + "f" * 400, "1e999", "9" * 400])
+def test_numbers_that_are_none_of_the_format(number: str) -> None:
+    assert rules("c", f"ids % ({number} * {number})") <= {"AGR117", "AGR118"}
