@@ -119,3 +119,38 @@ def test_numbers_in_other_notations(suffix: str, number: str) -> None:
 @pytest.mark.parametrize("number", ["0x1p8", "0x" + "f" * 400, "1e999", "9" * 400])
 def test_numbers_that_are_none_of_the_format(number: str) -> None:
     assert rules("c", f"ids % ({number} * {number})") <= {"AGR117", "AGR118"}
+
+
+SETS = "def f(out, other, n):\n    ids = out['gazing_pos'][0].tolist()\n    return {}\n"
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["set(ids) - {1, 2}", "set(ids) - other", "ids - {i for i in other}", "ids - frozenset(other)"],
+)
+def test_a_set_of_ids_without_some_is_no_arithmetic(given: str) -> None:
+    assert not any(line == 3 for _, line in found("a.py", SETS.format(given)))
+
+
+@pytest.mark.parametrize(
+    "given", ["ids - [1, 2]", "ids - other", "ids - (1, 2)", "ids - {1: 2}[n]"]
+)
+def test_what_is_no_set_is_arithmetic(given: str) -> None:
+    assert ("AGR118", 3) in found("a.py", SETS.replace("{}", given))
+
+
+@pytest.mark.parametrize("key", ['"gazing" "_pos"', '"gazing" + "_pos"', 'r"gazing" f"_pos"'])
+def test_a_key_in_several_strings(key: str) -> None:
+    uses = [f"out[{key}]", f"out.get({key})", f"getattr(out, {key})", f"pick(out, {key})"]
+    for code in (f"def f(out, n):\n    return {use} % n\n" for use in uses):
+        assert ("AGR116", 2) in found("a.py", code)
+        assert found("a.py", code.replace("_pos", "_text")) == set()
+    if "+" not in key:
+        assert ("AGR104", 4) in found("a.py", MATCH.format("out", f"{{{key}: ids}}"))
+
+
+def test_a_key_in_several_strings_elsewhere() -> None:
+    code = "function f(out: Out, n: number) {\n  return out['gazing' + '_pos'] % n\n}\n"
+    assert ("AGR116", 2) in found("a.ts", code)
+    code = 'int f(Map& out, int n) {\n  return out.at("gazing" "_pos") % n;\n}\n'
+    assert ("AGR116", 2) in found("a.cpp", code)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from autogaze_cli.audit.flow import File
 from autogaze_cli.audit.nodes import Node
-from autogaze_cli.audit.operands import comparison, division, minus, operands
+from autogaze_cli.audit.operands import comparison, division, minus, operand, operands
 from autogaze_cli.audit.rules.rule import CELL_HELPERS, Hit, Rule
 from autogaze_cli.audit.scopes import Scope
 from autogaze_cli.audit.shapes import (
@@ -88,6 +88,8 @@ def id_arithmetic(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
         left, right = sides
         if not file.is_id(left, scope) or _is_harmless(right, file, scope):
             continue
+        if node.text == "-" and (_is_set(left, file) or _is_set(right, file)):
+            continue  # ids without some of them
         yield Hit(
             "AGR118",
             node,
@@ -132,6 +134,15 @@ def _looked_up(node: Node, file: File, scope: Scope) -> tuple[bool, bool]:
     )
     table = any(side.kind == "name" and side.text in file.starts for side in sides)
     return by_id, table or (by_id and len(sides) > 1)
+
+
+def _is_set(node: Node, file: File) -> bool:
+    """Whether ``node`` is one of Python's sets: a call of its name, or in braces."""
+    node = operand(node)
+    if node.kind == "call":
+        return node.parts[0].kind == "name" and node.text in ("set", "frozenset")
+    braces = file.source[node.start : node.start + 1] == b"{"
+    return node.kind in ("sequence", "comprehend") and braces
 
 
 def _is_harmless(right: Node, file: File, scope: Scope) -> bool:
