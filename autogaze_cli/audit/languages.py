@@ -46,7 +46,12 @@ LANGUAGES = ("rust", "python", "js", "cpp", "go")
 
 _SCRIPT = re.compile(rb"<script\b[^>]{0,1000}>|</script\s*>", re.IGNORECASE)
 _COMMENTS = re.compile(rb"(?:^[ \t]*+#[^\n]*+\n){50,}+", re.MULTILINE)
-_LAUNCH = re.compile(rb"<<<[^;{}]{0,400}?>>>")
+_CUDA = re.compile(
+    rb"<<<[^;{}]{0,400}?>>>|\b__launch_bounds__\s{0,9}\([^(){};]{0,200}\)"
+    rb"|\b__(?:global|device|host|constant|shared|managed|grid_constant|noinline|forceinline)__\b"
+)
+"""What CUDA adds to C++: how a kernel is launched, and where code runs and data is."""
+
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
 _CONDITION = re.compile(rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|else|elif|endif)\b([^\n]*)", re.MULTILINE)
 
@@ -59,7 +64,7 @@ class Code:
         text: In UTF-8; what is not code is blank.
         lines: For each of its lines the line of the file it came from; None = the same.
         comments: Spans of comments that are blank in it.
-        uncut: The text with them, where there are any.
+        uncut: The text before anything was made blank; nothing where that is the same.
     """
 
     text: bytes
@@ -69,7 +74,7 @@ class Code:
 
     @property
     def original(self) -> bytes:
-        """The text with those comments in it."""
+        """The text before anything was made blank."""
         return self.uncut or self.text
 
 
@@ -146,8 +151,9 @@ def code(path: str, text: bytes) -> Code:
     if language(path) == "python":
         return _python(text, None)
     if language(path) == "cpp":
-        text = _blank(text, _disabled(text)) if b"#" in text else text
-        text = _blank(text, (m.span() for m in _LAUNCH.finditer(text)))
+        bare = _blank(text, _disabled(text)) if b"#" in text else text
+        bare = _blank(bare, (m.span() for m in _CUDA.finditer(bare)))
+        return Code(bare, uncut=text if bare != text else b"")
     return Code(text)
 
 

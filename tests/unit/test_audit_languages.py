@@ -91,6 +91,27 @@ def test_disabled_code() -> None:
     assert {r[0] for r in rules("a.cpp", text.encode()) if r[2] == "AGR104"} == {8, 11}
 
 
+def test_kernels_of_cuda() -> None:
+    head = "template <int N> __global__ void __launch_bounds__(256, 2) cells("
+    text = (
+        "__constant__ int starts[] = {0, 4, 20, 69};\n"
+        f"{head}const int* __restrict__ gazing_pos, int* out) {{  // é\n"
+        "  __shared__ int tile[64];\n"
+        "  out[threadIdx.x] = gazing_pos[threadIdx.x] % 265;\n}\n"
+        "static __host__ __device__ __forceinline__ int local(int id) { return id; }\n"
+        "void run(int* gazing_pos, int* o) { cells<2><<<dim3(1), 64>>>(gazing_pos, o); }\n"
+    )
+    result = analyse("a.cu", text.encode(), Names())
+    assert (result.damage, result.failure) == ("", None)
+    found = {(f.rule, f.line): f for f in result.findings}
+    assert {("AGR105", 1), ("AGR109", 2), ("AGR104", 4)} <= found.keys()
+    finding = found["AGR109", 2]
+    assert (finding.column, finding.scope) == (len(head) - len("cells"), "cells")
+    assert finding.snippet == text.split("\n")[1]
+    assert finding.code == text.split("\n")[1].partition("  //")[0]
+    assert found["AGR105", 1].snippet == text.split("\n")[0]
+
+
 def test_columns_count_code_points_and_bytes_need_not_be_utf8() -> None:
     text = 's = "日本語"; a = out["gazing_pos"] % 265  # \xff'
     for encoding in ("utf-8", "latin-1"):
