@@ -154,3 +154,46 @@ def test_a_key_in_several_strings_elsewhere() -> None:
     assert ("AGR116", 2) in found("a.ts", code)
     code = 'int f(Map& out, int n) {\n  return out.at("gazing" "_pos") % n;\n}\n'
     assert ("AGR116", 2) in found("a.cpp", code)
+
+
+@pytest.mark.parametrize("name", ["a.c", "a.cpp"])
+@pytest.mark.parametrize(
+    "macro",
+    [
+        "LOCAL(x) ((x) % N)",
+        "LOCAL(x, ...) x % 265 // é",
+        "LOCAL(x) /* é */ \\\n  ((x) - (t) * 265)",
+        "LOCAL(x) do { \\\n  a = (x) % 265; \\\n} while (0)",
+        "OTHER(o) ((o)->gazing_pos[1] % 265)",
+        "OTHER (gazing_pos[1] % 265)",
+        "LOCAL(x) (x) % 265 // autogaze-audit: ignore[AGR1] as it is",
+    ],
+)
+def test_what_macros_stand_for(name: str, macro: str) -> None:
+    lines = ["#define N 265", f"#define {macro}", "void f(Out *out) { LOCAL(out->gazing_pos[1]); }"]
+    code = "\n".join([*lines, ""])
+    line = 1 + code[: code.index("265", 20) if "265" in macro else code.index("% N")].count("\n")
+    result = analyse(name, code.encode(), Names())
+    assert (result.damage, result.failure) == ("", None)
+    decoding = {"AGR103" if "- (t)" in macro else "AGR104"}
+    assert {f.rule for f in result.findings if f.line == line} - {"AGR109"} == decoding
+    (finding,) = (f for f in result.findings if f.rule in decoding)
+    text = code.split("\n")[line - 1]
+    assert text[finding.column - 1] in "%-", "columns count from the line, not from the macro"
+    assert len(result.comments) == ("autogaze-audit" in macro)
+
+
+@pytest.mark.parametrize(
+    "macro",
+    ["LOCAL(x)", "LOCAL(x) #x", "LOCAL(x) (x)", "LOCAL(x) other(", "LOCAL(x) 1; } int g() { x % 7"],
+)
+def test_macros_that_compute_nothing(macro: str) -> None:
+    code = f"#define {macro}\nvoid f(Out *out) {{ LOCAL(out->gazing_pos); }}\n"
+    assert found("a.c", code) == set()
+
+
+def test_a_comment_beside_a_constant_suppresses() -> None:
+    code = "#define TOKENS_PER_FRAME 265  // autogaze-audit: ignore[AGR107] fixed\n"
+    use = "int f(Out *out) { return *out->gazing_pos % TOKENS_PER_FRAME; }\n"
+    ((comment, _),) = analyse("a.c", (code + use).encode(), Names()).comments
+    assert (comment.first, comment.last, comment.reason) == (1, 1, "fixed")
