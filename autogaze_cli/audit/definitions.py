@@ -1,12 +1,12 @@
-"""Bindings, functions and macros: what an expression stands in."""
+"""Bindings and functions: what an expression stands in."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from autogaze_cli.audit.deadline import parse_within
-from autogaze_cli.audit.expressions import EXPRESSIONS, ExpressionReader
+from autogaze_cli.audit.expressions import EXPRESSIONS
+from autogaze_cli.audit.macros import MacroReader
 from autogaze_cli.audit.nodes import Node, Parameter, words
 from autogaze_cli.audit.reader import NAMES, TYPE_FIELDS, Handler, leaves, named
 
@@ -25,15 +25,13 @@ _HOLDERS = words(
     "class_definition class_declaration class_specifier struct_specifier impl_item mod_item "
     "namespace_definition trait_item abstract_class_declaration"
 )
-_MACRO_FORMS = ((b"fn m(){f(", b");}"), (b"fn m(){[", b"];}"), (b"fn m(){", b"}"))
-
 
 _DEFINING = words(
     "variable_declarator public_field_definition field_definition assignment_expression"
 )
 
 
-class SourceReader(ExpressionReader):
+class SourceReader(MacroReader):
     """Reads one file."""
 
     # Bindings.
@@ -77,19 +75,6 @@ class SourceReader(ExpressionReader):
         extra = [part for part in (alternative, body) if part is not None]
         return self.node("group", raw, [node, *extra]) if extra else node
 
-    def _define(self, raw: Raw) -> Node | None:
-        """``#define NAME 265``: an assignment where the value is a number."""
-        name, value = raw.child_by_field_name("name"), raw.child_by_field_name("value")
-        if name is None or value is None:
-            return None
-        text = self.text(value).strip()
-        while text.startswith("(") and text.endswith(")"):
-            text = text[1:-1].strip()
-        number = self.node("number", value, text=text)
-        if number.number() is None:
-            return None
-        return self.node("assign", raw, [self.name(name), number], at=name.start_byte)
-
     def _loop(self, raw: Raw) -> Node | None:
         """``for pattern in iterable``; Go's first of two names is the index."""
         if not any(raw.child_by_field_name(field) for field in ("right", "value")):
@@ -119,7 +104,29 @@ class SourceReader(ExpressionReader):
         return self.node("match", raw, [first, *arms])
 
     def _arm(self, raw: Raw) -> Node:
-        return self.node("arm", raw, self.children(raw))
+        """What a case is compared with as one pattern, then its guard and its body."""
+        parts = self.children(raw)
+        ends = [c.end_byte for c in named(raw) if c.type in ("case_pattern", "match_pattern")]
+        end = max(ends, default=raw.start_byte) + self.shift
+        patterns = [part for part in parts if part.end <= end]
+        pattern = patterns[0] if len(patterns) == 1 else self.node("group", raw, patterns)
+        return self.node("arm", raw, [pattern, *parts[len(patterns) :]])
+
+    def _dict_pattern(self, raw: Raw) -> Node:
+        """``case {"gazing_pos": ids}``; what is left over has no key."""
+        keys, values = (raw.children_by_field_name(field) for field in ("key", "value"))
+        pairs = []
+        for key, value in zip(keys, values, strict=False):
+            name = self.read(key)
+            text = name.text if name is not None and name.kind == "string" else ""
+            pairs.append(self.node("pair", key, self.read_all([value]), text=text))
+        return self.node("mapping", raw, pairs)
+
+    def _keyword_pattern(self, raw: Raw) -> Node:
+        """``case Output(gazing_pos=ids)``."""
+        parts = named(raw)
+        text = self.word(parts[0]) if parts else ""
+        return self.node("pair", raw, self.read_all(parts[1:]), text=text)
 
     def _match_pattern(self, raw: Raw) -> Node | None:
         parts = self.children(raw)
@@ -243,43 +250,6 @@ class SourceReader(ExpressionReader):
             if "gaz" in text.lower():
                 self.words.append((node.start_byte + self.shift, text))
 
-    # Rust's macros: their arguments are tokens, read as what they most likely are.
-
-    def _macro(self, raw: Raw) -> Node | None:
-        name = raw.child_by_field_name("macro")
-        tokens = next((c for c in raw.named_children if c.type == "token_tree"), None)
-        if name is None or tokens is None:
-            return None
-        text = self.text(name).rpartition("::")[2]
-        content = self.code[tokens.start_byte + 1 : tokens.end_byte - 1]
-        for before, after in _MACRO_FORMS:
-            if (before.endswith(b"[")) != (text == "vec") and not before.endswith(b"{"):
-                continue
-            code = before + content + after
-            root = parse_within(code, self.parser, self.deadline)
-            if not root.has_error:
-                shift = tokens.start_byte + 1 - len(before)
-                return self._macro_call(raw, text, root, code, shift)
-        parts = [self.name(leaf) for leaf in leaves(tokens) if leaf.type in NAMES]
-        return self.node("group", raw, parts)
-
-    def _macro_call(self, raw: Raw, name: str, root: Raw, code: bytes, shift: int) -> Node:
-        outer, self.shift = self.shift, self.shift + shift
-        around, self.code = self.code, code
-        inside, self.inside = self.inside, self.inside + 1
-        path, self.path = self.path, [*self.path]
-        item = root.named_children[0]
-        found = self.read(item.child_by_field_name("body"))
-        self.shift, self.inside, self.path, self.code = outer, inside, path, around
-        if name == "vec" and found is not None:
-            return found
-        parts = [found] if found is not None else []
-        if found is not None and found.kind == "call" and found.text == "f":
-            parts = found.parts[1:]
-        kind = "assertion" if "assert" in name else "call"
-        lead = self.node("name", raw, text=name)
-        return self.node(kind, raw, parts if kind == "assertion" else [lead, *parts], text=name)
-
 
 _SOURCE: dict[str, Handler] = {
     **EXPRESSIONS,
@@ -317,11 +287,15 @@ _SOURCE: dict[str, Handler] = {
         SourceReader._imports,
     ),
     "as_pattern": SourceReader._with_item,
+    "class_pattern": SourceReader._tuple_struct,
     "assert_statement": SourceReader._assertion,
     "decorated_definition": SourceReader._decorated,
-    "macro_invocation": SourceReader._macro,
+    "dict_pattern": SourceReader._dict_pattern,
+    "keyword_pattern": SourceReader._keyword_pattern,
+    "macro_invocation": MacroReader._macro,
     "match_pattern": SourceReader._match_pattern,
-    "preproc_def": SourceReader._define,
+    "preproc_def": MacroReader._define,
+    "preproc_function_def": MacroReader._define_function,
     "tuple_struct_pattern": SourceReader._tuple_struct,
 }
 SourceReader.handlers = _SOURCE

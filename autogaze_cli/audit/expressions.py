@@ -67,7 +67,11 @@ class ExpressionReader(Reader):
             return self.transparent(raw)
         text = self.text(operator)
         kind = "compare" if text in COMPARISONS else "choice" if text in CHOICES else "binary"
-        return self._fields(kind, raw, "left", "right", text=text, at=operator.start_byte)
+        node = self._fields(kind, raw, "left", "right", text=text, at=operator.start_byte)
+        if text == "+" and [part.kind for part in node.parts] == ["string", "string"]:
+            left, right = node.parts
+            return self.node("string", raw, left.parts + right.parts, text=left.text + right.text)
+        return node
 
     def _comparison(self, raw: Raw) -> Node | None:
         """Python's chain ``a < b < c`` as the comparisons it stands for."""
@@ -89,7 +93,9 @@ class ExpressionReader(Reader):
             return inner
         if operator in ("not", "!"):
             return self.node("test", raw, [inner], text="not")
-        return self.node("group", raw, [inner])
+        if operator == "-" and inner.kind == "number":
+            return self.node("number", raw, text=f"-{inner.text}")  # as C's grammar has it
+        return self.node("group", raw, [inner], text="-" if operator == "-" else "")
 
     def _member(self, raw: Raw) -> Node | None:
         last = next(
@@ -227,7 +233,9 @@ class ExpressionReader(Reader):
             if child.type in ("interpolation", "template_substitution"):
                 parts += self.children(child)
             elif child.type in ("string", "string_literal"):
-                parts += self._string(child).parts
+                piece = self._string(child)
+                parts += piece.parts
+                content.append(piece.text)
             elif not child.type.startswith("string_start") and child.type != "string_end":
                 content.append(self.text(child))
         text = "".join(content)

@@ -128,7 +128,7 @@ class Facts:
             or scope.accesses
             or scope.reads_field
             or any(len(node.parts) > 2 for node in scope.of("sequence", "mapping"))
-            or any(node.number() in _LOUD for node in scope.of("number"))
+            or any(abs(node.number() or 0) in _LOUD for node in scope.of("number"))
             or any(node.text in SQUARE_ROOTS for node in scope.of("call"))
             or (self.starts and any(node.text in self.starts for node in scope.of("name")))
         )
@@ -229,7 +229,7 @@ class Facts:
         if left is None or right is None:
             return None
         if node.text == "**":
-            return left**2 if right == 2 else None
+            return left * left if right == 2 else None
         if node.text in ("/", "//"):
             return left // right if right and left % right == 0 else None
         return {"+": left + right, "-": left - right, "*": left * right}.get(node.text)

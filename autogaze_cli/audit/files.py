@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autogaze_cli.audit.coverage import Coverage
 from autogaze_cli.audit.ignores import Ignores, Patience
-from autogaze_cli.audit.languages import language
+from autogaze_cli.audit.languages import language, with_line_feeds
 from autogaze_cli.audit.nodes import words
 from autogaze_cli.audit.reading import read_lines, shown
 from autogaze_cli.audit.settings import AuditSettings
@@ -120,6 +120,7 @@ def generated(name: str, text: bytes) -> str | None:
     """
     if any(fnmatchcase(name.rpartition("/")[2], pattern) for pattern in _GENERATED_NAMES):
         return "generated"
+    text = with_line_feeds(name, text)
     head = text[:_HEAD].split(b"\n", 5)[:5]
     if any(_GENERATED.search(line[:400]) for line in head):
         return "generated"

@@ -17,7 +17,7 @@ from autogaze_cli.audit.linking import Call, Seeds
 from autogaze_cli.audit.named import NamedFacts
 from autogaze_cli.audit.names import Names, is_padding
 from autogaze_cli.audit.nodes import Node, Tree, words
-from autogaze_cli.audit.operands import is_own, operand, operands
+from autogaze_cli.audit.operands import is_own, negated, operand, operands
 from autogaze_cli.audit.scopes import Scope, own_field
 
 PASSES = 3
@@ -149,6 +149,9 @@ class File(NamedFacts):
                 scope.offsets.add(target.text)
             if self.is_offset(value, scope, by_id=True) or self._runs(target, value, scope):
                 scope.products.add(target.text)
+            positive = negated(value, scope.negatives)
+            if positive is not None and self.is_offset(positive, scope, by_id=True):
+                scope.negatives[target.text] = positive
             if is_clamp(value) and self.is_id(value, scope) and _is_written_at(target.text, scope):
                 scope.clamped.add(target.text)
         if node.kind == "loop":

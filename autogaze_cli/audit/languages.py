@@ -46,7 +46,13 @@ LANGUAGES = ("rust", "python", "js", "cpp", "go")
 
 _SCRIPT = re.compile(rb"<script\b[^>]{0,1000}>|</script\s*>", re.IGNORECASE)
 _COMMENTS = re.compile(rb"(?:^[ \t]*+#[^\n]*+\n){50,}+", re.MULTILINE)
-_LAUNCH = re.compile(rb"<<<[^;{}]{0,400}?>>>")
+_CUDA = re.compile(
+    rb"<<<[^;{}]{0,400}?>>>|\b__launch_bounds__\s{0,9}\([^(){};]{0,200}\)"
+    rb"|\b__(?:global|device|host|constant|shared|managed|grid_constant|noinline|forceinline)__\b"
+)
+"""What CUDA adds to C++: how a kernel is launched, and where code runs and data is."""
+
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
 _CONDITION = re.compile(rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|else|elif|endif)\b([^\n]*)", re.MULTILINE)
 
 
@@ -58,7 +64,7 @@ class Code:
         text: In UTF-8; what is not code is blank.
         lines: For each of its lines the line of the file it came from; None = the same.
         comments: Spans of comments that are blank in it.
-        uncut: The text with them, where there are any.
+        uncut: The text before anything was made blank; nothing where that is the same.
     """
 
     text: bytes
@@ -68,7 +74,7 @@ class Code:
 
     @property
     def original(self) -> bytes:
-        """The text with those comments in it."""
+        """The text before anything was made blank."""
         return self.uncut or self.text
 
 
@@ -110,6 +116,20 @@ def parser(path: str) -> Parser:
     return _parser(_BY_SUFFIX[_suffix(path)][1])
 
 
+def with_line_feeds(path: str, text: bytes) -> bytes:
+    r"""A text in which each line ends with a line feed, of the same length.
+
+    A carriage return alone ends a line, and with it a comment, for everything that reads Python,
+    JavaScript, C or C++; Rust and Go have it as a blank, and their comments go on after it.
+
+    >>> with_line_feeds("a.py", b"# a\rids\r\n"), with_line_feeds("a.rs", b"// a\rids")
+    (b'# a\nids\r\n', b'// a\rids')
+    """
+    if b"\r" not in text or language(path) in ("rust", "go"):
+        return text
+    return _LONE_RETURN.sub(b"\n", text)
+
+
 def code(path: str, text: bytes) -> Code:
     """What of a file is code.
 
@@ -121,6 +141,7 @@ def code(path: str, text: bytes) -> Code:
         ValueError: When a notebook is not JSON.
     """
     suffix = _suffix(path)
+    text = with_line_feeds(path, text)
     if suffix == ".ipynb":
         lines = code_lines(text.decode())
         joined = "".join(f"{line}\n" for line, _ in lines)
@@ -130,8 +151,9 @@ def code(path: str, text: bytes) -> Code:
     if language(path) == "python":
         return _python(text, None)
     if language(path) == "cpp":
-        text = _blank(text, _disabled(text)) if b"#" in text else text
-        text = _blank(text, (m.span() for m in _LAUNCH.finditer(text)))
+        bare = _blank(text, _disabled(text)) if b"#" in text else text
+        bare = _blank(bare, (m.span() for m in _CUDA.finditer(bare)))
+        return Code(bare, uncut=text if bare != text else b"")
     return Code(text)
 
 

@@ -85,6 +85,8 @@ DIVIDING_CALLS = words(
 SUBTRACTING_CALLS = words(
     "sub subtract saturating_sub checked_sub wrapping_sub overflowing_sub sub_scalar"
 )
+ADDING_CALLS = words("add saturating_add checked_add wrapping_add overflowing_add add_scalar plus")
+NEGATING_CALLS = words("neg negative wrapping_neg checked_neg")
 COMPARING_CALLS = {
     "lt": "<",
     "less": "<",

@@ -26,7 +26,8 @@ comprehend  -           element, then loops and conditions
 function    name        body
 closure     -           body
 assertion   -           operands
-group       -           anything else: its children ("block" of statements, "range", "return")
+group       -           anything else: its children ("block" of statements, "range", "return",
+                        "-" of one that is negated)
 """
 
 from __future__ import annotations
@@ -39,6 +40,14 @@ from dataclasses import dataclass, field
 def words(text: str) -> frozenset[str]:
     """The words of ``text``, for tables too long to be read one to a line."""
     return frozenset(text.split())
+
+
+_NUMBER = re.compile(
+    r"-?(?:(?P<whole>0[xX][0-9a-fA-F_']++(?![.pP])|0[bB][01_']++|0[oO][0-7_']++)"
+    r"|(?!0[xXbBoO])[0-9][0-9_']*+(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?)"
+)
+_MOST_BITS = 1000
+"""Of a whole number; a larger one is no number of ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +92,18 @@ class Node:
     def number(self) -> float | None:
         """The value of a number literal, else None.
 
-        >>> [Node("number", 0, 0, 0, text).number() for text in ("265i64", "1_000", "0x10", "")]
-        [265.0, 1000.0, None, None]
+        >>> numbers = "265i64", "-1_000", "0x109u", "2.65e2", "0x1p8", ""
+        >>> [Node("number", 0, 0, 0, text).number() for text in numbers]
+        [265.0, -1000.0, 265.0, 265.0, None, None]
         """
-        if self.kind != "number":
+        digits = _NUMBER.match(self.text) if self.kind == "number" else None
+        if digits is None:
             return None
-        digits = re.match(r"[0-9][0-9_']*(?:\.[0-9]+)?", self.text)
-        if digits is None or self.text[:2].lower() in ("0x", "0b", "0o"):
-            return None
-        return float(digits[0].replace("_", "").replace("'", ""))
+        text = re.sub(r"[_']", "", digits[0])
+        if digits["whole"] is None:
+            return float(text)
+        whole = int(text, 0)
+        return float(whole) if whole.bit_length() < _MOST_BITS else None
 
     def names(self) -> Iterator[str]:
         """The names a pattern binds, in order."""

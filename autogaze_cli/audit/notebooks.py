@@ -95,7 +95,7 @@ def _note(cell: _Cell, key: str, value: str, line: int) -> None:
     if key not in _SOURCES:
         cell.values.setdefault(key, value)
         return
-    pieces = value.replace("\r\n", "\n").split("\n")
+    pieces = value.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if not pieces[-1]:
         pieces.pop()
     cell.lines += [(piece, line) for piece in pieces]

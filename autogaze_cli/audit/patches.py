@@ -30,7 +30,9 @@ _MOST_BYTES = 1 << 23
 _LONGEST_PATH = 4096
 _LIMIT_S = 20.0
 _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
-_NOWHERE = "/dev/null"
+_MODE = re.compile(rb"(new|deleted|new file|deleted file) mode [0-7]{6}$")
+_MOVE = re.compile(rb"(rename|copy) from ")
+_NOWHERE = b"/dev/null"
 
 
 @dataclass(slots=True)
@@ -43,11 +45,61 @@ class _Hunk:
 
 @dataclass(slots=True)
 class _Change:
-    """What a patch does to one file; None for a side where there is no file."""
+    """What a patch does to one file.
 
+    Attributes:
+        line: Where it says so.
+        old: The file, None where it is new.
+        new: What it is then called, None where it is gone.
+        bare: Whether it is a change without a hunk too: of the name or the mode.
+        copied: Whether the file stays as it is.
+        hunks: What changes in it.
+    """
+
+    line: int
     old: str | None
     new: str | None
+    bare: bool = False
+    copied: bool = False
     hunks: list[_Hunk] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Checkout:
+    """The folder as a patch has left it so far.
+
+    Attributes:
+        root: The folder.
+        leaving: Names of files that the patch deletes or moves.
+        texts: The lines of each file that it has changed, None for one that is gone.
+    """
+
+    root: Path
+    leaving: set[str | None]
+    texts: dict[str, list[bytes] | None] = field(default_factory=dict)
+
+    def is_free(self, name: str) -> bool:
+        """Whether a file of this name can be made."""
+        if name in self.leaving or name in self.texts:
+            return name in self.leaving or self.texts[name] is None
+        place = self.root / name
+        return not os.path.lexists(place) or place.is_dir()  # git looks into no folder either
+
+    def text(self, name: str) -> list[bytes] | None:
+        """The lines of a file, None where there is none."""
+        if name not in self.texts:
+            original = self.original(name)
+            if original is None:
+                return None
+            self.texts[name] = original
+        return self.texts[name]
+
+    def original(self, name: str) -> list[bytes] | None:
+        """The lines of a file as it was before."""
+        try:
+            return _rows(read_regular(self.root / name, _MOST_BYTES))
+        except OSError:
+            return None
 
 
 def patch_problems(patch: Path, root: Path) -> list[str]:
@@ -67,7 +119,7 @@ def patch_problems(patch: Path, root: Path) -> list[str]:
         raise InputError(f"{root}: not a folder", hint="give the checkout the patch is for")
     try:
         text = read_regular(patch, _MOST_BYTES)
-        changes = list(_changes(_rows(text)))
+        changes = _changes(_rows(text))
     except OSError as error:
         message = f"{patch}: cannot be read: {error.strerror}"
         raise InputError(message, hint="give --check-patch a unified diff") from error
@@ -78,49 +130,82 @@ def patch_problems(patch: Path, root: Path) -> list[str]:
         message = f"{patch}: not a unified diff: it changes nothing"
         raise InputError(message, hint="write one with git diff")
     problems: list[str] = []
-    texts: dict[str, list[bytes] | None] = {}
+    leaving = {c.old for c in changes if c.new != c.old and not c.copied}
+    checkout = _Checkout(root, leaving)
     deadline = Deadline(_LIMIT_S)
     try:
         for change in changes:
-            problems += _problems(change, root, texts, deadline)
+            problems += _problems(change, checkout, deadline)
     except TimeLimitError as error:
         message = f"{patch}: too many lines that fit in too many places to be tried"
         raise InputError(message, hint="check its files one at a time") from error
     return problems
 
 
-def _changes(lines: list[bytes]) -> Iterator[_Change]:
+def _changes(lines: list[bytes]) -> list[_Change]:
     """The files that a patch changes.
 
     Raises:
-        ValueError: A hunk is cut short, or of a kind that is not read.
+        ValueError: A hunk is cut short, of a kind that is not read, or missing.
     """
+    changes: list[_Change] = []
     change: _Change | None = None
-    i = 0
+    head = i = 0
     while i < len(lines):
         line = lines[i]
+        after = lines[i + 1] if i + 1 < len(lines) else b""
         if line.startswith(b"GIT binary patch"):
             raise ValueError(f"line {i + 1}: binary changes are not read")
-        after = lines[i + 1] if i + 1 < len(lines) else b""
-        if line.startswith(b"rename from ") and after.startswith(b"rename to "):
-            old, new = (row.split(b" ", 2)[2] for row in (line, after))
-            change = _Change(_unquoted(old), _unquoted(new))
-            yield change
-        elif line.startswith(b"--- ") and after.startswith(b"+++ "):
-            old_name, new_name = _name(line), _name(after)
-            if change is None or (change.old, change.new) != (old_name, new_name):
-                change = _Change(old_name, new_name)
-                yield change
-            i += 1
-        elif line.startswith(b"@@ -"):
+        if line.startswith(b"@@ -"):
             if change is None:
                 raise ValueError(f"line {i + 1}: a hunk without a file")
             hunk, i = _hunk(lines, i)
             change.hunks.append(hunk)
             continue
-        elif line.startswith(b"diff --git "):
-            change = None
-        i += 1
+        if line.startswith(b"diff --git "):
+            changes += [_Change(head, None, None)] if head and change is None else []
+            change, head = None, i + 1
+        found = _headed(i + 1, line, after, lines[head - 1] if head and change is None else b"")
+        if found is not None and (
+            change is None or (change.old, change.new) != (found.old, found.new)
+        ):
+            change = found
+            changes.append(change)
+        i += 1 if found is None or not after.startswith(b"+++ ") else 2
+    changes += [_Change(head, None, None)] if head and change is None else []
+    for change in changes:
+        if not (change.hunks or change.bare):
+            raise ValueError(f"line {change.line}: a file without a hunk, a new name or a mode")
+    return changes
+
+
+def _headed(number: int, line: bytes, after: bytes, head: bytes) -> _Change | None:
+    """The change that a line begins, before its hunks.
+
+    Args:
+        number: Of the line, from 1.
+        line: The line.
+        after: The next one.
+        head: The line ``diff --git`` of a change that has not begun yet, or nothing.
+    """
+    if line.startswith(b"--- ") and after.startswith(b"+++ "):
+        return _Change(number, _name(line), _name(after))
+    move = _MOVE.match(line)
+    if move is not None and after.startswith(move[1] + b" to "):
+        old, new = (_unquoted(row.split(b" ", 2)[2]) for row in (line, after))
+        return _Change(number, old, new, bare=True, copied=move[1] == b"copy")
+    mode = _MODE.match(line.rstrip(b"\r\n")) if head else None
+    names = head.rstrip(b"\r\n").removeprefix(b"diff --git ")
+    half = len(names) // 2
+    old, new = _stripped(names[:half]), _stripped(names[half + 1 :])
+    if mode is None or old != new:  # of a new name the next lines tell
+        return None
+    return _Change(
+        number,
+        None if mode[1] == b"new file" else old,
+        None if mode[1] == b"deleted file" else new,
+        bare=True,
+    )
 
 
 def _hunk(lines: list[bytes], i: int) -> tuple[_Hunk, int]:
@@ -156,8 +241,14 @@ def _hunk(lines: list[bytes], i: int) -> tuple[_Hunk, int]:
 
 def _name(line: bytes) -> str | None:
     """The path of a ``---`` or ``+++`` line, without its first folder."""
-    name = _unquoted(line[4:].rstrip(b"\r\n").split(b"\t")[0])
-    return None if name == _NOWHERE else name.partition("/")[2] or name
+    name = line[4:].rstrip(b"\r\n").split(b"\t")[0]
+    return None if name == _NOWHERE else _stripped(name)
+
+
+def _stripped(name: bytes) -> str:
+    """A path without its first folder."""
+    text = _unquoted(name)
+    return text.partition("/")[2] or text
 
 
 def _unquoted(name: bytes) -> str:
@@ -168,35 +259,39 @@ def _unquoted(name: bytes) -> str:
     return os.fsdecode(name)
 
 
-def _problems(
-    change: _Change, root: Path, texts: dict[str, list[bytes] | None], deadline: Deadline
-) -> Iterator[str]:
-    """What keeps one change from applying; ``texts`` are the files as the patch leaves them."""
-    for name in {change.old, change.new} - {None}:
-        if name is not None and not _is_inside(name, root):
+def _problems(change: _Change, checkout: _Checkout, deadline: Deadline) -> Iterator[str]:
+    """What keeps one change from applying; the checkout is then as the change leaves it."""
+    old, new = change.old, change.new
+    for name in {old, new} - {None}:
+        if name is not None and not _is_inside(name, checkout.root):
             yield f"{shown(name)}: not a path inside the folder"
             return
-    if change.old is None:
-        if change.new is not None and _text(change.new, root, texts) is not None:
-            yield f"{shown(change.new)}: already there"
+    if new not in (old, None) and not checkout.is_free(new):
+        yield f"{shown(new)}: already there"
         return
-    lines = _text(change.old, root, texts)
+    if old is None:
+        if new is not None:
+            checkout.texts[new] = [row for hunk in change.hunks for row in hunk.after]
+        return
+    # As git has it, what is moved or copied is the file before any other change.
+    lines = checkout.text(old) if new in (old, None) else checkout.original(old)
     if lines is None:
-        yield f"{shown(change.old)}: no such file"
+        yield f"{shown(old)}: no such file"
         return
     shift = 0
     for hunk in change.hunks:
         place = _place(lines, hunk, shift, deadline)
         if place is None:
-            yield f"{shown(change.old)}: the hunk at line {hunk.start} does not apply"
+            yield f"{shown(old)}: the hunk at line {hunk.start} does not apply"
             return
         shift = place - max(hunk.start - 1, 0) + len(hunk.after) - len(hunk.before)
         lines[place : place + len(hunk.before)] = hunk.after
-    if change.new is None and lines:
-        yield f"{shown(change.old)}: has more than what the patch deletes"
-    texts[change.old] = None if change.new != change.old else lines
-    if change.new is not None:
-        texts[change.new] = lines
+    if new is None and lines:
+        yield f"{shown(old)}: has more than what the patch deletes"
+    if not change.copied:
+        checkout.texts[old] = None if new != old else lines
+    if new is not None:
+        checkout.texts[new] = lines
 
 
 def _is_inside(name: str, root: Path) -> bool:
@@ -210,17 +305,6 @@ def _is_inside(name: str, root: Path) -> bool:
         return not any(place.is_symlink() for place in inside)
     except OSError:  # no file can have such a name
         return False
-
-
-def _text(name: str, root: Path, texts: dict[str, list[bytes] | None]) -> list[bytes] | None:
-    """The lines of a file as the patch has left it so far, None where there is none."""
-    if name not in texts:
-        try:
-            data = read_regular(root / name, _MOST_BYTES)
-        except OSError:
-            return None
-        texts[name] = _rows(data)
-    return texts[name]
 
 
 def _rows(data: bytes) -> list[bytes]:

@@ -59,21 +59,23 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file that appears whole or not at all.
 
     Raises:
-        OutputError: It cannot be written; what was there is as it was.
+        OutputError: It cannot be written, or is something else than a file, such as a pipe; what
+            was there is as it was.
     """
     place = Path(os.path.realpath(path))
-    special = place.exists() and not place.is_file()  # /dev/stdout, a pipe: nothing to replace
-    scratch = place if special else place.with_name(f".autogaze-{secrets.token_hex(8)}")
+    scratch = place.with_name(f".autogaze-{secrets.token_hex(8)}")
     try:
-        with scratch.open("w" if special else "x", encoding="utf-8", newline="") as file:
+        there = place.exists()
+        if there and not place.is_file():
+            message = f"{shown(str(path))}: is not a regular file"
+            raise OutputError(message, hint="give the name of a file, or leave it to stdout")
+        with scratch.open("x", encoding="utf-8", newline="") as file:
             file.write(text)
-        if not special:
-            if place.exists():
-                shutil.copymode(place, scratch)
-            scratch.replace(place)
+        if there:
+            shutil.copymode(place, scratch)
+        scratch.replace(place)
     except OSError as error:
-        if not special:
-            with suppress(OSError):
-                scratch.unlink()
+        with suppress(OSError):
+            scratch.unlink()
         message = f"{shown(str(path))}: cannot be written: {error.strerror}"
         raise OutputError(message, hint="check the path, permissions and free space") from error

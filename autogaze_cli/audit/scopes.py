@@ -24,6 +24,7 @@ class Scope:
         ids: Names that hold ids.
         offsets: Names that hold the first id of a frame.
         products: Names that do when they are taken off an id.
+        negatives: Names that hold the negative of one, and what of.
         reads_field: Whether it reads a field that its class sets to ids, or calls a function of
             this file that hands ids on.
         sizes: Names that count something.
@@ -48,6 +49,7 @@ class Scope:
     ids: set[str] = field(default_factory=set)
     offsets: set[str] = field(default_factory=set)
     products: set[str] = field(default_factory=set)
+    negatives: dict[str, Node] = field(default_factory=dict)
     reads_field: bool = False
     sizes: set[str] = field(default_factory=set)
     totals: set[str] = field(default_factory=set)

@@ -42,7 +42,7 @@ class View:
         self.comments = sorted(tree.comments)
         self._tests = _joined(tree.tests)
         self.is_test = is_test(path)
-        text = source.text
+        text = source.original
         self._starts = [0, *(m.end() for m in re.finditer(b"\n", text))]
         self._inner: list[int] = []  # the bytes of a character after its first
         if not text.isascii():
@@ -95,7 +95,7 @@ class View:
             end_column=end_column,
             message=message,
             scope=scope,
-            snippet=self._row(self.source.text, node.at),
+            snippet=self._row(self.source.original, node.at),
             code=" ".join(self._row(self._bare, node.at).split()),
             test=self.is_test or inside,
             lines=frozenset(lines),

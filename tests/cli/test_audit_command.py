@@ -343,8 +343,20 @@ def test_gaps_and_lost_reports(run: Run, root: Path) -> None:
     )  # fmt: skip
     assert closed.returncode == 2
     assert "the report is lost" in closed.stderr
-    full = run("audit-readout", root, "--output", "/dev/full")
-    assert full.exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--output", "--write-baseline"])
+def test_what_is_no_file_is_not_written_to(tmp_path: Path, option: str) -> None:
+    (tmp_path / "a.py").write_text("ids = out['gazing_pos'] % 265\n")
+    os.mkfifo(tmp_path / "pipe")
+    for place in ("/dev/full", str(tmp_path / "pipe")):
+        command = [sys.executable, "-m", "autogaze_cli", "audit-readout", str(tmp_path / "a.py")]
+        done = subprocess.run(
+            [*command, option, place], capture_output=True, check=False, text=True, timeout=60,
+            cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{place}: is not a regular file" in done.stderr
 
 
 def test_hostile_names_stay_on_their_line(run: Run, tmp_path: Path) -> None:

@@ -63,6 +63,15 @@ def test_a_rewritten_decoder_gives_the_cells_of_the_helper(name: str) -> None:
         assert cells == (~out["if_padded_gazing"]).sum()
 
 
+def test_other_ends_of_lines_are_kept_or_the_file_is_left_alone() -> None:
+    before = next(text for name, text in sorted(DECODERS.items()) if name not in LEFT_ALONE)
+    after = fix(before, ["decode"])
+    assert after != before
+    assert fix(before.replace("\n", "\r\n"), ["decode"]) == after.replace("\n", "\r\n")
+    for other in (before.replace("\n", "\r"), before.replace("\n", "\r", 1), f"#\r{before}"):
+        assert fix(other, ["decode"]) == other
+
+
 @pytest.mark.parametrize("name", sorted(LEFT_ALONE))
 def test_what_is_not_certain_is_left_alone(name: str) -> None:
     assert fix(DECODERS[name], ["decode"]) == DECODERS[name]

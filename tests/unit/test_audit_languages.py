@@ -10,6 +10,7 @@ import pytest
 from autogaze_cli.audit.analysis import analyse, is_candidate
 from autogaze_cli.audit.audit import run_audit
 from autogaze_cli.audit.deadline import Deadline
+from autogaze_cli.audit.files import generated
 from autogaze_cli.audit.languages import code, language, parser, require_grammars
 from autogaze_cli.audit.names import Names
 from autogaze_cli.audit.nodes import Node
@@ -90,6 +91,27 @@ def test_disabled_code() -> None:
     assert {r[0] for r in rules("a.cpp", text.encode()) if r[2] == "AGR104"} == {8, 11}
 
 
+def test_kernels_of_cuda() -> None:
+    head = "template <int N> __global__ void __launch_bounds__(256, 2) cells("
+    text = (
+        "__constant__ int starts[] = {0, 4, 20, 69};\n"
+        f"{head}const int* __restrict__ gazing_pos, int* out) {{  // é\n"
+        "  __shared__ int tile[64];\n"
+        "  out[threadIdx.x] = gazing_pos[threadIdx.x] % 265;\n}\n"
+        "static __host__ __device__ __forceinline__ int local(int id) { return id; }\n"
+        "void run(int* gazing_pos, int* o) { cells<2><<<dim3(1), 64>>>(gazing_pos, o); }\n"
+    )
+    result = analyse("a.cu", text.encode(), Names())
+    assert (result.damage, result.failure) == ("", None)
+    found = {(f.rule, f.line): f for f in result.findings}
+    assert {("AGR105", 1), ("AGR109", 2), ("AGR104", 4)} <= found.keys()
+    finding = found["AGR109", 2]
+    assert (finding.column, finding.scope) == (len(head) - len("cells"), "cells")
+    assert finding.snippet == text.split("\n")[1]
+    assert finding.code == text.split("\n")[1].partition("  //")[0]
+    assert found["AGR105", 1].snippet == text.split("\n")[0]
+
+
 def test_columns_count_code_points_and_bytes_need_not_be_utf8() -> None:
     text = 's = "日本語"; a = out["gazing_pos"] % 265  # \xff'
     for encoding in ("utf-8", "latin-1"):
@@ -102,6 +124,38 @@ def test_line_ends_of_windows() -> None:
     data = b'ids = out["gazing_pos"]\r\nx = ids % 265\r\n'
     finding = next(f for f in analyse("a.py", data, Names()).findings if f.rule == "AGR104")
     assert (finding.line, finding.snippet, finding.code) == (2, "x = ids % 265", "x = ids % 265")
+
+
+RETURNS = {
+    "py": "# header\rdef f(out):\r    ids = out['gazing_pos']\r    return ids % 265\r",
+    "ts": "// header\rfunction f(out: O) {\r  const ids = out.gazingPos\r  return ids % 265\r}\r",
+    "vue": "<script>\r// f\rlet ids = out.gazingPos\rlet a = ids % 265\r</script>\r",
+    "c": "// header\rint f(int *gazing_pos) {\r#if 0\r#endif // f\rreturn *gazing_pos % 265; }\r",
+    "cpp": "#define N 265\rint f(int *gazing_pos) {\r  // local\r  return *gazing_pos % N;\r}\r",
+    "ipynb": json.dumps({"cells": [{"cell_type": "code", "source": [
+        "# header\rids = out['gazing_pos']\rx = ids % 265"]}]}, indent=1).replace("\n", "\r"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", RETURNS)
+def test_a_carriage_return_alone_ends_a_line_and_its_comment(suffix: str) -> None:
+    text = RETURNS[suffix]
+    line = 1 + text[: text.index("% 265" if "% 265" in text else "% N")].count("\r")
+    assert line > 2
+    assert (line, "AGR104") in [r[::2] for r in rules(f"a.{suffix}", text.encode())]
+    mixed = text.replace("\r", "\r\n", 1).encode()
+    assert (line, "AGR104") in [r[::2] for r in rules(f"a.{suffix}", mixed)]
+
+
+@pytest.mark.parametrize("suffix", ["rs", "go"])
+def test_comments_of_rust_and_go_go_on_after_a_carriage_return(suffix: str) -> None:
+    assert rules(f"a.{suffix}", b"// o.gazing_pos\rlet a = o.gazing_pos[1] % 265;\r") == []
+
+
+def test_lines_that_carriage_returns_end_are_not_one_long_line() -> None:
+    text = b"// f\r" + b"let x = f(1);\r" * 500
+    assert generated("a.js", text) is None
+    assert generated("a.js", text.replace(b"\r", b" ")) == "minified"
 
 
 BEFORE = {

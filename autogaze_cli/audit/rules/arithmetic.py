@@ -20,7 +20,7 @@ _FINE_SLICES = ((20.0, 69.0), (69.0, 265.0))
 def frame_offset_subtraction(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
     """An id minus the first id of its frame."""
     for node in scope.of("binary", "call"):
-        sides = minus(node)
+        sides = minus(node, scope.negatives)
         if sides is None:
             continue
         left, right = sides
@@ -31,7 +31,7 @@ def frame_offset_subtraction(file: File, scope: Scope, _: list[Hit]) -> Iterator
         yield Hit(
             "AGR103",
             node,
-            f"`{file.text(left)} - {file.text(right)}` takes a frame's offset off AutoGaze ids; "
+            f"`{_difference(file, node, sides)}` takes a frame's offset off AutoGaze ids; "
             f"what is left still encodes {still}",
             by_id=True,
             value=True,
@@ -69,13 +69,13 @@ def scale_offset_table(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
             text = file.text(node)
             yield Hit("AGR105", node, f"`{text}` is the scale layout of one checkpoint")
     for node in scope.of("binary", "call"):
-        sides = minus(node)
+        sides = minus(node, scope.negatives)
         if sides and file.number(sides[1], scope) in SCALE_OFFSETS and file.is_id(sides[0], scope):
             yield Hit(
                 "AGR105",
                 node,
-                f"`{file.text(sides[0])} - {file.text(sides[1])}` derives the scale of an AutoGaze "
-                "id by hand, for one checkpoint",
+                f"`{_difference(file, node, sides)}` derives the scale of an AutoGaze id by hand, "
+                "for one checkpoint",
                 by_id=True,
                 value=True,
             )
@@ -138,6 +138,13 @@ def manual_rebase(file: File, scope: Scope, _: list[Hit]) -> Iterator[Hit]:
                     "arithmetic needs",
                 )
                 break
+
+
+def _difference(file: File, node: Node, sides: tuple[Node, Node]) -> str:
+    """A subtraction as it reads, without what is around it: ``x -= y`` is ``x - y``."""
+    if node.text == "+":
+        return file.text(node)
+    return f"{file.text(sides[0])} - {file.text(sides[1])}"
 
 
 def _is_slice(node: Node) -> bool:
@@ -228,9 +235,9 @@ RULES = (
         name="frame-offset-subtraction",
         level="error",
         what=(
-            "An id minus the first id of a frame: the frame's index times the number of ids of a "
-            "frame, written out, under a name assigned from that product, or under one that grows "
-            "by it."
+            "An id minus the first id of a frame, or plus the negative of it: the frame's index "
+            "times the number of ids of a frame, written out, under a name assigned from that "
+            "product, or under one that grows by it."
         ),
         why=(
             "The offset belongs to the format. What is left still encodes padding and scales, so "

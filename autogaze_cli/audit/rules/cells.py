@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from autogaze_cli.audit.flow import File
 from autogaze_cli.audit.nodes import Node
-from autogaze_cli.audit.operands import comparison, division, minus, operands
+from autogaze_cli.audit.operands import comparison, division, minus, operand, operands
 from autogaze_cli.audit.rules.rule import CELL_HELPERS, Hit, Rule
 from autogaze_cli.audit.scopes import Scope
 from autogaze_cli.audit.shapes import (
@@ -18,7 +18,7 @@ from autogaze_cli.audit.shapes import (
 )
 
 _ORDER = frozenset(["<", "<=", ">", ">="])
-_TRIVIAL = frozenset([0.0, 1.0])
+_TRIVIAL = frozenset([0.0, 1.0, -1.0])
 
 
 def scale_split(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
@@ -27,7 +27,7 @@ def scale_split(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     for node in scope.of("binary", "compare", "call"):
         if node in seen:
             continue
-        sides = minus(node)
+        sides = minus(node, scope.negatives)
         if sides is not None:
             by_id = file.is_id(sides[0], scope) and is_scale_start(sides[1], file, scope)
             split = by_id or is_table_of_starts(sides[1], file)
@@ -82,12 +82,14 @@ def id_arithmetic(file: File, scope: Scope, hits: list[Hit]) -> Iterator[Hit]:
     """Any other difference, quotient or remainder of an id."""
     seen = {hit.node for hit in hits}
     for node in scope.of("binary", "call"):
-        sides = minus(node) or division(node)
+        sides = minus(node, scope.negatives) or division(node)
         if sides is None or node in seen:
             continue
         left, right = sides
         if not file.is_id(left, scope) or _is_harmless(right, file, scope):
             continue
+        if node.text == "-" and (_is_set(left, file) or _is_set(right, file)):
+            continue  # ids without some of them
         yield Hit(
             "AGR118",
             node,
@@ -134,8 +136,17 @@ def _looked_up(node: Node, file: File, scope: Scope) -> tuple[bool, bool]:
     return by_id, table or (by_id and len(sides) > 1)
 
 
+def _is_set(node: Node, file: File) -> bool:
+    """Whether ``node`` is one of Python's sets: a call of its name, or in braces."""
+    node = operand(node)
+    if node.kind == "call":
+        return node.parts[0].kind == "name" and node.text in ("set", "frozenset")
+    braces = file.source[node.start : node.start + 1] == b"{"
+    return node.kind in ("sequence", "comprehend") and braces
+
+
 def _is_harmless(right: Node, file: File, scope: Scope) -> bool:
-    """Whether what an id is combined with makes no cell of it: another id, 0 or 1."""
+    """Whether what an id is combined with makes no cell of it: another id, or 0, 1, -1."""
     number = file.number(right, scope)
     return number in _TRIVIAL or file.is_id(right, scope)
 
