@@ -59,19 +59,21 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file that appears whole or not at all.
 
     Raises:
-        OutputError: It cannot be written, or is something else than a file, such as a pipe; what
-            was there is as it was.
+        OutputError: It cannot be written, or is a pipe that nobody reads; what was there is as it
+            was.
     """
     place = Path(os.path.realpath(path))
     scratch = place.with_name(f".autogaze-{secrets.token_hex(8)}")
     try:
-        there = place.exists()
-        if there and not place.is_file():
-            message = f"{shown(str(path))}: is not a regular file"
-            raise OutputError(message, hint="give the name of a file, or leave it to stdout")
+        if path.exists() and not path.is_file():  # /dev/stdout, a pipe: nothing to replace
+            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # never waits for a reader
+            os.set_blocking(handle, True)
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as special:
+                special.write(text)
+            return
         with scratch.open("x", encoding="utf-8", newline="") as file:
             file.write(text)
-        if there:
+        if place.exists():
             shutil.copymode(place, scratch)
         scratch.replace(place)
     except OSError as error:

@@ -299,9 +299,19 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         write_whole(tmp_path / "nowhere/report.json", "new")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "to-pipe").symlink_to("pipe")
-    for special in ("/dev/null", "/dev/full", tmp_path / "pipe", tmp_path / "to-pipe", tmp_path):
-        with pytest.raises(OutputError, match="is not a regular file"):
-            write_whole(Path(special), "new")
+    write_whole(Path("/dev/null"), "new")
+    for special, says in {
+        Path("/dev/full"): "No space left",
+        tmp_path / "pipe": "No such device",  # nobody reads it
+        tmp_path / "to-pipe": "No such device",
+        tmp_path: "Is a directory",
+    }.items():
+        with pytest.raises(OutputError, match=f"cannot be written: {says}"):
+            write_whole(special, "new")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(tmp_path / "to-pipe", "new")
+    assert os.read(reader, 10) == b"new"
+    os.close(reader)
     link = tmp_path / "link.json"
     link.symlink_to(target)
     write_whole(link, "newer")
