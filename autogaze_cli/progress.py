@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import time
@@ -137,7 +138,9 @@ def configure_logging(verbosity: int, log_file: str | None = None) -> None:
 
 
 def _refuse_other(path: Path) -> None:
-    """Refuse to append to a file whose first line is not that of a log."""
+    """Refuse to append to a file whose first line is not that of a log, or to wait for a reader."""
+    if path.is_fifo():
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
     if path.is_file():
         with path.open("rb") as file:
             head = file.read(19)

@@ -88,6 +88,16 @@ def test_only_a_log_is_appended_to(clip: Path, tmp_path: Path, name: str) -> Non
     assert (tmp_path / "new.log").read_text().count("mask source") == 2
 
 
+def test_a_log_waits_for_no_reader(clip: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = shell("", "trace", clip, *PLAIN, "--log-file", "pipe", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: pipe: No such device or address")
+    read = shell("", "trace", clip, *PLAIN, "--log-file", "/dev/stdout", folder=tmp_path)
+    assert read.returncode == 0
+    assert "mask source: patch-diff" in read.stdout
+
+
 def test_a_full_log_file_is_said_once(clip: Path, tmp_path: Path) -> None:
     done = shell("", "trace", clip, *PLAIN, "-v", "--log-file", "/dev/full", folder=tmp_path)
     assert done.returncode == 0
