@@ -18,7 +18,7 @@ from autogaze_cli.reading import brief, checked, parse_json, read_document
 from autogaze_cli.readout.document import ARRAYS, Readout, ReadoutHeader, start_of
 from autogaze_cli.readout.ragged import offsets_of
 from autogaze_cli.trace.header import expect, expect_keys
-from autogaze_cli.trace.text import decimals
+from autogaze_cli.trace.text import decimals, numbers
 
 _HEADER_KEYS = ["format", "version", *(field.name for field in fields(ReadoutHeader))]
 _NO_ROWS = {"rects": (0, 4), "coords": (0, 4), "mrope": (0, 3)}
@@ -242,14 +242,19 @@ def _column(
     tables: dict[str, Table], kind: str, name: str, dtype: type[np.generic]
 ) -> NDArray[Any]:
     cells = tables[kind][name]
-    parse: Any = {np.bool_: {"true": True, "false": False}.__getitem__, np.int64: int}.get(
-        dtype, float
-    )
+
+    def place(row: int) -> str:
+        return f"row {row + 1} of {kind}"
+
+    if dtype == np.bool_:
+        for row, cell in enumerate(cells):
+            expect(cell in ("true", "false"), f"{place(row)}: {name}", cell, "true or false")
+        return np.array([cell == "true" for cell in cells], np.bool_)
     try:
         with np.errstate(over="ignore"):  # becomes infinite, which is out of every range
-            return np.array([parse(cell) for cell in cells], dtype)
-    except (KeyError, ValueError, OverflowError) as error:
-        raise FormatError(f"{name} of a {kind} is not as it must be ({brief(error)})") from error
+            return np.array(numbers(cells, dtype == np.int64, name, place), dtype)
+    except OverflowError as error:
+        raise FormatError(f"{name} of a {kind} has more than 64 bits") from error
 
 
 def _expect_column(
