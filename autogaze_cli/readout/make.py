@@ -141,7 +141,9 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
     if "rects" in emit:
         arrays |= {"rects": rects.values, "rect_offsets": rects.offsets}
     projected = None
-    tokens = frame_rects_to_tokens(rects, image_grid, options)
+    tokens = Ragged.of([], np.int64)
+    if "tokens" in emit or (settings.route == "tokens" and {"coords", "keep-indices"} & set(emit)):
+        tokens = frame_rects_to_tokens(rects, image_grid, options)
     project = partial(_project, settings, image_grid, rects, tokens)
     if "tokens" in emit or "coords" in emit:
         video_tokens = project(video_grid, video_options.with_min_tokens(0))

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import FormatError
 from autogaze_cli.gaze.fixations import COLUMNS, Fixations
-from autogaze_cli.reading import checked, parse_json, read_document
+from autogaze_cli.reading import (
+    DOCUMENT_VARIABLE,
+    checked,
+    most_document_bytes,
+    parse_json,
+    read_document,
+)
 from autogaze_cli.trace.data import RANGES, TRACE_COLUMNS, FrameTrace, Trace
 from autogaze_cli.trace.header import TraceHeader, dump_header, expect, parse_header
 from autogaze_cli.trace.writer import TraceWriter
@@ -213,6 +219,9 @@ def _fixations(columns: Any, prefix: str) -> Fixations:
     return Fixations(**arrays)
 
 
+# As much of a document's limit for each frame of a CSV file, whose line may have 24 bytes: a frame
+# takes 2300 bytes of memory, of six times the limit, as in JSON.
+_FRAME_BYTES = 384
 _MOST_ROWS = 500_000
 """Of a frame in a CSV file, which are held as text at once; 8K in tiles has 175,000."""
 
@@ -228,7 +237,11 @@ def read_csv(path: Path) -> Trace:
     names = file.readline().rstrip("\n")
     expect(names == ",".join(_CSV_COLUMNS), "the second line", names, ",".join(_CSV_COLUMNS))
     end: list[str] = []
-    frames = list(_csv_frames(_csv_rows(file, end)))
+    most = most_document_bytes() // _FRAME_BYTES
+    frames = list(islice(_csv_frames(_csv_rows(file, end)), most + 1))
+    if len(frames) > most:
+        hint = f"write it as npz or safetensors, or raise {DOCUMENT_VARIABLE}"
+        raise FormatError(f"has over {most} frames", hint=hint)
     match = re.fullmatch(_CSV_END, "".join(end))
     if not match:
         raise FormatError(

@@ -124,9 +124,18 @@ def test_tokens_of_all_frames(thousand: None) -> None:
     with pytest.raises(ConfigError, match="readout of 1280 tokens or more is too large") as caught:
         ro.readout_trace(looking(5, 256), settings())
     assert DOCUMENT_VARIABLE in str(caught.value.hint)
-    rects = settings(route="rects", readout_options=ro.SparseReadoutOptions())
     with pytest.raises(ConfigError, match="readout of 1280 tokens or more"):
-        ro.readout_trace(looking(5, 256), rects)
+        ro.readout_trace(looking(5, 256), settings(route="rects"))
+    rects = ro.readout_trace(looking(5, 256), ro.ReadoutSettings(emit=("rects",)))
+    assert rects.rects.values.tolist() == [[0, 0, 1, 1]] * 5
+
+
+def test_tokens_of_frames_count_only_where_they_are_used(thousand: None) -> None:
+    fine = ro.SparseReadoutGrid(30, 30)
+    how = ro.ReadoutSettings(emit=("coords",), image_grid=fine, route="rects")
+    assert len(ro.readout_trace(looking(4, 256), how).coords) == 1024
+    with pytest.raises(ConfigError, match="readout of 3600 tokens or more"):
+        ro.readout_trace(looking(4, 256), replace(how, route="tokens"))
 
 
 def test_tokens_of_a_frame(thousand: None) -> None:
@@ -173,9 +182,9 @@ def test_memory_is_that_of_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DOCUMENT_VARIABLE, str(16 << 20))
     most = 1 << 20
     for frames in (1, 40):  # the largest readout, and one that is forty times too large
-        assert peak_bytes(looking(frames, 1 << 14), settings()) < 160 * most
+        assert peak_bytes(looking(frames, 1 << 14), settings()) < 125 * most
     small = ro.SparseReadoutGrid(2, 2)
-    assert peak_bytes(looking(1, 1 << 14), settings(image_grid=small)) < 160 * most
+    assert peak_bytes(looking(1, 1 << 14), settings(image_grid=small)) < 125 * most
     assert peak_bytes(looking(1, 1 << 16), settings()) < 1 << 20
 
 

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from autogaze_cli.errors import FormatError
 from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.reading import DOCUMENT_VARIABLE
 from autogaze_cli.trace import FORMATS, FrameTrace, Trace, TraceHeader, read_trace
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "traces"
@@ -239,6 +240,23 @@ def test_csv_may_have_the_line_ends_of_another_system(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes((GOLDEN / "v1.trace.csv").read_bytes().replace(b"\n", b"\r\n"))
     assert len(read_trace(path)) == 3
+
+
+def test_how_many_frames_a_csv_file_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Lines without fixations are short, and take a hundred times their bytes in memory.
+    start = (GOLDEN / "v1.trace.csv").read_text().splitlines()[:2]
+    rows = [f"{i},{i},{i}.0,1,1 1,,,,,,,,," for i in range(1025)]
+
+    def written(count: int) -> Path:
+        end = f'# {{"frames": {count}, "fixations": 0}}\n'
+        (tmp_path / "x.csv").write_text("\n".join([*start, *rows[:count], end]))
+        return tmp_path / "x.csv"
+
+    monkeypatch.setenv(DOCUMENT_VARIABLE, str(1024 * 384))
+    assert len(read_trace(written(1024))) == 1024
+    assert refused(written(1025)).startswith("has over 1024 frames")
 
 
 Columns = dict[str, NDArray[Any]]
