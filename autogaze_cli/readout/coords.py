@@ -58,9 +58,12 @@ def video_readout_tokens_to_coords(
             f"token {ids[outside.argmax()]} is outside grid {sizes}, "
             f"whose tokens are 0 to {video_grid.token_count - 1}"
         )
-    temporal, plane = np.divmod(ids, video_grid.tokens_per_temporal_bin)
-    row, col = np.divmod(plane, video_grid.width)
-    return np.stack([np.full(len(ids), batch_index), temporal, row, col], axis=1)
+    coords = np.empty((len(ids), 4), np.int64)
+    batch, temporal, row, col = coords.T
+    batch[:] = batch_index
+    np.divmod(ids, video_grid.tokens_per_temporal_bin, out=(temporal, col))
+    np.divmod(col, video_grid.width, out=(row, col))
+    return coords
 
 
 def batched_video_readout_tokens_to_coords(

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError
 from autogaze_cli.gaze.tokens import ScaleLayout
+from autogaze_cli.reading import DOCUMENT_VARIABLE
+from autogaze_cli.readout.cover import most_tokens
 from autogaze_cli.readout.ragged import offsets_of
 from autogaze_cli.trace import Trace
 
-_MOST_POSITIONS = 1 << 24
-"""Nearly all of more would be padding, where there are not as many fixations."""
+_EACH = 1000
+"""Positions for each fixation: where there are more, nearly all are padding."""
 
 
 def gazing_info(trace: Trace) -> dict[str, NDArray[np.int64 | np.bool_]]:
@@ -44,10 +46,10 @@ def gazing_info(trace: Trace) -> dict[str, NDArray[np.int64 | np.bool_]]:
     layout = ScaleLayout.from_config(header.scales, header.num_vision_tokens_each_frame, 16)
     slots = trace.num_gazing.max(axis=1).astype(np.int64)
     start, positions = offsets_of(slots), header.tile_count * int(slots.sum())
-    if positions > max(_MOST_POSITIONS, 1000 * len(points)):
+    if positions > min(max(most_tokens(), _EACH * len(points)), 4 * most_tokens()):
         raise ConfigError(
             f"gazing-info would have {positions} positions for {len(points)} fixations",
-            hint="emit rects, tokens or coords",
+            hint=f"emit rects, tokens or coords, or raise {DOCUMENT_VARIABLE}",
         )
     frame = np.repeat(np.arange(len(trace)), np.diff(trace.offsets))
     wrong = (points.token < 0) | (points.token >= layout.num_tokens)

@@ -39,9 +39,6 @@ from autogaze_cli.version import __version__
 MOST_SCALE = 1e6
 """Of ``fixation_scale``: a frame is covered long before it."""
 
-_MOST_TOKENS = 2**31 - 1
-"""Of a frame's grid: ids are counted in int32."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadoutSettings:
@@ -129,7 +126,8 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
 
     Raises:
         ConfigError: The trace has no frames, the clip cannot be cut into patches, the image grid is
-            empty, or ``gazing-info`` is requested for a trace without ids.
+            empty, there are more than ``most_tokens``, or ``gazing-info`` is requested for a trace
+            without ids.
     """
     geometry, image_grid = _grids(trace, settings)
     video_grid = geometry.readout_grid()
@@ -143,7 +141,9 @@ def readout_trace(trace: Trace, settings: ReadoutSettings) -> Readout:
     if "rects" in emit:
         arrays |= {"rects": rects.values, "rect_offsets": rects.offsets}
     projected = None
-    tokens = frame_rects_to_tokens(rects, image_grid, options)
+    tokens = Ragged.of([], np.int64)
+    if "tokens" in emit or (settings.route == "tokens" and {"coords", "keep-indices"} & set(emit)):
+        tokens = frame_rects_to_tokens(rects, image_grid, options)
     project = partial(_project, settings, image_grid, rects, tokens)
     if "tokens" in emit or "coords" in emit:
         video_tokens = project(video_grid, video_options.with_min_tokens(0))
@@ -203,17 +203,7 @@ def _grids(
     video_grid = geometry.readout_grid()
     image_grid = settings.image_grid or SparseReadoutGrid(video_grid.height, video_grid.width)
     image_grid.require_tokens("image readout grid")
-    _check_size(image_grid.height, image_grid.width)
-    _check_size(video_grid.height, video_grid.width)
     return geometry, image_grid
-
-
-def _check_size(height: int, width: int) -> None:
-    if height * width > _MOST_TOKENS:
-        raise ConfigError(
-            f"a grid of {height} x {width} tokens is too large",
-            hint=f"at most {_MOST_TOKENS} are possible",
-        )
 
 
 def first_frames(trace: Trace, frames: int) -> Trace:

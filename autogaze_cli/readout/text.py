@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import FormatError
 from autogaze_cli.reading import brief, checked, parse_json, read_document
-from autogaze_cli.readout.document import ARRAYS, Readout, ReadoutHeader
+from autogaze_cli.readout.document import ARRAYS, Readout, ReadoutHeader, start_of
 from autogaze_cli.readout.ragged import offsets_of
 from autogaze_cli.trace.header import expect, expect_keys
-from autogaze_cli.trace.text import decimals
+from autogaze_cli.trace.text import decimals, numbers
 
 _HEADER_KEYS = ["format", "version", *(field.name for field in fields(ReadoutHeader))]
 _NO_ROWS = {"rects": (0, 4), "coords": (0, 4), "mrope": (0, 3)}
@@ -34,6 +35,9 @@ _KINDS = {
 _CSV_COLUMNS = ["kind", "frame", "index", "time_s", "x0", "y0", "x1", "y1", "token", "batch"]
 _CSV_COLUMNS += ["temporal", "row", "col", "padded"]
 
+# Rows of an array that are text at once: a number takes ten times its memory then.
+_BLOCK = 1 << 16
+
 Table = dict[str, list[str]]
 """The cells of the rows of one kind, by column."""
 
@@ -42,14 +46,33 @@ def json_text(readout: Readout) -> Iterator[str]:
     """The JSON form: the header's keys, then each array on a line, or on a line for each row."""
     yield json.dumps(readout.header.to_mapping(), indent=1, allow_nan=False).removesuffix("\n}")
     for name, array in readout.arrays.items():
-        if array.ndim == 1:
-            yield f',\n "{name}": [{", ".join(_words(array))}]'
-            continue
-        width = array.shape[1]
-        words = _words(array.reshape(-1))
-        rows = (f"[{', '.join(words[i * width : (i + 1) * width])}]" for i in range(len(array)))
-        yield f',\n "{name}": [' + ",".join(f"\n  {row}" for row in rows) + "]"
+        yield f',\n "{name}": ['
+        yield from _listed(array) if array.ndim == 1 else _rows(array)
+        yield "]"
     yield "\n}\n"
+
+
+def _listed(flat: NDArray[Any], width: int = 0) -> Iterator[str]:
+    """Numbers, a comma before each but the first; a new list begins after ``width`` of them."""
+    for at in range(0, len(flat), _BLOCK):
+        words = _words(flat[at : at + _BLOCK])
+        commas = [", "] * len(words)
+        if width:
+            for i in range(-at % width, len(words), width):
+                commas[i] = "],\n  ["
+        if at == 0:
+            commas[0] = ""
+        yield "".join(chain.from_iterable(zip(commas, words, strict=True)))
+
+
+def _rows(array: NDArray[Any]) -> Iterator[str]:
+    """The rows of a table, a line for each."""
+    if array.size:
+        yield "\n  ["
+        yield from _listed(array.reshape(-1), array.shape[1])
+        yield "]"
+    else:
+        yield ",".join(["\n  []"] * len(array))
 
 
 def read_json(path: Path) -> Readout:
@@ -71,47 +94,49 @@ def csv_text(readout: Readout) -> Iterator[str]:
     """The CSV form: header, names, the rows kind by kind, and the shapes of the arrays."""
     yield f"# {readout.header.dump()}\n{','.join(_CSV_COLUMNS)}\n"
     for kind, table in _tables(readout.arrays).items():
-        rows = len(next(iter(table.values())))
-        blank = [""] * rows
-        columns = [[kind] * rows, *(table.get(name, blank) for name in _CSV_COLUMNS[1:])]
-        yield from (",".join(row) + "\n" for row in zip(*columns, strict=True))
+        for at in range(0, len(next(iter(table.values()))), _BLOCK):
+            words = {name: _words(column[at : at + _BLOCK]) for name, column in table.items()}
+            rows = len(next(iter(words.values())))
+            blank = [""] * rows
+            columns = [[kind] * rows, *(words.get(name, blank) for name in _CSV_COLUMNS[1:])]
+            yield from (",".join(row) + "\n" for row in zip(*columns, strict=True))
     yield f"# {json.dumps({name: array.shape for name, array in readout.arrays.items()})}\n"
 
 
-def _tables(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Table]:
-    """The rows of each kind."""
-    frames = np.arange(len(arrays["frame_index"]))
+def _tables(arrays: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
+    """The rows of each kind, by column."""
+    frames = np.arange(len(arrays["frame_index"]), dtype=np.int32)
     tables = {
         "frame": {
-            "frame": _words(frames),
-            "index": _words(arrays["frame_index"]),
-            "time_s": _words(arrays["frame_time_s"]),
+            "frame": frames,
+            "index": arrays["frame_index"],
+            "time_s": arrays["frame_time_s"],
         }
     }
     if "rects" in arrays:
-        sides = dict(zip(("x0", "y0", "x1", "y1"), map(_words, arrays["rects"].T), strict=True))
+        sides = dict(zip(("x0", "y0", "x1", "y1"), arrays["rects"].T, strict=True))
         frame = np.repeat(frames, np.diff(arrays["rect_offsets"]))
-        tables["rect"] = {"frame": _words(frame), **sides}
+        tables["rect"] = {"frame": frame, **sides}
     if "image_tokens" in arrays:
         frame = np.repeat(frames, np.diff(arrays["image_token_offsets"]))
-        tables["image_token"] = {"frame": _words(frame), "token": _words(arrays["image_tokens"])}
-        tables["video_token"] = {"token": _words(arrays["video_tokens"])}
+        tables["image_token"] = {"frame": frame, "token": arrays["image_tokens"]}
+        tables["video_token"] = {"token": arrays["video_tokens"]}
     if "coords" in arrays:
         names = ("batch", "temporal", "row", "col")
-        columns = dict(zip(names, map(_words, arrays["coords"].T), strict=True))
+        columns = dict(zip(names, arrays["coords"].T, strict=True))
         tables["video_token"] = tables.get("video_token", {}) | columns
     if "gazing_pos" in arrays:
         rows, slots = arrays["gazing_pos"].shape
         frame = np.repeat(frames, arrays["num_gazing_each_frame"])
         tables["gaze"] = {
-            "frame": _words(np.tile(frame, rows)),
-            "token": _words(arrays["gazing_pos"].reshape(-1)),
-            "batch": _words(np.repeat(np.arange(rows), slots)),
-            "padded": _words(arrays["if_padded_gazing"].reshape(-1)),
+            "frame": np.tile(frame, rows),
+            "token": arrays["gazing_pos"].reshape(-1),
+            "batch": np.repeat(np.arange(rows, dtype=np.int32), slots),
+            "padded": arrays["if_padded_gazing"].reshape(-1),
         }
     if "keep_indices" in arrays:
-        columns = dict(zip(("temporal", "row", "col"), map(_words, arrays["mrope"].T), strict=True))
-        tables["kept"] = {"token": _words(arrays["keep_indices"]), **columns}
+        columns = dict(zip(("temporal", "row", "col"), arrays["mrope"].T, strict=True))
+        tables["kept"] = {"token": arrays["keep_indices"], **columns}
     return tables
 
 
@@ -217,21 +242,26 @@ def _column(
     tables: dict[str, Table], kind: str, name: str, dtype: type[np.generic]
 ) -> NDArray[Any]:
     cells = tables[kind][name]
-    parse: Any = {np.bool_: {"true": True, "false": False}.__getitem__, np.int64: int}.get(
-        dtype, float
-    )
+
+    def place(row: int) -> str:
+        return f"row {row + 1} of {kind}"
+
+    if dtype == np.bool_:
+        for row, cell in enumerate(cells):
+            expect(cell in ("true", "false"), f"{place(row)}: {name}", cell, "true or false")
+        return np.array([cell == "true" for cell in cells], np.bool_)
     try:
         with np.errstate(over="ignore"):  # becomes infinite, which is out of every range
-            return np.array([parse(cell) for cell in cells], dtype)
-    except (KeyError, ValueError, OverflowError) as error:
-        raise FormatError(f"{name} of a {kind} is not as it must be ({brief(error)})") from error
+            return np.array(numbers(cells, dtype == np.int64, name, place), dtype)
+    except OverflowError as error:
+        raise FormatError(f"{name} of a {kind} has more than 64 bits") from error
 
 
 def _expect_column(
     tables: dict[str, Table], kind: str, name: str, wanted: NDArray[np.int64]
 ) -> None:
     found = _column(tables, kind, name, np.int64)
-    expect(np.array_equal(found, wanted), f"{name} of each {kind}", found.tolist(), "in order")
+    expect(np.array_equal(found, wanted), f"{name} of each {kind}", start_of(found), "in order")
 
 
 def _offsets(tables: dict[str, Table], kind: str) -> NDArray[np.int64]:
@@ -241,7 +271,7 @@ def _offsets(tables: dict[str, Table], kind: str) -> NDArray[np.int64]:
     ordered = bool((frame[1:] >= frame[:-1]).all()) and bool(
         ((frame >= 0) & (frame < frames)).all()
     )
-    expect(ordered, f"frame of each {kind}", frame.tolist(), f"ascending below {frames}")
+    expect(ordered, f"frame of each {kind}", start_of(frame), f"ascending below {frames}")
     return offsets_of(np.bincount(frame, minlength=frames))
 
 

@@ -40,13 +40,13 @@ def frame_rects_to_tokens(
         options: Dilation and ``max_tokens_per_frame``.
 
     Raises:
-        ConfigError: The grid is empty.
+        ConfigError: The grid is empty, or there are more than ``most_tokens``.
     """
     grid.require_tokens("readout grid")
     rects = Ragged.of(frame_rects, np.float32, columns=4)
     spans = covered_spans(rects.values, grid.height, grid.width, options.dilation)
-    tokens = first_cells(spans, rects.offsets, grid.height, grid.width)
-    return tokens.first(options.max_tokens_per_frame)
+    cap = options.max_tokens_per_frame
+    return first_cells(spans, rects.offsets, grid.height, grid.width, cap)
 
 
 def readout_rects_to_tokens(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autogaze_cli.errors import ConfigError
-from autogaze_cli.readout.cover import Spans, covered_spans, first_cells
+from autogaze_cli.readout.cover import Spans, covered_spans, first_cells, require_tokens_fit
 from autogaze_cli.readout.decode import Config
 from autogaze_cli.readout.grids import SparseReadoutGrid, SparseVideoReadoutGrid, check_whole
 from autogaze_cli.readout.points import TraceLike
@@ -53,7 +53,7 @@ def frame_readout_tokens_to_video_tokens(
     if tokens.values.size and tokens.values.min() < 0:
         raise ConfigError(f"frame_tokens hold {tokens.values.min()}: ids are at least 0")
     tokens = tokens.select(tokens.values < image_grid.token_count)
-    spans = _spans(image_grid.token_rects(), video_grid, options)[:, tokens.values]
+    spans = _token_spans(tokens.values, image_grid, video_grid, options)
     return _collect(spans, tokens.offsets, video_grid, options)
 
 
@@ -123,7 +123,8 @@ def evenly_spaced(length: int, keep: int) -> NDArray[np.int64]:
     check_whole(length=length, keep=keep)
     k = min(max(keep, 1), max(length, 1))
     i = np.arange(k)
-    return i if k == length else (i * max(length - 1, 0) + k // 2) // k
+    steps, rest = divmod(max(length - 1, 0), k)  # apart: the product may have over 64 bits
+    return i if k == length else i * steps + (i * rest + k // 2) // k
 
 
 def _check(grid: SparseVideoReadoutGrid, options: SparseVideoReadoutOptions) -> None:
@@ -138,6 +139,22 @@ def _spans(
     return covered_spans(rects, grid.height, grid.width, options.dilation)
 
 
+def _token_spans(
+    tokens: Tokens,
+    image_grid: SparseReadoutGrid,
+    grid: SparseVideoReadoutGrid,
+    options: SparseVideoReadoutOptions,
+) -> Spans:
+    """The spans of tokens of a frame: rows and columns apart, as a grid has few of either."""
+    down = _spans(SparseReadoutGrid(image_grid.height, 1).token_rects(), grid, options)[:2]
+    across = _spans(SparseReadoutGrid(1, image_grid.width).token_rects(), grid, options)[2:]
+    spans = np.empty((4, len(tokens)), np.int32)
+    row = tokens // image_grid.width
+    np.take(down, row, axis=1, out=spans[:2], mode="clip")
+    np.take(across, tokens - row * image_grid.width, axis=1, out=spans[2:], mode="clip")
+    return spans
+
+
 def _collect(
     spans: Spans,
     offsets: NDArray[np.int64],
@@ -150,16 +167,16 @@ def _collect(
     # A bin is as many frames as there are left of it: none, at the end of a short clip.
     frames = np.minimum(np.arange(grid.temporal_bins + 1) * options.tubelet_size, len(offsets) - 1)
     bins = offsets[frames]
-    cells = first_cells(spans[:, : bins[-1]], bins, grid.height, grid.width)
+    cells = first_cells(spans[:, : bins[-1]], bins, grid.height, grid.width, enough=cap)
     first = np.arange(grid.temporal_bins) * grid.tokens_per_temporal_bin
     tokens = (cells.values + np.repeat(first, cells.counts))[:cap]
     target = min(options.min_tokens, cap)
     if len(tokens) >= target:
         return tokens
-    missing = np.ones(total, bool)
-    missing[tokens] = False
-    spread = evenly_spaced(total, target)
-    spread = spread[missing[spread]]
-    missing[spread] = False
-    filler = np.concatenate([spread, np.flatnonzero(missing)])
+    require_tokens_fit(target, f"min_tokens is {target}")
+    spread = np.setdiff1d(evenly_spaced(total, target), tokens)
+    taken = np.concatenate([tokens, spread])
+    # Of so many ids enough are free, however large the grid is.
+    free = np.setdiff1d(np.arange(min(total, len(taken) + target)), taken)
+    filler = np.concatenate([spread, free])
     return np.concatenate([tokens, filler[: target - len(tokens)]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ _WRITERS: dict[str, type[TraceWriter]] = {
     "safetensors": SafetensorsWriter,
     "csv": CsvWriter,
 }
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _READERS: dict[str, Callable[[Path], Trace]] = {
     "json": read_json,
     "npz": read_npz,
@@ -116,4 +118,8 @@ def form_of(start: bytes, what: str) -> str:
         return "json"
     if start.startswith(b"# {"):
         return "csv"
+    if start.startswith(_MARKS):
+        raise FormatError(
+            f"begins with a byte order mark, which no {what} has", hint="save it as UTF-8 without"
+        )
     raise FormatError(f"is not a {what} ({', '.join(FORMATS)})" if start else "is empty")

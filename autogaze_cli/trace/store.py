@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import ConfigError, FormatError
 from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.reading import DOCUMENT_VARIABLE, most_document_bytes
 from autogaze_cli.trace.data import Trace
 from autogaze_cli.trace.header import TraceHeader, expect
 from autogaze_cli.version import __version__
@@ -22,6 +23,8 @@ from autogaze_cli.version import __version__
 _STOPS = "stop_probabilities"
 _TENSORS = ("fixations", "scales", "confidences", _STOPS)
 _MAPS = "visibility_maps"
+# A fixation takes about 100 bytes while it is imported, and a cell of a map two in its file.
+_FIXATION_BYTES = 16
 
 
 def trace_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -> Trace:
@@ -38,7 +41,8 @@ def trace_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -
         clip: Which clip, from 0.
 
     Raises:
-        FormatError: A tensor is missing, neither F32 nor F16, of a wrong shape, or not finite.
+        FormatError: A tensor is missing, neither F32 nor F16, of a wrong shape, or not finite; or
+            there are too many points.
         ConfigError: There is no such clip.
     """
     points, scales, confidences, stops = [_tensor(tensors, name) for name in _TENSORS]
@@ -50,6 +54,7 @@ def trace_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) -
     clips, frames, k = shape
     _expect_clip(path, clip, clips)
     confidence = confidences[clip].clip(0, 1)
+    _expect_few(confidence)
     frame, slot = np.nonzero(confidence > 0)
     extent = scales[clip, frame, slot].clip(1e-6, 1)
     columns = {
@@ -86,7 +91,7 @@ def maps_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) ->
 
     Raises:
         FormatError: There are no maps, or they are neither F32 nor F16, of a wrong shape, or not
-            finite.
+            finite; or too many cells are above 0.
         ConfigError: There is no such clip.
     """
     maps = _tensor(tensors, _MAPS)
@@ -98,6 +103,7 @@ def maps_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) ->
     expect(stops.shape == (clips, frames), f"shape of {_STOPS}", stops.shape, str((clips, frames)))
     _expect_clip(path, clip, clips)
     confidence = maps[clip].clip(0, 1)
+    _expect_few(confidence)
     frame, row, col = np.nonzero(confidence > 0)
     counts = np.bincount(frame, minlength=frames)
     offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
@@ -126,6 +132,14 @@ def maps_of_store(path: Path, tensors: Mapping[str, NDArray[Any]], clip: int) ->
 def _expect_clip(path: Path, clip: int, clips: int) -> None:
     if not 0 <= clip < clips:
         raise ConfigError(f"{path}: has no clip {clip}", hint=f"it holds {clips}, counted from 0")
+
+
+def _expect_few(confidence: NDArray[np.float32]) -> None:
+    count, most = np.count_nonzero(confidence), most_document_bytes() // _FIXATION_BYTES
+    if count > most:
+        raise FormatError(
+            f"a clip of {count} fixations, more than {most}", hint=f"raise {DOCUMENT_VARIABLE}"
+        )
 
 
 def _header(path: Path) -> TraceHeader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from io import StringIO
 from itertools import count, groupby, islice
@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from autogaze_cli.errors import FormatError
 from autogaze_cli.gaze.fixations import COLUMNS, Fixations
-from autogaze_cli.reading import brief, checked, parse_json, read_document
+from autogaze_cli.reading import (
+    DOCUMENT_VARIABLE,
+    checked,
+    most_document_bytes,
+    parse_json,
+    read_document,
+)
 from autogaze_cli.trace.data import RANGES, TRACE_COLUMNS, FrameTrace, Trace
 from autogaze_cli.trace.header import TraceHeader, dump_header, expect, parse_header
 from autogaze_cli.trace.writer import TraceWriter
@@ -59,6 +65,8 @@ FRAME: Any = defstruct(
 _FRAME_KEYS = dict.fromkeys(FRAME.__struct_fields__).keys()
 _CSV_FRAME_COLUMNS = FRAME.__struct_fields__[:-1]
 _CSV_COLUMNS = [*_CSV_FRAME_COLUMNS, *COLUMNS]
+_WHOLE = re.compile("-?[0-9]{1,19}")
+_REAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _CSV_END = r'# \{"frames": ([0-9]{1,18}), "fixations": ([0-9]{1,18})\}\n'
 
 
@@ -211,6 +219,9 @@ def _fixations(columns: Any, prefix: str) -> Fixations:
     return Fixations(**arrays)
 
 
+# As much of a document's limit for each frame of a CSV file, whose line may have 24 bytes: a frame
+# takes 2300 bytes of memory, of six times the limit, as in JSON.
+_FRAME_BYTES = 384
 _MOST_ROWS = 500_000
 """Of a frame in a CSV file, which are held as text at once; 8K in tiles has 175,000."""
 
@@ -226,7 +237,11 @@ def read_csv(path: Path) -> Trace:
     names = file.readline().rstrip("\n")
     expect(names == ",".join(_CSV_COLUMNS), "the second line", names, ",".join(_CSV_COLUMNS))
     end: list[str] = []
-    frames = list(_csv_frames(_csv_rows(file, end)))
+    most = most_document_bytes() // _FRAME_BYTES
+    frames = list(islice(_csv_frames(_csv_rows(file, end)), most + 1))
+    if len(frames) > most:
+        hint = f"write it as npz or safetensors, or raise {DOCUMENT_VARIABLE}"
+        raise FormatError(f"has over {most} frames", hint=hint)
     match = re.fullmatch(_CSV_END, "".join(end))
     if not match:
         raise FormatError(
@@ -263,28 +278,46 @@ def _csv_frames(rows: Iterator[tuple[int, list[str]]]) -> Iterator[FrameTrace]:
 
 def _csv_frame(cells: list[str], rows: list[list[str]], line: int) -> FrameTrace:
     """A frame from the cells that its rows share, and the cells of each fixation."""
-    prefix = f"line {line}: "
+
+    def at(row: int) -> str:
+        return f"line {line + row}"
+
     index, time, time_s, probability, num_gazing = cells
     if len(rows) == 1 and not any(rows[0]):
         rows = []  # a frame without fixations has a row too
     columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
     fixations = {
-        name: _numbers(column, COLUMNS[name] is np.int32, prefix + name)
+        name: numbers(column, COLUMNS[name] is np.int32, name, at)
         for name, column in zip(COLUMNS, columns, strict=True)
     }
     values = {
-        "index": _numbers([index], True, f"{prefix}index")[0],
+        "index": numbers([index], True, "index", at)[0],
         "time": time,
-        "time_s": _numbers([time_s], False, f"{prefix}time_s")[0],
-        "stop_probability": _numbers([probability], False, f"{prefix}stop_probability")[0],
-        "num_gazing": _numbers(num_gazing.split(), True, f"{prefix}num_gazing"),
+        "time_s": numbers([time_s], False, "time_s", at)[0],
+        "stop_probability": numbers([probability], False, "stop_probability", at)[0],
+        "num_gazing": numbers(num_gazing.split(" "), True, "num_gazing", lambda _: at(0)),
         "fixations": fixations,
     }
-    return frame_of(values, f"line {line}", prefix)
+    return frame_of(values, at(0), f"{at(0)}: ")
 
 
-def _numbers(cells: Sequence[str], whole: bool, name: str) -> list[int] | list[float]:
-    try:
-        return list(map(int if whole else float, cells))
-    except ValueError as error:
-        raise FormatError(f"{name} holds what is not a number ({brief(error)})") from error
+def numbers(
+    cells: Sequence[str], whole: bool, name: str, place: Callable[[int], str]
+) -> list[int] | list[float]:
+    """The numbers of a column.
+
+    Args:
+        cells: Its cells, in the ASCII digits that the writers use.
+        whole: Whether they are integers.
+        name: Of the column.
+        place: Where in the file a cell is, by its index.
+
+    Raises:
+        FormatError: One is no such number.
+    """
+    right = (_WHOLE if whole else _REAL).fullmatch
+    if not all(map(right, cells)):
+        at = next(i for i, cell in enumerate(cells) if not right(cell))
+        rule = "an integer of at most 19 digits" if whole else "a number such as 0.25"
+        expect(False, f"{place(at)}: {name}", cells[at], rule)
+    return list(map(int if whole else float, cells))

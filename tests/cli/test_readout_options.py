@@ -131,3 +131,24 @@ def test_a_bad_value_is_refused(
     result = run("readout", quarter, "-o", tmp_path / "out", *words)
     assert (result.exit_code, says in result.stderr) == (2, True), result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_small_trace_is_not_read_out_to_a_huge_file(
+    run: Run, quarter: Path, tmp_path: Path
+) -> None:
+    document = json.loads(quarter.read_text())
+    times = [{"index": i, "time": str(i), "time_s": float(i)} for i in range(16)]
+    document["frames"] = [{**document["frames"][0], **time} for time in times]
+    quarter.write_text(json.dumps({**document, "width": 65536, "height": 65536}))
+    for emit in ("rects,tokens,coords", "keep-indices"):
+        result = run("readout", quarter, "-o", tmp_path / "out", "--emit", emit)
+        assert result.exit_code == 2
+        assert result.stderr.endswith(
+            f"Error: {quarter}: a readout of 20971520 tokens or more is too large, more than "
+            "16777216; give larger patches (--patch-size), fewer --frames or "
+            "--max-tokens-per-frame, or raise AUTOGAZE_MAX_DOCUMENT_BYTES\n"
+        )
+    assert not list(tmp_path.glob("out/*"))
+    coarse = ("--image-grid", 14, "--route", "rects", "--patch-size", 1024)
+    assert run("readout", quarter, "-o", tmp_path, *coarse).exit_code == 0
+    assert len(read_readout(tmp_path / "quarter.readout.npz").video_tokens) == 16 * 32 * 32

@@ -271,10 +271,18 @@ def test_a_file_that_was_cut_short_is_refused(form: str, tmp_path: Path) -> None
         (",0,,,,false", ",1,,,,false", "batch of each gaze"),
         ("rect,1,,,", "rect,2,,,", "frame of each rect"),
         ("image_token,0,,", "image_token,0,,,", "line "),
-        ("image_token,0,,,,,,,10", "image_token,0,,,,,,,ten", "token of a image_token"),
-        ("frame,1,1,0.125", "frame,1,1,", "time_s of a frame"),
+        (
+            "image_token,0,,,,,,,10",
+            "image_token,0,,,,,,,ten",
+            "row 1 of image_token: token is 'ten', not an integer",
+        ),
+        (
+            "frame,1,1,0.125",
+            "frame,1,1,",
+            "row 2 of frame: time_s is '', not a number such as 0.25",
+        ),
         ("frame,1,1,0.125,,,,,,,,,,\n", "", "rows of frame|frame of each"),
-        (",false\n", ",no\n", "padded of a gaze"),
+        (",false\n", ",no\n", "row 1 of gaze: padded is 'no', not true or false"),
         ('"rects": [6, 4]', '"rects": [7, 4]', "shapes of the arrays"),
     ],
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import torch
 from autogaze_cli import readout as ro
 from autogaze_cli.errors import ConfigError, FormatError
 from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.reading import DOCUMENT_VARIABLE
 from autogaze_cli.trace import FrameTrace, Trace, read_trace
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +79,130 @@ def test_corners_of_a_grid() -> None:
     ]
 
 
+def looking(frames: int, side: int, fixations: int = 1) -> Trace:
+    """A trace that gazes at the whole of each frame of so many pixels, several times."""
+    width = np.linspace(1, 0.999, fixations, dtype=np.float32)
+    columns = {"x": width * 0 + 0.5, "y": width * 0 + 0.5, "width": width, "height": width**0}
+    made = [
+        FrameTrace(
+            index=i,
+            time=Fraction(i),
+            fixations=Fixations.from_columns(columns),
+            stop_probability=1.0,
+            num_gazing=np.array([fixations], np.int32),
+        )
+        for i in range(frames)
+    ]
+    header = replace(read_trace(TRACE).header, tile_count=1, width=side, height=side)
+    return Trace.from_frames(header, made)
+
+
+def settings(**values: Any) -> ro.ReadoutSettings:
+    return ro.ReadoutSettings(emit=("rects", "tokens", "coords", "keep-indices"), **values)
+
+
+def peak_bytes(trace: Trace, how: ro.ReadoutSettings) -> int:
+    tracemalloc.start()
+    try:
+        ro.readout_trace(trace, how)
+    except ConfigError as error:
+        assert DOCUMENT_VARIABLE in str(error.hint)  # noqa: PT017 - it may also be made
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.fixture
+def thousand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most 1024 tokens."""
+    monkeypatch.setenv(DOCUMENT_VARIABLE, str(16 * 1024))
+
+
+def test_tokens_of_all_frames(thousand: None) -> None:
+    made = ro.readout_trace(looking(4, 256), settings())
+    assert len(made.video_tokens) == len(made.image_tokens.values) == 1024
+    with pytest.raises(ConfigError, match="readout of 1280 tokens or more is too large") as caught:
+        ro.readout_trace(looking(5, 256), settings())
+    assert DOCUMENT_VARIABLE in str(caught.value.hint)
+    with pytest.raises(ConfigError, match="readout of 1280 tokens or more"):
+        ro.readout_trace(looking(5, 256), settings(route="rects"))
+    rects = ro.readout_trace(looking(5, 256), ro.ReadoutSettings(emit=("rects",)))
+    assert rects.rects.values.tolist() == [[0, 0, 1, 1]] * 5
+
+
+def test_tokens_of_frames_count_only_where_they_are_used(thousand: None) -> None:
+    fine = ro.SparseReadoutGrid(30, 30)
+    how = ro.ReadoutSettings(emit=("coords",), image_grid=fine, route="rects")
+    assert len(ro.readout_trace(looking(4, 256), how).coords) == 1024
+    with pytest.raises(ConfigError, match="readout of 3600 tokens or more"):
+        ro.readout_trace(looking(4, 256), replace(how, route="tokens"))
+
+
+def test_tokens_of_a_frame(thousand: None) -> None:
+    assert len(ro.readout_trace(looking(1, 512), settings()).video_tokens) == 1024
+    with pytest.raises(ConfigError, match="a grid of 33 x 33 tokens is too large"):
+        ro.readout_trace(looking(1, 528), settings())
+    grid = settings(image_grid=ro.SparseReadoutGrid(1, 1025))
+    with pytest.raises(ConfigError, match="a grid of 1 x 1025 tokens is too large"):
+        ro.readout_trace(looking(1, 16), grid)
+
+
+def test_tokens_that_are_cut_off_do_not_count(thousand: None) -> None:
+    most = ro.SparseReadoutOptions(max_tokens_per_frame=2)
+    made = ro.readout_trace(looking(512, 256), settings(readout_options=most))
+    assert len(made.video_tokens) == 1024
+    with pytest.raises(ConfigError, match="readout of 1026 tokens or more"):
+        ro.readout_trace(looking(513, 256), settings(readout_options=most))
+    few = ro.SparseVideoReadoutOptions(max_tokens=300)
+    points = [frame.fixations for frame in looking(100, 256)]
+    rects = ro.trace_to_frame_readout_rects(points)
+    grid = ro.SparseVideoReadoutGrid(100, 16, 16)
+    found = ro.frame_readout_rects_to_video_tokens(rects, grid, few)
+    assert found.tolist() == list(range(300))
+    with pytest.raises(ConfigError, match="tokens or more is too large"):
+        ro.frame_readout_rects_to_video_tokens(rects, grid, few.with_max_tokens(1025))
+
+
+def test_filler_counts_too(thousand: None) -> None:
+    grid = ro.SparseVideoReadoutGrid(5, 16, 16)
+    options = ro.SparseVideoReadoutOptions(min_tokens=1024)
+    assert len(ro.frame_readout_rects_to_video_tokens([], grid, options)) == 1024
+    with pytest.raises(ConfigError, match="min_tokens is 1025, more than 1024"):
+        ro.frame_readout_rects_to_video_tokens([], grid, options.with_min_tokens(1025))
+
+
+def test_rectangles_that_overlap(thousand: None) -> None:
+    made = ro.readout_trace(looking(1, 256, 1024), settings())
+    assert (len(made.rects.values), made.video_tokens.tolist()) == (1024, list(range(256)))
+    with pytest.raises(ConfigError, match="overlap reach 262400 tokens, more than 262144"):
+        ro.readout_trace(looking(1, 256, 1025), settings())
+
+
+def test_memory_is_that_of_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DOCUMENT_VARIABLE, str(16 << 20))
+    most = 1 << 20
+    for frames in (1, 40):  # the largest readout, and one that is forty times too large
+        assert peak_bytes(looking(frames, 1 << 14), settings()) < 125 * most
+    small = ro.SparseReadoutGrid(2, 2)
+    assert peak_bytes(looking(1, 1 << 14), settings(image_grid=small)) < 125 * most
+    assert peak_bytes(looking(1, 1 << 16), settings()) < 1 << 20
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_text_is_the_same_in_blocks_of_any_size(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readout = ro.read_readout(GOLDEN)
+    texts = set()
+    for block in (1, 2, 3, 7, 1000):
+        monkeypatch.setattr("autogaze_cli.readout.text._BLOCK", block)
+        ro.write_readout(readout, tmp_path / "x", form)
+        texts.add((tmp_path / "x").read_text())
+    assert texts == {GOLDEN.with_suffix(f".{form}").read_text()}
+    if form == "json":
+        assert list(json.loads(texts.pop()))[:2] == ["format", "version"]
+
+
 def gazed(slots: int) -> Trace:
     """A frame of one tile with so many slots, all of them padding."""
     frame = FrameTrace(
@@ -92,6 +220,26 @@ def test_positions_of_gazing_info() -> None:
     assert ro.gazing_info(gazed(most))["gazing_pos"].shape == (1, most)
     with pytest.raises(ConfigError, match="16777217 positions for 0 fixations"):
         ro.gazing_info(gazed(most + 1))
+
+
+def test_positions_are_limited_however_many_fixations_there_are(thousand: None) -> None:
+    header = replace(read_trace(TRACE).header, scales="32", num_vision_tokens_each_frame=4)
+    points = Fixations.from_columns(
+        {"x": [0.5] * 4, "y": [0.5] * 4, "width": [0.5] * 4, "height": [0.5] * 4}
+        | {"token": [0, 1, 2, 3], "slot": [0, 1, 2, 3]}
+    )
+
+    def trace(slots: int) -> Trace:
+        frame = FrameTrace(0, Fraction(0), points, 1.0, np.array([slots], np.int32))
+        return Trace.from_frames(replace(header, tile_count=1), [frame])
+
+    assert ro.gazing_info(trace(4000))["gazing_pos"].shape == (1, 4000)
+    with pytest.raises(ConfigError, match="4001 positions for 4 fixations"):
+        ro.gazing_info(trace(4001))
+    many = trace(4097)
+    many = replace(many, offsets=many.offsets * 2, fixations=Fixations.concatenate([points] * 2))
+    with pytest.raises(ConfigError, match="4097 positions for 8 fixations"):
+        ro.gazing_info(many)
 
 
 def test_numbers_of_a_file() -> None:

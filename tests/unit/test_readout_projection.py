@@ -201,6 +201,32 @@ def test_evenly_spaced_is_the_formula(length: int, keep: int) -> None:
     assert ro.evenly_spaced(length, keep).tolist() == wanted
 
 
+def test_evenly_spaced_beyond_what_products_fit_in() -> None:
+    length, keep = 2**55 + 1, 2**20
+    found = ro.evenly_spaced(length, keep)
+    for i in (0, 1, 777_777, keep - 1):
+        assert found[i] == (i * (length - 1) + keep // 2) // keep
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 24), unique=True), st.integers(0, 30))
+def test_filler_is_what_is_missing(tokens: list[int], least: int) -> None:
+    options = ro.SparseVideoReadoutOptions(min_tokens=least)
+    image, video = ro.SparseReadoutGrid(5, 5), ro.SparseVideoReadoutGrid(1, 5, 5)
+    found = ro.frame_readout_tokens_to_video_tokens([tokens], image, video, options).tolist()
+    target = min(least, 25)
+    spread = [n for n in ro.evenly_spaced(25, target).tolist() if n not in tokens]
+    rest = [n for n in range(25) if n not in tokens + spread]
+    assert found == tokens + (spread + rest)[: max(0, target - len(tokens))]
+
+
+def test_filler_of_a_grid_that_no_memory_holds() -> None:
+    image, video = ro.SparseReadoutGrid(1, 1), ro.SparseVideoReadoutGrid(2**10, 4096, 4096)
+    options = ro.SparseVideoReadoutOptions(min_tokens=3)
+    found = ro.frame_readout_tokens_to_video_tokens([[]], image, video, options)
+    assert found.tolist() == [(i * (2**34 - 1) + 1) // 3 for i in range(3)]
+
+
 def test_points_of_the_trace_are_cut_and_scaled_in_order() -> None:
     nan = math.nan
     points = Fixations.from_columns(
@@ -235,9 +261,10 @@ def test_a_point_that_gives_nothing_does_not_use_up_the_cap() -> None:
     assert len(rects) == 1
 
 
+@pytest.mark.parametrize("painted", [0, 3, 10**9])
 @pytest.mark.parametrize("batch", [1, 7, 64])
 def test_the_result_does_not_depend_on_how_the_work_is_cut(
-    monkeypatch: pytest.MonkeyPatch, batch: int
+    monkeypatch: pytest.MonkeyPatch, batch: int, painted: int
 ) -> None:
     rng = np.random.default_rng(1)
     ids = [rng.integers(0, 265, rng.integers(0, 40)) for _ in range(23)]
@@ -246,6 +273,7 @@ def test_the_result_does_not_depend_on_how_the_work_is_cut(
     options = ro.SparseVideoReadoutOptions(tubelet_size=5)
     whole = ro.trace_to_video_readout_tokens(trace, image, video, video_options=options)
     monkeypatch.setattr(cover, "_BATCH", batch)
+    monkeypatch.setattr(cover, "_PAINTED", painted)
     cut = ro.trace_to_video_readout_tokens(trace, image, video, video_options=options)
     assert whole.tolist() == cut.tolist()
 

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from autogaze_cli.errors import FormatError
 from autogaze_cli.gaze.fixations import Fixations
+from autogaze_cli.reading import DOCUMENT_VARIABLE
 from autogaze_cli.trace import FORMATS, FrameTrace, Trace, TraceHeader, read_trace
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "traces"
@@ -202,13 +203,22 @@ def test_json_text(old: str, new: str, message: str, tmp_path: Path) -> None:
         ("index,time", "time,index", "the second line is "),
         ("0,0,0.0,1.0,3 1,0.25", "0,0,0.0,1.0,3 1", "line 5 is "),
         ("0,0,0.0,1.0,3 1,0.25", "0,0,0.0,0.5,3 1,0.25", "count of frames and fixations is (4, 4)"),
-        ("0,0,0.0,1.0,3 1,0.25", "0,0,0.0,1.0,3 1,", "line 3: x holds what is not a number"),
+        ("0,0,0.0,1.0,3 1,0.25", "0,0,0.0,1.0,3 1,", "line 5: x is '', not a number such"),
+        ("0.0,0,-1,0,7", "0.0,0,1_0,0,7", "line 7: token is '1_0', not an integer of at most 19"),
+        ("0.0,0,-1,0,7", "0.0,+0,-1,0,7", "line 7: grid is '+0', not an integer"),
+        ("0.0,0,-1,0,7", "0.0,0,-1,0, 7", "line 7: slot is ' 7', not an integer"),
+        ("0.0,0,-1,0,7", "0.0,0,-1,0,\uff17", "line 7: slot is '\uff17', not an integer"),
+        ("0.0,0,-1,0,7", f"0.0,0,-1,0,{'7' * 5000}", "line 7: slot is '777777777777...77777"),
+        ("3,1001/10000,0.1001", "3,1001/10000,nan", "line 7: time_s is 'nan', not a number such"),
+        ("3,1001/10000,0.1001", "3,1001/10000,.1001", "line 7: time_s is '.1001', not a number"),
+        ("8 10", "8\u200310", r"line 7: num_gazing is '8\u200310', not an integer"),
+        ("8 10", "", "line 7: num_gazing is '', not an integer"),
         (
             "0,0,0.0,1.0,3 1,0.25",
             "0,0,0.0,1.0,3 1,nan",
-            "line 3: fixations.x[2] is nan, not a number of at least 0",
+            "line 5: x is 'nan', not a number such as 0.25",
         ),
-        ("0.0,0,-1,0,7", "0.0,0,-1,0,7.5", "line 7: slot holds what is not a number"),
+        ("0.0,0,-1,0,7", "0.0,0,-1,0,7.5", "line 7: slot is '7.5', not an integer"),
         ("0.0,0,-1,0,7", "0.0,0,-1,0,2147483648", "line 7: fixations.slot[0] is 2147483648, not"),
         ("3,1001/10000", "3,1001:10000", "line 7: time is '1001:10000', not a fraction"),
         ("0.1001", "0.2", "line 7: time_s is 0.2, not 0.1001, as time is"),
@@ -230,6 +240,23 @@ def test_csv_may_have_the_line_ends_of_another_system(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes((GOLDEN / "v1.trace.csv").read_bytes().replace(b"\n", b"\r\n"))
     assert len(read_trace(path)) == 3
+
+
+def test_how_many_frames_a_csv_file_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Lines without fixations are short, and take a hundred times their bytes in memory.
+    start = (GOLDEN / "v1.trace.csv").read_text().splitlines()[:2]
+    rows = [f"{i},{i},{i}.0,1,1 1,,,,,,,,," for i in range(1025)]
+
+    def written(count: int) -> Path:
+        end = f'# {{"frames": {count}, "fixations": 0}}\n'
+        (tmp_path / "x.csv").write_text("\n".join([*start, *rows[:count], end]))
+        return tmp_path / "x.csv"
+
+    monkeypatch.setenv(DOCUMENT_VARIABLE, str(1024 * 384))
+    assert len(read_trace(written(1024))) == 1024
+    assert refused(written(1025)).startswith("has over 1024 frames")
 
 
 Columns = dict[str, NDArray[Any]]
@@ -334,6 +361,8 @@ def test_other_contents_of_zip_files(tmp_path: Path) -> None:
         (b"GIF89a", "is not a trace (json, npz, safetensors, csv)"),
         (pickle.dumps({"format": "autogaze-trace"}), "is not a trace"),
         (b"[1, 2]", "is not a trace"),
+        (b'\xef\xbb\xbf{"frames": []}', "begins with a byte order mark, which no trace has"),
+        ("# {".encode("utf-16"), "begins with a byte order mark, which no trace has"),
         (b'{"frames": []}', "format is None, not 'autogaze-trace'"),
         (b"\x02\0\0\0\0\0\0\0{}", "neither a trace (no header) nor a trace store (no tensor"),
         (b"\xff\xff\xff\x05\0\0\0\0{}", "not a whole safetensors file"),

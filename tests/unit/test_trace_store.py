@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save, save_file
 
 from autogaze_cli.errors import ConfigError, FormatError
+from autogaze_cli.reading import DOCUMENT_VARIABLE
 from autogaze_cli.trace import FORMATS, read_trace, write_trace
 
 Tensors = dict[str, NDArray[Any]]
@@ -160,3 +161,28 @@ def test_maps_that_are_refused(change: dict[str, Any], message: str, tmp_path: P
     save_file({n: t for n, t in (tensors() | change).items() if t is not None}, path)
     with pytest.raises(FormatError, match=message):
         read_trace(path, maps=True)
+
+
+def test_how_many_fixations_a_clip_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.safetensors"
+    save_file({"visibility_maps": np.ones((2, 2, 32, 32), np.float16)}, path)
+    monkeypatch.setenv(DOCUMENT_VARIABLE, str(16 * 2048))
+    assert len(read_trace(path, clip=1, maps=True).fixations) == 2048
+    monkeypatch.setenv(DOCUMENT_VARIABLE, str(16 * 2048 - 1))
+    with pytest.raises(FormatError, match="clip of 2048 fixations, more than 2047") as caught:
+        read_trace(path, maps=True)
+    assert DOCUMENT_VARIABLE in str(caught.value.hint)
+    points = {
+        "fixations": np.full((1, 2, 1024, 2), 0.5, np.float16),
+        "scales": np.full((1, 2, 1024), 0.5, np.float16),
+        "confidences": np.ones((1, 2, 1024), np.float16),
+        "stop_probabilities": np.zeros((1, 2), np.float16),
+    }
+    save_file(points, path)
+    with pytest.raises(FormatError, match="clip of 2048 fixations"):
+        read_trace(path)
+    points["confidences"][0, 0, 0] = 0  # a placeholder
+    save_file(points, path)
+    assert len(read_trace(path).fixations) == 2047
