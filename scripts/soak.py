@@ -37,8 +37,12 @@ _NO_MODEL = ("--mask-source", "patch-diff")
 WARM = 0.2
 """The part of a run that is left out."""
 
-MOST_GROWTH = {"MiB": 0.03, "files": 0.0, "threads": 0.0}
-"""Growth over the measured part, relative to the mean, that counts as flat."""
+MEASURED = ("MiB", "files", "threads")
+MOST_GROWTH = 0.03
+"""Growth of memory over the measured part, relative to the mean, that counts as flat."""
+
+MOST_EACH = 0.001
+"""Files and threads that may be left behind by each frame or clip: samples of them vary."""
 
 KEPT_KIB = 2.5
 """What a batch keeps of each input until it ends: the result, which its report has."""
@@ -186,18 +190,21 @@ def table(name: str, samples: Sequence[Sample], kept_kib: float = 0) -> tuple[li
     warm = [s for s in samples if s.seconds > start + WARM * (end - start)]
     seconds, done, *values = np.array([astuple(sample) for sample in warm]).T
     rows, flat = [], True
-    for label, value in zip(MOST_GROWTH, values, strict=True):
+    count = float(done[-1] - done[0])
+    for label, value in zip(MEASURED, values, strict=True):
         slope = float(np.polyfit(seconds, value, 1)[0])
-        kept = kept_kib / 1024 * (done[-1] - done[0]) if label == "MiB" else 0
-        growth = (slope * (seconds[-1] - seconds[0]) - kept) / float(value.mean())
-        flat &= growth <= MOST_GROWTH[label] or slope * 3600 < 1
+        growth = slope * float(seconds[-1] - seconds[0])
+        most = MOST_EACH * count
+        if label == "MiB":
+            most = MOST_GROWTH * float(value.mean()) + kept_kib / 1024 * count
+        flat &= growth <= most or slope * 3600 < 1
         rows.append(f"| {name} | {label} | {value.mean():.1f} | {slope * 3600:+.2f} |")
     middle = len(done) // 2
     rates = [
         (part[-1] - part[0]) / (when[-1] - when[0])
         for part, when in ((done[:middle], seconds[:middle]), (done[middle:], seconds[middle:]))
     ]
-    mean = (done[-1] - done[0]) / (seconds[-1] - seconds[0])
+    mean = count / (seconds[-1] - seconds[0])
     flat &= bool(rates[1] >= LEAST_SPEED * mean)
     change = (rates[1] - rates[0]) / (seconds[-1] - seconds[0]) * 2 * 3600
     rows.append(f"| {name} | done per second | {mean:.2f} | {change:+.2f} |")
