@@ -22,6 +22,10 @@ EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\1", 
 """Numbers in a header, in either order of bytes."""
 
 
+_MOST_BYTES = 1 << 24
+"""Of all parts: those that are repeated again and again would be gigabytes."""
+
+
 @dataclass(slots=True)
 class Part:
     """A part of a file: what it is called, what it holds, and parts within it after that."""
@@ -66,7 +70,10 @@ def change_structure(form: Format, data: bytes, chance: random.Random) -> bytes:
         elif kind == 5:
             del siblings[at]
         elif kind == 6:
-            siblings[at:at] = [siblings[at]] * chance.choice((1, 1, 1, 10, 1000))
+            times = chance.choice((1, 1, 1, 10, 1000))
+            siblings[at:at] = [siblings[at]] * times
+            if sum(len(part.body) for part in all_parts(parts)) > _MOST_BYTES:
+                del siblings[at : at + times]
         elif kind == 7:
             chance.choice(lists).append(siblings[at]) if not siblings[at].parts else None
         elif kind == 8:
