@@ -1,7 +1,7 @@
 """Analysing files, in processes of their own where that is safer or faster.
 
-A grammar's parser may take long over a large file made for it, or even crash, and nothing but the
-end of its process stops it. So trees with a large file, or with many files, are given to workers. A
+A grammar's parser may take long and much memory over a file made for it, or even crash, and nothing
+but the end of its process stops it. So all but small files, and many files, are given to workers. A
 worker answers file by file; one that dies, or does not answer in time, takes a single file with it,
 which is reported as not analysed, and a new worker goes on after it.
 """
@@ -28,8 +28,9 @@ from autogaze_cli.audit.names import Names
 from autogaze_cli.audit.settings import AuditSettings
 from autogaze_cli.cpus import available_cpus
 
-_LARGE_BYTES = 64_000
-"""Of a file that no parser is trusted with in this process; small ones end within seconds."""
+SMALL_BYTES = 3000
+"""Of a file that a parser is trusted with in this process: its memory grows with the square of some
+texts that it cannot parse, to 0.8 GB for as many bytes of them."""
 
 _SOON_S = 0.5
 """How long a small file may take in this process; then a worker, whose memory is bounded, tries."""
@@ -65,7 +66,7 @@ def analyse_all(tasks: list[Task], settings: AuditSettings) -> list[FileResult]:
     """The result of each file, in their order; the same with any number of processes."""
     names, limit_s = settings.names(), settings.file_time_limit_s
     sizes = [len(text) for _, text, _ in tasks]
-    small = max(sizes, default=0) <= _LARGE_BYTES and sum(sizes) <= _WORTHWHILE_BYTES
+    small = max(sizes, default=0) <= SMALL_BYTES and sum(sizes) <= _WORTHWHILE_BYTES
     if small or not sys.executable:
         soon_s = min(limit_s, _SOON_S) if sys.executable else limit_s
         return [_analyse_soon(task, _Job([task], names, limit_s), soon_s) for task in tasks]

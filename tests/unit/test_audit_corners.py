@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -354,3 +356,17 @@ def test_an_operator_without_its_sides_is_no_root(code: str, tmp_path: Path) -> 
     (tmp_path / "a.js").write_text(f"function* f(gazing_pos) {{\n  {code}\n}}\n")
     audit = run_audit([tmp_path], AuditSettings())
     assert [notice for notice in audit.notices if "crashed" in notice.message] == []
+
+
+def test_a_text_that_its_parser_cannot_take_has_its_memory_bounded(tmp_path: Path) -> None:
+    """Ten kilobytes took 4.6 GB, which a process of their own may not have."""
+    (tmp_path / "a.py").write_text(f"gazing_pos = 1\nfor a in b{'/*' * 5000}\n")
+    code = "import resource, sys; from autogaze_cli import audit_readout\n"
+    code += "found = audit_readout(sys.argv[1])\n"
+    code += "print(found.coverage.text(), [resource.getrusage(who).ru_maxrss for who in (0, -1)])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    said, peaks = done.stdout.split(" [")
+    assert said in ("1 failed (1 crashed)", "1 failed (1 timed out)")
+    assert max(map(int, peaks.strip("]\n").split(","))) < 1_200_000  # KiB
