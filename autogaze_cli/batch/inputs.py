@@ -144,10 +144,11 @@ def named_paths(names: Sequence[str]) -> list[Path]:
     """Files and folders unchanged, with globs and ``@list.txt`` expanded.
 
     Raises:
-        InputError: A list cannot be read, a glob matches nothing, or a name is an address.
+        InputError: A list cannot be read, a glob matches nothing, or a name is an address or no path.
     """
     paths: list[Path] = []
     for name, literal in (pair for given in names for pair in _listed(given)):
+        _refuse_no_path(name)
         refuse_address(name)
         pattern = as_glob(name)
         if literal or pattern is None:
@@ -212,9 +213,14 @@ def _is_long(name: str) -> bool:
     return len(name) > _MOST_CHARACTERS or max(map(len, names)) > _MOST_BYTES
 
 
-def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input]:
+def _refuse_no_path(name: str) -> None:
+    """Refuse what is a path on no system."""
     if _is_long(name) or "\0" in name:
         raise InputError(f"{_shown(name)}: is no path", hint="is the list a text file?")
+
+
+def _expand(name: str, literal: bool, traces: bool, spool: _Spool) -> list[Input]:
+    _refuse_no_path(name)
     if not name:  # an empty path would be the current folder
         raise InputError("an input has an empty name", hint="is a variable of the shell unset?")
     if name == STDIN and not literal:

@@ -270,6 +270,10 @@ def test_paths_are_named_by_globs_and_lists_too(tmp_path: Path) -> None:
         named_paths([f"{tmp_path}/x*.json"])
     with pytest.raises(InputError):
         named_paths(["https://host.invalid/a.json"])
+    (tmp_path / "no.txt").write_bytes(b"a.json\nb\0c\n")
+    for name in (f"@{tmp_path}/no.txt", "x" * 256):
+        with pytest.raises(InputError, match="is no path"):
+            named_paths([name])
 
 
 @pytest.mark.parametrize(
