@@ -144,7 +144,8 @@ def named_paths(names: Sequence[str]) -> list[Path]:
     """Files and folders unchanged, with globs and ``@list.txt`` expanded.
 
     Raises:
-        InputError: A list cannot be read, a glob matches nothing, or a name is an address or no path.
+        InputError: A list cannot be read, a glob matches nothing, or a name is an address or no
+            path.
     """
     paths: list[Path] = []
     for name, literal in (pair for given in names for pair in _listed(given)):
