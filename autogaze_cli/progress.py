@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 import time
@@ -11,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TextIO
-
-from autogaze_cli.errors import OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +21,6 @@ LINE_EVERY_S = 5.0
 
 MESSAGE_CHARACTERS = 2000
 """The longest message that is shown whole, which has room for any one path that people use."""
-
-_DATE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
-"""How each line of a log file begins."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Control characters, and those that change the order in which others are shown."""
@@ -114,9 +108,6 @@ def configure_logging(verbosity: int, log_file: str | None = None) -> None:
         verbosity: Negative: errors only. 0: outputs, sources and devices. 1: also one line per
             frame. 2: also tracebacks.
         log_file: A file to append all messages to, at any verbosity; None = no file.
-
-    Raises:
-        OutputError: There is a file of that name that is no log.
     """
     root = logging.getLogger("autogaze_cli")
     for handler in root.handlers[:]:
@@ -129,25 +120,11 @@ def configure_logging(verbosity: int, log_file: str | None = None) -> None:
     root.addHandler(console)
     root.setLevel(console.level)
     if log_file is not None:
-        _refuse_other(Path(log_file))
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
         file = _LogFile(log_file, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
         root.addHandler(file)
         root.setLevel(TRACEBACK)
-
-
-def _refuse_other(path: Path) -> None:
-    """Refuse to append to a file whose first line is not that of a log, or to wait for a reader."""
-    if path.is_fifo():
-        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-    if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(19)
-        if head and not _DATE.match(head):
-            raise OutputError(
-                f"log-file: {path}: is not a log, and is not appended to", hint="name another file"
-            )
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from autogaze_cli.cli.config import CONFIG, UNTRUSTED, long_name, read_config
 from autogaze_cli.cli.presets import apply_preset
-from autogaze_cli.errors import refuse_address
+from autogaze_cli.errors import OutputError, refuse_address
 from autogaze_cli.progress import configure_logging
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -39,6 +42,8 @@ _ADDRESSES = ("address", "live_input")
 _TYPED = "autogaze.typed"
 _VERBOSITY = "autogaze.verbosity"
 _LOG_FILE = "autogaze.log_file"
+_LOG_LINE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+"""How a log file begins."""
 
 
 class Option(click.Option):
@@ -153,8 +158,22 @@ def _verbosity(ctx: click.Context, param: click.Parameter, value: int) -> None:
 def _log_file(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if value is not None:
         refuse_address(value)
+        _refuse_no_log(Path(value))
         ctx.meta[_LOG_FILE] = value
         configure_logging(ctx.meta.get(_VERBOSITY, 0), value)
+
+
+def _refuse_no_log(path: Path) -> None:
+    """Refuse to append to a file whose first line is not that of a log, or to wait for a reader."""
+    if path.is_fifo():
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(19)
+        if head and not _LOG_LINE.match(head):
+            raise OutputError(
+                f"log-file: {path}: is not a log, and is not appended to", hint="name another file"
+            )
 
 
 def untrusted(ctx: click.Context, param: click.Parameter, value: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from autogaze_cli.errors import InputError
@@ -49,18 +50,19 @@ def open_source(
     """
     if is_synthetic(str(path)):
         return SyntheticSource(str(path)), 0
+    open_container = partial(
+        ContainerSource,
+        path,
+        notes,
+        threads=threads,
+        stream=stream,
+        limits=limits,
+        allow_truncated=allow_truncated,
+    )
     images = image_sequence(path)
     if images:
         _expect_images(path, images, limits)
-        return ContainerSource(
-            path,
-            notes,
-            threads=threads,
-            stream=stream,
-            images=images,
-            limits=limits,
-            allow_truncated=allow_truncated,
-        ), 0
+        return open_container(images=images), 0
     _expect_file(path)
     head, missing, indexed = _look(path, limits)
     # FFmpeg's WebP decoder reads only still pictures.
@@ -71,15 +73,7 @@ def open_source(
     if animated and not cut:
         source: Source = WebPSource(path, notes, truncated=bool(missing), limits=limits)
     else:
-        source = container = ContainerSource(
-            path,
-            notes,
-            threads=threads,
-            stream=stream,
-            limits=limits,
-            motion=motion,
-            allow_truncated=allow_truncated,
-        )
+        source = container = open_container(motion=motion)
         missing = _really_missing(container, path, missing, indexed, allow_truncated)
     if missing:
         notes.add("truncated", f"truncated: {_told(missing)}; read as far as it goes")

@@ -172,6 +172,8 @@ def test_encoders_with_missing_files(encoder: Path) -> None:
         with pytest.raises(ModelError, match="has no weight_map"):
             weight_files(encoder)
     index.write_text('{"weight_map": {"a": "../../b", "c": "d", "e": "d"}}')
+    for name in "bd":
+        (encoder / name).touch()
     assert weight_files(encoder) == [encoder / "b", encoder / "d"]
     (encoder / "config.json").unlink()
     with pytest.raises(ModelError, match=r"config\.json is missing"):
