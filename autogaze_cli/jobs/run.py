@@ -23,7 +23,6 @@ from autogaze_cli.jobs.plan import Plan, gpus_per_worker
 from autogaze_cli.jobs.request import Request
 from autogaze_cli.jobs.timing import is_timing, timing_document
 from autogaze_cli.jobs.traces import plan_of_traces
-from autogaze_cli.media.looks import LOOK_BYTES
 from autogaze_cli.trace import is_trace
 from autogaze_cli.visualize.document import write_document
 
@@ -99,10 +98,9 @@ def _refuse_other(request: Request, inputs: Sequence[Input], timing: Path) -> No
         os.path.realpath(path) for path in (*files, request.batch.out_dir / MANIFEST)
     }:
         raise OutputError(f"{timing}: is an output of this run", hint=_ANOTHER)
-    if request.batch.overwrite and timing.is_file():
-        with timing.open("rb") as file:
-            if not is_timing(file.read(LOOK_BYTES)):
-                raise OutputError(f"{timing}: is not a timing, and stays", hint=_ANOTHER)
+    replaces = request.batch.overwrite or request.batch.check
+    if replaces and timing.is_file() and not is_timing(timing):
+        raise OutputError(f"{timing}: is not a timing, and stays", hint=_ANOTHER)
 
 
 def _execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, TypeVar, get_args
 
@@ -75,9 +76,10 @@ def timed(timing: Timing | None, stage: Stage, n: int) -> Iterator[None]:
     timing.add(stage, n, time.perf_counter() - start)
 
 
-def is_timing(head: bytes) -> bool:
-    """Whether a file that begins so is a timing."""
-    return FORMAT.encode() in head[:64]
+def is_timing(path: Path) -> bool:
+    """Whether a file is a timing, by how it begins."""
+    with path.open("rb") as file:
+        return FORMAT.encode() in file.read(64)
 
 
 def timing_document(command: str, inputs: list[dict[str, Any]]) -> dict[str, Any]:

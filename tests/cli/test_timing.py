@@ -140,6 +140,9 @@ def test_only_a_timing_is_replaced(
     assert Path("clip.mp4").read_bytes() == clip.read_bytes()
     assert Path("link.mp4").is_symlink()
     assert "trace" in Path("other.json").read_text()
+    checked = run("render-assets", *words[:-1], "--check", "--timing", "clip.mp4")
+    assert (checked.exit_code, "is not a timing, and stays" in checked.stderr) == (2, True)
+    assert Path("clip.mp4").read_bytes() == clip.read_bytes()
     for _ in range(2):
         assert run("trace", *words, "--timing", "t.json").exit_code == 0
     valid(Path("t.json"))
