@@ -61,8 +61,12 @@ def parts(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int |
         at += start + size
 
 
-def require_few_tags(path: Path, file: BinaryIO) -> None:
-    """Refuse a file of so many tags and chapters that reading them would take minutes.
+def require_true_parts(path: Path, file: BinaryIO) -> None:
+    """Refuse what FFmpeg would take minutes or gigabytes to read besides frames.
+
+    That is many tags and chapters, and a track of PNG pictures that the container compresses, or
+    takes the beginnings of: what they unpack to cannot be seen then, see ``png_claims``, and no
+    common program writes this.
 
     Args:
         path: How errors name it.
@@ -72,44 +76,29 @@ def require_few_tags(path: Path, file: BinaryIO) -> None:
         InputError: It has them.
     """
     found = segment(file)
-    if found is None:
-        return
-    end = file.seek(0, 2)
-    found_parts = parts(file, found[0], end)
-    size = sum(size or 0 for name, _, size in found_parts if name in (_TAGS, _CHAPTERS))
-    if size > _MOST_TAG_BYTES:
+    end, tags = file.seek(0, 2), 0
+    for name, at, size in parts(file, found[0], end) if found else ():
+        if name in (_TAGS, _CHAPTERS):
+            tags += size or 0
+        elif name == _TRACKS and size is not None:
+            file.seek(at)
+            _require_plain_pictures(path, file.read(min(size, _MOST_TRACK_BYTES)))
+    if tags > _MOST_TAG_BYTES:
         raise InputError(
-            f"{path}: has {size} bytes of tags and chapters, more than {_MOST_TAG_BYTES}",
+            f"{path}: has {tags} bytes of tags and chapters, more than {_MOST_TAG_BYTES}",
             hint="remove them: ffmpeg -i IN -map_metadata -1 -map_chapters -1 -c copy OUT",
         )
 
 
-def require_plain_pictures(path: Path, file: BinaryIO) -> None:
-    """Refuse a track of PNG pictures that the container compresses, or takes the beginnings of.
-
-    What they unpack to can then not be seen; see ``png_claims``. No common program writes this.
-
-    Args:
-        path: How errors name it.
-        file: Opened for reading, at any place; anything else than Matroska passes.
-
-    Raises:
-        InputError: It has one.
-    """
-    found = segment(file)
-    end = file.seek(0, 2)
-    for name, at, size in parts(file, found[0], end) if found else ():
-        if name != _TRACKS or size is None:
-            continue
-        file.seek(at)
-        for kind, track in _elements(file.read(min(size, _MOST_TRACK_BYTES))):
-            inner = dict(_elements(track)) if kind == _TRACK else {}
-            codec = inner.get(_CODEC, b"") + inner.get(_PRIVATE, b"")[:64]
-            if _ENCODINGS in inner and b"PNG" in codec.upper():
-                raise InputError(
-                    f"{path}: its pictures are compressed twice",
-                    hint="write it again: ffmpeg -i IN -c copy OUT",
-                )
+def _require_plain_pictures(path: Path, tracks: bytes) -> None:
+    for kind, track in _elements(tracks):
+        inner = dict(_elements(track)) if kind == _TRACK else {}
+        codec = inner.get(_CODEC, b"") + inner.get(_PRIVATE, b"")[:64]
+        if _ENCODINGS in inner and b"PNG" in codec.upper():
+            raise InputError(
+                f"{path}: its pictures are compressed twice",
+                hint="write it again: ffmpeg -i IN -c copy OUT",
+            )
 
 
 def _elements(data: bytes) -> Iterator[tuple[bytes, bytes]]:

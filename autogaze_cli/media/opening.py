@@ -9,7 +9,7 @@ from autogaze_cli.errors import InputError
 from autogaze_cli.media.animations import WebPSource
 from autogaze_cli.media.claims import require_true_claims
 from autogaze_cli.media.limits import Limits
-from autogaze_cli.media.matroska import require_few_tags, require_plain_pictures
+from autogaze_cli.media.matroska import require_true_parts
 from autogaze_cli.media.notes import Notes
 from autogaze_cli.media.ogg import require_few_comments
 from autogaze_cli.media.png_claims import require_true_chunks
@@ -93,8 +93,7 @@ def _look(path: Path, limits: Limits) -> tuple[bytes, int, bool]:
             if head[4:8].isalnum():
                 require_true_claims(path, file, limits)
             require_true_chunks(path, file)
-            require_few_tags(path, file)
-            require_plain_pictures(path, file)
+            require_true_parts(path, file)
             require_few_comments(path, file)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error

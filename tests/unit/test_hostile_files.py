@@ -29,7 +29,7 @@ from autogaze_cli.jobs.folder import find, is_ours, read_object
 from autogaze_cli.media import claims, watched
 from autogaze_cli.media.gif_blocks import gif_blocks
 from autogaze_cli.media.limits import Limits
-from autogaze_cli.media.matroska import require_few_tags, require_plain_pictures
+from autogaze_cli.media.matroska import require_true_parts
 from autogaze_cli.media.ogg import require_few_comments
 from autogaze_cli.media.video import Video
 from autogaze_cli.media.whole import missing_bytes
@@ -106,11 +106,11 @@ def test_tags_of_a_matroska_file_are_bounded(tmp_path: Path, kind: str) -> None:
     void, tags = b"\xec\x80", bytes.fromhex(kind + "01000000000fffff")  # 8 bytes of a size
     start = bytes.fromhex("1a45dfa3801853806701ffffffffffffff")
     one = void + tags + bytes(0xFFFFF)
-    require_few_tags(tmp_path, io.BytesIO(start + one))
+    require_true_parts(tmp_path, io.BytesIO(start + one))
     with pytest.raises(
         InputError, match="has 2097150 bytes of tags and chapters, more than 1048576"
     ):
-        require_few_tags(tmp_path, io.BytesIO(start + one * 2))
+        require_true_parts(tmp_path, io.BytesIO(start + one * 2))
 
 
 def element(name: str, *content: bytes) -> bytes:
@@ -141,8 +141,8 @@ def test_pictures_whose_bytes_a_container_hides_are_refused(
         for before in (b"", element("ec", bytes(9))):
             data = element("1a45dfa3") + before + element("18538067", before, tracks)
             with pytest.raises(InputError, match="compressed twice") if wrong else nullcontext():
-                require_plain_pictures(tmp_path, io.BytesIO(data))
-    require_plain_pictures(tmp_path, io.BytesIO(b"RIFF"))
+                require_true_parts(tmp_path, io.BytesIO(data))
+    require_true_parts(tmp_path, io.BytesIO(b"RIFF"))
 
 
 @pytest.mark.parametrize(("count", "cut"), [(10_000, 9), (10_001, 9), (10_001, 40)])
