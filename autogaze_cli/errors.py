@@ -80,7 +80,7 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
     if isinstance(error, OSError) and error.strerror:
         file = f"{error.filename}: " if error.filename else about
         hint = "check the path, permissions and free space"
-        if isinstance(error, FileNotFoundError) and not error.filename:
+        if isinstance(error, FileNotFoundError) and not error.filename and _is_nowhere():
             return AutogazeError("the current folder was deleted", hint="go to another")
         if error.errno in (errno.EMFILE, errno.ENFILE):
             hint = "raise the limit of open files (ulimit -n), or give fewer --workers"
@@ -88,6 +88,15 @@ def as_autogaze_error(error: Exception, name: str | None = None) -> AutogazeErro
     return AutogazeError(
         f"{about}unexpected {type(error).__name__}: {error}", hint="-vv shows the traceback"
     )
+
+
+def _is_nowhere() -> bool:
+    """Whether the current folder was deleted."""
+    try:
+        os.getcwd()  # noqa: PTH109  # nothing is done with it
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def refuse_address(name: str) -> None:

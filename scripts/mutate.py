@@ -183,11 +183,12 @@ def _spans(node: ast.AST) -> Iterator[tuple[ast.AST, range]]:
     """
     if not isinstance(node, ast.stmt):
         return
-    first = node.body[0].lineno if isinstance(node, ast.FunctionDef) else node.lineno
-    last = node.end_lineno or node.lineno
+    first, last = node.lineno, node.end_lineno or node.lineno
     body = getattr(node, "body", None)
-    if body and not isinstance(node, ast.FunctionDef):
-        last = max(node.lineno, body[0].lineno - 1)
+    if isinstance(node, ast.FunctionDef):
+        first = node.body[0].lineno
+    elif body:
+        last = max(first, body[0].lineno - 1)
     for inner in ast.walk(node):
         yield inner, range(first, last + 1)
 

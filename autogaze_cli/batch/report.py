@@ -49,7 +49,6 @@ class Report:
         self.failures: dict[Input, AutogazeError] = {}
         self.lost: list[AutogazeError] = []
         self._on_event = on_event
-        self._last: Any = {}
 
     def begun(self, item: Input) -> None:
         """Note that processing of an input has started."""
@@ -68,9 +67,9 @@ class Report:
             self.fail(item, outcome.error, outcome.traceback)
             return
         assert outcome.result is not None
-        document = _shared(outcome.result.document, self._last)
+        last = next(reversed(self.results.values()), outcome.result)
+        document = _shared(outcome.result.document, last.document)
         self.results[item] = replace(outcome.result, document=document)
-        self._last = document
         for path in outcome.result.files.values() if self._writes else ():
             logger.info("wrote %s", path)
         event = {"event": "finished", "input": item.name, "seconds": round(outcome.seconds, 3)}
