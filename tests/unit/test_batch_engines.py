@@ -543,10 +543,13 @@ def test_what_a_killed_run_left_is_removed_before_a_run_and_not_by_a_plan(tmp_pa
     killed = [sys.executable, "-c", code]
     subprocess.run(killed, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True)
     [left] = tmp_path.iterdir()
+    foreign = tmp_path / f".autogaze-12345678-{'0' * 8}-1-{'f' * 16}"  # another machine's
+    foreign.touch()
     batch(tmp_path, writes=False).tasks(Report([item("a")]))
     assert left.exists()
     batch(tmp_path).tasks(Report([item("a")]))
     assert not left.exists()
+    assert foreign.exists()
 
 
 def test_only_resume_skips_what_is_finished(tmp_path: Path) -> None:

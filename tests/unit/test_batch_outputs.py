@@ -11,6 +11,7 @@ import pytest
 
 from autogaze_cli.batch.outputs import PREFIX, Difference, Outputs, _is_running
 from autogaze_cli.errors import OutputError
+from tests.unit.unprivileged import printed_unprivileged
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,33 +129,22 @@ def test_places_where_no_file_can_be(tmp_path: Path) -> None:
     assert (tmp_path / "twice").read_text() == "x"
 
 
-_UNPRIVILEGED = """
-import os
+def test_a_folder_without_write_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    imports = """
 from autogaze_cli.errors import OutputError
 from autogaze_cli.batch.outputs import Outputs
-
-if os.getuid() == 0:  # to whom nothing is forbidden
-    os.setuid(65534)
+"""
+    code = """
 try:
     Outputs().add("a.gif")
 except OutputError as error:
     print(error.line())
 """
-
-
-def test_a_folder_without_write_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o555)
-    run = subprocess.run(
-        [sys.executable, "-c", _UNPRIVILEGED],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-    )
+    printed = printed_unprivileged(imports, code, tmp_path)
     tmp_path.chmod(0o755)
     message = "a.gif: cannot be written: Permission denied; choose another --out-dir\n"
-    assert run.stdout == message
+    assert printed == message
 
 
 def test_folders_of_images(tmp_path: Path) -> None:
@@ -171,6 +161,7 @@ def test_folders_of_images(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "other").mkdir()
     (tmp_path / "other/notes.txt").write_text("mine")
+    (tmp_path / "other/0.png").write_text("a picture")
     (tmp_path / "deep/0.png").mkdir(parents=True)
     (tmp_path / "links").mkdir()
     (tmp_path / "links/0.png").symlink_to(frames / "0.png")

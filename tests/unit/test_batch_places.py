@@ -32,6 +32,7 @@ from autogaze_cli.batch.outputs import (
     remove_stale,
 )
 from autogaze_cli.errors import InputError, OutputError
+from tests.unit.unprivileged import printed_unprivileged
 
 
 def this_machine() -> str:
@@ -207,6 +208,7 @@ def test_outputs_of_an_earlier_run_are_no_videos_of_a_folder(tmp_path: Path) -> 
         ("a.webp", b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0", False),
         ("a.webp", b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x02\0", False),
         ("a.webp", b"not even RIFF, so that the error is told", True),
+        ("a.webp", b"GIF89a", True),
         ("a.webp", b"", True),
         ("a.ts", b"export const a = 1;\n", False),
         ("a.ts", b"a", False),
@@ -293,31 +295,15 @@ def test_two_names_of_one_stem_fail_and_name_each_other(tmp_path: Path) -> None:
     assert str(second.problem) == "deep/a.mkv and a.mp4 would both write a.*"
 
 
-_CLOSED = """
-import os
-from pathlib import Path
-from autogaze_cli.batch.places import matches, walk
-
-if os.getuid() == 0:  # to whom nothing is closed
-    os.setuid(65534)
-print(*walk(Path()), matches("*/*"), matches("**"))
-"""
-
-
 def test_a_closed_folder_is_an_input_of_its_own(tmp_path: Path) -> None:
     for name in ("closed", "open"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.mp4").touch()
     (tmp_path / "closed").chmod(0)
     tmp_path.chmod(0o755)
-    found = subprocess.run(
-        [sys.executable, "-c", _CLOSED],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[2])},
-    ).stdout
+    imports = "from pathlib import Path; from autogaze_cli.batch.places import matches, walk"
+    code = 'print(*walk(Path()), matches("*/*"), matches("**"))'
+    found = printed_unprivileged(imports, code, tmp_path)
     (tmp_path / "closed").chmod(0o755)
     opened, closed = Path("open/a.mp4"), Path("closed/*")
     deep = [Path(), Path("closed"), Path("open"), opened]
